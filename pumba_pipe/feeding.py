@@ -1,0 +1,182 @@
+"""From heads to training batches, by way of a pool on disk (CPU) or on the fly (GPU)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pumba_pipe.synthesis import draw
+from pumba_pipe.synthesis.draw import derived_seed
+from pumba_pipe.synthesis.noise import apply_separable
+from pumba_pipe.synthesis.recipe import Recipe
+from pumba_pipe.synthesis.regions import BRAIN
+from pumba_pipe.synthesis.sample import make_regions, render
+
+# Heads are made on a finer grid than the network sees, so that resampling them, as real images
+# are resampled, mixes tissues within a voxel.
+OVERSAMPLING = 7 / 6
+ZOOM = (0.88, 1.22)
+SHIFT = 0.08
+MIN_VISIBLE = 0.001  # share of the cube
+MIN_CONTRAST = 0.02
+
+
+class Batch(NamedTuple):
+    """What one training step sees; tensors of shape (batch, 1, size, size, size)."""
+
+    image: Tensor
+    target: Tensor
+    inside: Tensor
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How training samples are made.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    size : int
+        Side of the cube the network sees.
+    box_share : float
+        Share of views that show a box around the brain instead of a whole head.
+    """
+
+    recipe: Recipe
+    size: int
+    box_share: float
+
+    @property
+    def head_size(self) -> int:
+        """Side of the grid heads are made on."""
+        return 2 * round(self.size * OVERSAMPLING / 2)
+
+    def head(self, seed: int, device: torch.device | str = 'cpu') -> Tensor:
+        """Make the region map of one head, uint8, a cube of side `head_size`."""
+        box = draw.chance(draw.seeded(derived_seed(seed, 7)), self.box_share)
+        return make_regions(self.recipe, seed, (self.head_size,) * 3, device, box)
+
+    def pair(self, regions: Tensor, seed: int) -> Batch:
+        """Make one training pair of a head: turned, rendered, zoomed; a batch of one.
+
+        An image that shows next to nothing of the brain teaches nothing, and its gradient
+        overflows in the normalization layers: such a draw is repeated.
+        """
+        for attempt in range(8):
+            batch = self._pair(regions, derived_seed(seed, attempt))
+            visible = (batch.target * batch.inside).mean()
+            if visible > MIN_VISIBLE and batch.image.std() > MIN_CONTRAST:
+                break
+        return batch
+
+    def _pair(self, regions: Tensor, seed: int) -> Batch:
+        rng = draw.seeded(derived_seed(seed, 8))
+        regions = turned(regions, rng)
+        image, inside = render(self.recipe, regions, seed)
+        matrices = draw_zoom(rng, self.head_size, self.size, image.device)
+        stack = torch.stack([image, (regions >= BRAIN).float(), inside.float()])
+        image, target, inside = apply_separable(stack, matrices)[:, None, None]
+        inside = (inside > 0.5).float()
+        return Batch(image * inside, target, inside)
+
+
+def turned(regions: Tensor, rng: torch.Generator) -> Tensor:
+    """Permute and flip the axes at random: 48 views of one head."""
+    order = torch.randperm(3, generator=rng).tolist()
+    flips = [axis for axis in range(3) if draw.chance(rng, 0.5)]
+    return regions.permute(order).flip(flips)
+
+
+def draw_zoom(
+    rng: torch.Generator, size: int, target: int, device: torch.device
+) -> list[Tensor]:
+    """Draw a zoom, a stretch and a shift, as one resampling matrix an axis."""
+    zoom = draw.uniform(rng, *ZOOM)
+    matrices = []
+    for _ in range(3):
+        stretch = zoom * draw.uniform(rng, 0.94, 1.06)
+        matrices.append(
+            resampling_matrix(size, target, stretch, draw.uniform(rng, -SHIFT, SHIFT), device)
+        )
+    return matrices
+
+
+def resampling_matrix(
+    size: int, target: int, zoom: float, shift: float, device: torch.device
+) -> Tensor:
+    """Weights, shape (target, size), of a row of voxels seen through a zoomed window.
+
+    A triangle filter as wide as the coarser of both grids; outside the row there is nothing.
+    """
+    step = size / (target * zoom)
+    centre = (torch.arange(target, device=device) - (target - 1) / 2) * step
+    centre = centre + (size - 1) / 2 + shift * size
+    width = max(1.0, step)
+    distance = (torch.arange(size, device=device)[None] - centre[:, None]).abs() / width
+    weights = (1 - distance).clamp_min(0)
+    return weights / weights.sum(1, keepdim=True).clamp_min(0.5)
+
+
+def concatenated(pairs: Sequence[Batch]) -> Batch:
+    """Join batches of one into one batch."""
+    return Batch(*(torch.cat(tensors) for tensors in zip(*pairs, strict=True)))
+
+
+class StreamSource:
+    """Makes every head anew on the device of training; for GPUs."""
+
+    def __init__(self, feed: Feed, device: torch.device) -> None:
+        self.feed, self.device = feed, device
+
+    def batch(self, seeds: Sequence[int]) -> Batch:
+        """Make one batch, sample `i` from ``seeds[i]`` alone."""
+        pairs = [self.feed.pair(self.feed.head(seed, self.device), seed) for seed in seeds]
+        return concatenated(pairs)
+
+
+class PoolSource:
+    """Draws heads from a growing folder, and renders each anew; for CPUs."""
+
+    def __init__(self, feed: Feed, folder: Path) -> None:
+        self.feed, self.folder = feed, folder
+
+    def batch(self, seeds: Sequence[int]) -> Batch:
+        """Make one batch from heads that are in the folder by now."""
+        files = pool_files(self.folder)
+        pairs = []
+        for seed in seeds:
+            regions = np.load(files[seed % len(files)])
+            pairs.append(self.feed.pair(torch.from_numpy(regions), seed))
+        return concatenated(pairs)
+
+
+def pool_files(folder: Path) -> list[Path]:
+    """List the heads of a pool in a stable order."""
+    return sorted(folder.glob('head-*.npy'))
+
+
+def pool_folder(parent: Path, feed: Feed) -> Path:
+    """Name the pool of a feed; another recipe, size or view has another pool."""
+    name = f'{feed.recipe.name}-{feed.recipe.digest[:8]}-{feed.head_size}-{feed.box_share:g}'
+    return parent / name
+
+
+def grow_pool(folder: Path, feed: Feed, seed: int, count: int, worker: int, workers: int) -> None:
+    """Make heads `worker`, `worker + workers`, ... below `count` that are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(worker, count, workers):
+        path = folder / f'head-{seed}-{index:06d}.npy'
+        if path.exists():
+            continue
+        regions = feed.head(derived_seed(seed, index)).numpy()
+        partial = path.with_suffix(f'.{os.getpid()}.tmp')
+        with partial.open('wb') as file:
+            np.save(file, regions)
+        os.replace(partial, path)

@@ -1,0 +1,114 @@
+"""The 3D U-Net: half resolution inside, full resolution in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the network.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Channels at each level; the first level works at half the image's resolution.
+    stem : int
+        Side of the blocks of voxels that become channels.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    stem: int = 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for checkpoints and model cards."""
+        return {**asdict(self), 'widths': list(self.widths)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Read what `to_dict` wrote."""
+        return cls(tuple(int(width) for width in values['widths']), int(values['stem']))
+
+    @property
+    def multiple(self) -> int:
+        """Image sides must be multiples of this."""
+        return self.stem * 2 ** (len(self.widths) - 1)
+
+
+def space_to_depth(volume: Tensor, factor: int) -> Tensor:
+    """Turn blocks of voxels into channels: (b, c, x, y, z) -> (b, c f^3, x/f, y/f, z/f)."""
+    b, c, x, y, z = volume.shape
+    f = factor
+    blocks = volume.reshape(b, c, x // f, f, y // f, f, z // f, f)
+    return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * f**3, x // f, y // f, z // f)
+
+
+def depth_to_space(volume: Tensor, factor: int) -> Tensor:
+    """Undo `space_to_depth`."""
+    b, c, x, y, z = volume.shape
+    f = factor
+    blocks = volume.reshape(b, c // f**3, f, f, f, x, y, z)
+    return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // f**3, x * f, y * f, z * f)
+
+
+class Block(nn.Sequential):
+    """Two 3x3x3 convolutions, each with instance normalization and a leaky rectifier."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv3d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.InstanceNorm3d(outputs, eps=1e-4, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+            nn.Conv3d(outputs, outputs, 3, padding=1, bias=False),
+            nn.InstanceNorm3d(outputs, eps=1e-4, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+        )
+
+
+class UNet(nn.Module):
+    """Predict, for every voxel, the logit of being brain.
+
+    A U-Net (Ronneberger et al. 2015; Park et al. 2025, section 2.2) behind a stem that moves
+    2x2x2 voxels into channels, which makes it about four times cheaper on a CPU.
+    """
+
+    def __init__(self, config: NetworkConfig = NetworkConfig()) -> None:
+        super().__init__()
+        self.config = config
+        widths, cells = config.widths, config.stem**3
+        self.encoder = nn.ModuleList([Block(cells, widths[0])])
+        self.decoder = nn.ModuleList()
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            self.encoder.append(Block(narrow, wide, stride=2))
+            self.decoder.append(Block(narrow + wide, narrow))
+        self.head = nn.Conv3d(widths[0], cells, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (batch, 1, x, y, z) to logits of the same shape."""
+        features = space_to_depth(image, self.config.stem)
+        features = features.contiguous(memory_format=torch.channels_last_3d)
+        skips = []
+        for block in self.encoder:
+            features = block(features)
+            skips.append(features)
+        skips.pop()
+        for block, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
+            features = F.interpolate(features, scale_factor=2, mode='nearest')
+            features = block(torch.cat([features, skip], 1))
+        return depth_to_space(self.head(features), self.config.stem)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trained values."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def padded_shape(shape: Sequence[int], multiple: int) -> tuple[int, ...]:
+    """Round each side up to a multiple."""
+    return tuple(-(-side // multiple) * multiple for side in shape)

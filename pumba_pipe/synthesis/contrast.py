@@ -1,0 +1,132 @@
+"""Intensities: a mean and a texture for every region of a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pumba_pipe.synthesis import draw, regions
+from pumba_pipe.synthesis.noise import Noise, draw_noise, evaluate_noise, white_noise
+from pumba_pipe.synthesis.recipe import Recipe, Section
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Intensity of every region.
+
+    Attributes
+    ----------
+    means, spreads : Tensor, shape (REGION_COUNT,)
+        Mean and standard deviation, in units where most tissue lies in 0..1.
+    smoothness : float
+        Share of the variance that is smooth texture; the rest is white.
+    texture : Noise
+        Its cell is in units of half the field of view.
+    seed : int
+        Of the white texture.
+    """
+
+    means: Tensor
+    spreads: Tensor
+    smoothness: float
+    texture: Noise
+    seed: int
+
+
+def draw_contrast(recipe: Recipe, rng: torch.Generator) -> Contrast:
+    """Draw the intensities of one head."""
+    section = recipe['intensity']
+    low, high = section['mean']
+    means = low + (high - low) * torch.rand(regions.REGION_COUNT, generator=rng)
+    _draw_brain_means(means, section, rng)
+    _draw_surround_means(means, recipe, rng)
+    low, high = section['spread']
+    spreads = low + (high - low) * torch.rand(regions.REGION_COUNT, generator=rng)
+    spreads[regions.BACKGROUND] = 0
+    spreads[regions.AIR] *= 0.3
+    _strip_or_suppress(means, spreads, section, rng)
+    return Contrast(
+        means=means,
+        spreads=spreads,
+        smoothness=draw.uniform(rng, 0, 1),
+        texture=draw_noise(rng, section.uniform('texture_cell', rng)),
+        seed=draw.new_seed(rng),
+    )
+
+
+def _draw_brain_means(means: Tensor, section: Section, rng: torch.Generator) -> None:
+    brain = slice(regions.BRAIN, regions.LESION)
+    count = regions.LESION - regions.BRAIN
+    if section.chance('brain_band', rng):
+        middle = section.uniform('brain_band_mean', rng)
+        width = section.uniform('brain_band_width', rng)
+        means[brain] = (middle + width * torch.randn(count, generator=rng)).clamp(0.02, 1.2)
+    if section.chance('fluid_like_folds', rng):
+        means[[regions.FOLD, regions.CENTRE]] = float(means[regions.FLUID])
+    else:
+        means[[regions.FOLD, regions.CENTRE]] = torch.rand(2, generator=rng)
+
+
+def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) -> None:
+    section, skin = recipe['intensity'], recipe['skin']
+    brain = means[regions.BRAIN : regions.RIBBON + 1]
+    if section.chance('hard_dark', rng):
+        means[regions.HARD] = section.uniform('hard_dark_mean', rng)
+    for tissue in range(regions.TISSUE, regions.TISSUE + 8):
+        if skin.chance('tissue_like_brain', rng):
+            pick = draw.integer(rng, 0, len(brain) - 1)
+            means[tissue] = brain[pick] * draw.uniform(rng, 0.85, 1.15)
+    if recipe['stalk'].chance('like_brain', rng):
+        means[regions.STALK] = means[regions.BRAIN]
+    means[regions.BACKGROUND] = 0
+    if not section.chance('background_plain', rng):
+        means[regions.BACKGROUND] = section.uniform('background_mean', rng)
+    means[regions.AIR] = means[regions.BACKGROUND] + 0.05 * draw.uniform(rng, 0, 1)
+
+
+def _strip_or_suppress(
+    means: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
+) -> None:
+    outside = torch.arange(regions.REGION_COUNT) < regions.BRAIN
+    if section.chance('suppressed', rng):
+        gain = section.uniform('suppressed_gain', rng)
+        if draw.chance(rng, 0.5):
+            outside[regions.FLUID] = False
+        means[outside] *= gain
+        spreads[outside] *= gain
+    elif section.chance('stripped', rng):
+        outside[regions.FLUID] = not section.chance('stripped_keeps_fluid', rng)
+        means[outside] = 0
+        spreads[outside] = 0
+
+
+def paint(region_map: Tensor, contrast: Contrast) -> Tensor:
+    """Give every voxel its region's intensity.
+
+    Parameters
+    ----------
+    region_map : Tensor of uint8, shape (x, y, z)
+    contrast : Contrast
+
+    Returns
+    -------
+    Tensor of float32, shape (x, y, z), at least zero.
+    """
+    device = region_map.device
+    index = region_map.to(torch.int32)
+    texture = contrast.smoothness**0.5 * evaluate_noise(
+        contrast.texture, unit_axes(region_map.shape, device)
+    )[0] + (1 - contrast.smoothness) ** 0.5 * white_noise(
+        contrast.seed, region_map.shape, device
+    )  # fmt: skip
+    image = contrast.means.to(device)[index] + contrast.spreads.to(device)[index] * texture
+    return image.clamp_min(0)
+
+
+def unit_axes(shape: Sequence[int], device: torch.device) -> list[Tensor]:
+    """Coordinates of the voxels along each axis, -1..1 over the longest side."""
+    longest = max(shape)
+    return [(torch.arange(n, device=device) - (n - 1) / 2) * (2 / longest) for n in shape]

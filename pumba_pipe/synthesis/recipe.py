@@ -1,0 +1,156 @@
+"""Recipes: every range of the synthesis, read from a TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pumba_pipe.errors import RecipeError
+from pumba_pipe.synthesis import draw
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPE_FOLDER = Path(__file__).parent / 'recipes'
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of a recipe: names with numbers, `[low, high]` ranges or probabilities."""
+
+    name: str
+    values: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        """Return the raw value of `key`."""
+        try:
+            return self.values[key]
+        except KeyError:
+            raise RecipeError(f'recipe: [{self.name}] has no value {key!r}') from None
+
+    def uniform(self, key: str, rng: torch.Generator) -> float:
+        """Draw from the range `key`."""
+        low, high = self[key]
+        return draw.uniform(rng, low, high)
+
+    def integer(self, key: str, rng: torch.Generator) -> int:
+        """Draw a whole number from the range `key`, both ends included."""
+        low, high = self[key]
+        return draw.integer(rng, low, high)
+
+    def chance(self, key: str, rng: torch.Generator) -> bool:
+        """Draw True with the probability `key`."""
+        return draw.chance(rng, self[key])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How training heads are drawn.
+
+    Attributes
+    ----------
+    name : str
+    generator : str
+        ``'shapes'`` (the grammar of docs/architecture.md) or ``'paper'`` (Park et al. 2025).
+    tables : mapping
+        Section name to section content.
+    """
+
+    name: str
+    generator: str
+    tables: Mapping[str, Mapping[str, Any]]
+
+    def __getitem__(self, name: str) -> Section:
+        """Return a section by its name."""
+        if name not in self.tables:
+            raise RecipeError(f'recipe {self.name}: section [{name}] is missing')
+        return Section(name, self.tables[name])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the recipe's content, independent of comments and layout."""
+        content = json.dumps(
+            {'generator': self.generator, 'tables': self.tables}, sort_keys=True
+        ).encode()
+        return hashlib.sha256(content).hexdigest()
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes in the package."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob('*.toml'))
+
+
+def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
+    """Load a shipped recipe by name, or a user's by its path.
+
+    A user's file may leave out what it does not change: the shipped recipe of the same
+    `generator` fills in the rest. Names that recipe does not know are refused.
+
+    Raises
+    ------
+    RecipeError
+        The file is missing, not TOML, or holds unknown or malformed values.
+    """
+    path = Path(name_or_file)
+    shipped = RECIPE_FOLDER / f'{name_or_file}.toml'
+    if path.suffix != '.toml' and shipped.is_file():
+        path = shipped
+    content = _read_toml(path)
+    generator = content.pop('generator', 'shapes')
+    base_file = RECIPE_FOLDER / ('paper.toml' if generator == 'paper' else 'default.toml')
+    if generator not in ('paper', 'shapes'):
+        raise RecipeError(f"{path}: generator must be 'shapes' or 'paper', not {generator!r}")
+    base = _read_toml(base_file)
+    base.pop('generator')
+    return Recipe(path.stem, generator, _merged(base, content, path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open('rb') as file:
+            return tomllib.load(file)
+    except OSError as error:
+        known = ', '.join(shipped_recipes())
+        raise RecipeError(
+            f'{path}: cannot read this recipe ({error.strerror}); shipped ones are: {known}'
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f'{path}: not a TOML file ({error})') from None
+
+
+def _merged(base: dict[str, Any], content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Lay a user's tables over the shipped ones, refusing what those do not know."""
+    for section, values in content.items():
+        if section not in base:
+            raise RecipeError(f'{path}: unknown section [{section}]')
+        if not isinstance(values, dict):
+            raise RecipeError(f'{path}: {section} must be a table, as [{section}]')
+        for key, value in values.items():
+            if key not in base[section]:
+                raise RecipeError(f'{path}: unknown value {key!r} in [{section}]')
+            if _form(value) != _form(base[section][key]):
+                raise RecipeError(
+                    f'{path}: [{section}] {key} = {value!r} must look like {base[section][key]!r}'
+                )
+        base[section] = {**base[section], **values}
+    return base
+
+
+def _form(value: Any) -> str:
+    """Describe a value's form: a number, or an ordered range of two numbers."""
+    if isinstance(value, list) and len(value) == 2 and all(_is_number(v) for v in value):
+        return 'range' if value[0] <= value[1] else 'reversed range'
+    return 'number' if _is_number(value) else type(value).__name__
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,187 @@
+"""Evaluate a head's plan on a grid: one small integer per voxel says what lies there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pumba_pipe.synthesis.head import BrainPlan, HeadPlan, InsidePlan, Layer, SurroundPlan, View
+from pumba_pipe.synthesis.noise import Noise, evaluate_noise
+from pumba_pipe.synthesis.shapes import (
+    rotated,
+    smooth_maximum,
+    smooth_minimum,
+)
+
+BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND = range(9)
+TISSUE = 10  # ..17
+BLOB = 20  # ..27
+BRAIN = 32  # this and all above are brain: 32..35 its regions
+RIBBON, FOLD, CENTRE, SHEET, LESION = 36, 37, 38, 39, 40  # lesions 40..42
+REGION_COUNT = 48
+
+
+class Field:
+    """The grid a head is evaluated on: coordinates, and noise along the image axes."""
+
+    def __init__(self, view: View, shape: Sequence[int], device: torch.device) -> None:
+        longest = max(shape)
+        self.axes = [
+            (torch.arange(size, device=device) - (size - 1) / 2) * (2 / longest)
+            * view.half_extent
+            - float(view.centre[axis])
+            for axis, size in enumerate(shape)
+        ]  # fmt: skip
+        self.points = rotated(torch.stack(torch.meshgrid(*self.axes, indexing='ij')), view.turn)
+
+    def noise(self, noise: Noise, channels: int = 1) -> Tensor:
+        """Evaluate a noise field, shape (channels, x, y, z)."""
+        return evaluate_noise(noise, self.axes, channels)
+
+    def layer(self, layer: Layer) -> Tensor:
+        """Evaluate a shell's thickness, shape (x, y, z), at least zero."""
+        return (layer.mean + self.noise(layer.noise)[0]).clamp_min(0)
+
+
+def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) -> Tensor:
+    """Evaluate a head on a grid.
+
+    Parameters
+    ----------
+    plan : HeadPlan
+    shape : three ints
+        Grid size; its longest side spans the field of view.
+    device : torch.device
+
+    Returns
+    -------
+    Tensor of uint8, shape (x, y, z)
+        Region of every voxel; the brain is ``regions >= BRAIN``.
+    """
+    field = Field(plan.view, shape, device)
+    points = field.points
+    for noise in plan.warp:
+        points = points + field.noise(noise, channels=3)
+    outline = brain_outline(plan.brain, points, field)
+    labelled = _with_stalk(plan.brain, outline, points)
+    regions = torch.zeros(tuple(shape), dtype=torch.uint8, device=device)
+    _fill_surround(regions, plan.surround, plan.brain, outline, points, field)
+    _fill_stalk(regions, plan.brain, outline, points)
+    _fill_inside(regions, plan.inside, labelled, points, field)
+    return regions
+
+
+def brain_outline(plan: BrainPlan, points: Tensor, field: Field) -> Tensor:
+    """Distance to the brain's surface without its stalk, shape (x, y, z)."""
+    surface = plan.core.surface(points)
+    for lobe in plan.lobes:
+        surface = smooth_minimum(surface, lobe.surface(points), lobe.blend)
+    for bite in plan.bites:
+        surface = smooth_maximum(surface, -bite.surface(points), bite.blend)
+    if plan.cut is not None:
+        surface = smooth_maximum(surface, plan.cut.surface(points), 0.05)
+    for noise in plan.outline:
+        surface = surface + field.noise(noise)[0]
+    return surface
+
+
+def _with_stalk(plan: BrainPlan, outline: Tensor, points: Tensor) -> Tensor:
+    """Join to the brain that part of the stalk which is labelled as brain."""
+    if plan.stalk is None:
+        return outline
+    tube = torch.maximum(plan.stalk.surface(points), outline - plan.stalk_label_end)
+    return smooth_minimum(outline, tube, 0.06)
+
+
+def _fill_stalk(regions: Tensor, plan: BrainPlan, outline: Tensor, points: Tensor) -> None:
+    if plan.stalk is None:
+        return
+    tube = plan.stalk.surface(points)
+    sheath = tube - (plan.stalk_sheath - 1) * plan.stalk.radius
+    outside = (regions != BACKGROUND) & (outline > 0)
+    regions[(sheath < 0) & outside] = FLUID
+    regions[(tube < 0) & outside] = STALK
+
+
+def _fill_surround(
+    regions: Tensor,
+    plan: SurroundPlan,
+    brain: BrainPlan,
+    outline: Tensor,
+    points: Tensor,
+    field: Field,
+) -> None:
+    fluid = torch.zeros_like(outline) if plan.fluid is None else field.layer(plan.fluid)
+    hard = torch.zeros_like(outline) if plan.hard is None else field.layer(plan.hard)
+    case = outline - fluid - plan.membrane - hard
+    union = case
+    for body in plan.bodies:
+        union = smooth_minimum(union, body.surface(points), plan.blend)
+    if plan.second is not None:
+        regions[plan.second.surface(points) < 0] = SECOND
+    regions[union - field.layer(plan.soft) < 0] = SOFT
+    _fill_tissue(regions, plan, union, field)
+    if plan.hard is not None:
+        _fill_hard(regions, plan, brain, case, hard, points, field)
+    for index, blob in enumerate(plan.blobs):
+        inside = (blob.surface(points) < 0) & (regions != BACKGROUND)
+        regions[inside] = BLOB + index
+    regions[outline - fluid - plan.membrane < 0] = MEMBRANE if plan.membrane > 0 else FLUID
+    regions[outline - fluid < 0] = FLUID
+
+
+def _fill_tissue(regions: Tensor, plan: SurroundPlan, union: Tensor, field: Field) -> None:
+    """Split what is inside the skin and neither brain nor shell."""
+    room = union < 0
+    tissue = field.noise(plan.tissue, channels=plan.tissues)
+    regions[room] = (TISSUE + tissue.argmax(0)).to(torch.uint8)[room]
+    if plan.air > 0:
+        # The share of a normal field above this threshold is `air`.
+        threshold = math.sqrt(2) * float(torch.erfinv(torch.tensor(1 - 2 * plan.air)))
+        pockets = field.noise(Noise(plan.tissue.cell, 1.0, plan.tissue.seed ^ 1))[0]
+        regions[room & (pockets > threshold)] = AIR
+
+
+def _fill_hard(
+    regions: Tensor,
+    plan: SurroundPlan,
+    brain: BrainPlan,
+    case: Tensor,
+    hard: Tensor,
+    points: Tensor,
+    field: Field,
+) -> None:
+    shell = case < 0
+    if plan.patches is not None:
+        side = torch.tensordot(brain.outward.to(points), points, dims=1)
+        shell &= ~((side > 0.3) & (field.noise(plan.patches)[0] > 0))
+    regions[shell] = HARD
+    if plan.marrow:
+        line = ((case + hard / 2).abs() < hard / 5) & (hard > 0.04)
+        regions[shell & line] = MARROW
+
+
+def _fill_inside(
+    regions: Tensor, plan: InsidePlan, labelled: Tensor, points: Tensor, field: Field
+) -> None:
+    brain = labelled < 0
+    depth = -labelled
+    parts = field.noise(plan.region, channels=plan.regions).argmax(0)
+    content = (BRAIN + parts).to(torch.uint8)
+    if plan.ribbon_depth > 0:
+        content[depth < plan.ribbon_depth + field.noise(plan.folding)[0]] = RIBBON
+    for ellipsoid in plan.centre:
+        content[ellipsoid.surface(points) < 0] = CENTRE
+    for plane, width in plan.sheets:
+        content[plane.surface(points).abs() < width / 2] = SHEET
+    if plan.fold_width > 0:
+        narrowing = plan.fold_width * (1 - depth / plan.fold_depth).clamp_min(0)
+        content[field.noise(plan.fold)[0].abs() < narrowing] = FOLD
+    for index, lesion in enumerate(plan.lesions):
+        content[lesion.surface(points) < 0] = LESION + index
+    regions[brain] = content[brain]
+
+
