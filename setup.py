@@ -1,0 +1,93 @@
+"""Installation: three top-level folders become one package, `pumba_pipe`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+MAPPED = ('workflows', 'bids_app')
+
+
+def read_version() -> str:
+    """Read the version from the package without importing it; it is written nowhere else."""
+    source = (HERE / 'pumba_pipe' / '__init__.py').read_text(encoding='utf-8')
+    found = re.search(r"^__version__ = '([^']+)'$", source, re.MULTILINE)
+    if not found:
+        raise RuntimeError('pumba_pipe/__init__.py: no line with __version__')
+    return found[1]
+
+
+def mapped_packages() -> tuple[list[str], dict[str, str]]:
+    """List all packages, with `workflows/` and `bids_app/` as parts of `pumba_pipe`."""
+    packages = find_packages(str(HERE), include=['pumba_pipe', 'pumba_pipe.*'])
+    folders = {}
+    for name in MAPPED:
+        folders[f'pumba_pipe.{name}'] = name
+        packages.append(f'pumba_pipe.{name}')
+        packages += [f'pumba_pipe.{name}.{sub}' for sub in find_packages(str(HERE / name))]
+    return packages, folders
+
+
+packages, package_dir = mapped_packages()
+training = ['lightning>=2.3', 'tensorboard', 'tqdm']
+
+setup(
+    name='pumba_pipe',
+    version=read_version(),
+    description='Skull stripping for any brain MRI by a network trained on random shapes alone',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10',
+    packages=packages,
+    package_dir=package_dir,
+    package_data={
+        'pumba_pipe': ['py.typed', 'weights/*.safetensors', 'weights/*.md', 'weights/*.json'],
+        'pumba_pipe.synthesis': ['recipes/*.toml'],
+    },
+    install_requires=[
+        'matplotlib',
+        'nibabel>=5',
+        'nipype>=1.9',
+        'numpy>=1.24',
+        'packaging',
+        'pandas',
+        'pybids>=0.17',
+        'safetensors>=0.4',
+        'scipy',
+        'templateflow',
+        'tomli; python_version < "3.11"',
+        'torch>=2.2',
+    ],
+    extras_require={
+        'train': training,
+        'ants': ['antspyx'],
+        'dev': [
+            *training,
+            'bids-validator-deno',
+            'mypy',
+            'psutil',
+            'pytest',
+            'ruff',
+            'setuptools>=64',
+        ],
+    },
+    entry_points={
+        'console_scripts': [
+            'pumba = pumba_pipe.bids_app.run:main',
+            'pumba-strip = pumba_pipe.commands.strip:main',
+            'pumba-train = pumba_pipe.commands.train:main',
+            'pumba-synth = pumba_pipe.commands.synth:main',
+            'pumba-evaluate = pumba_pipe.commands.evaluate:main',
+        ]
+    },
+    classifiers=[
+        'Intended Audience :: Science/Research',
+        'Operating System :: OS Independent',
+        'Programming Language :: Python :: 3 :: Only',
+        'Topic :: Scientific/Engineering :: Medical Science Apps.',
+        'Typing :: Typed',
+    ],
+)
