@@ -1,0 +1,51 @@
+# make demo   synthetic heads in, brain masks out: the main job on a small data set
+# make test   the tests
+# make lint   style and types
+#
+# Each makes the virtual environment it needs, once. Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NEEDS := setup.py pyproject.toml constraints.txt
+
+.PHONY: demo test lint
+.DELETE_ON_ERROR:
+
+demo: $(DEMO)/bids/dataset_description.json
+	$(BIN)/pumba $(DEMO)/bids $(DEMO)/derivatives participant \
+	    --skip-bids-validation -w $(DEMO)/work
+	@echo 'Done. Masks and stripped images: $(DEMO)/derivatives/sub-*/anat'
+
+$(DEMO)/bids/dataset_description.json: | $(VENV)/installed
+	$(BIN)/pumba-synth $(DEMO)/bids -n 3
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+# The type checker cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the
+# package as it will be installed, put together from links.
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typing && mkdir -p build/typing/pumba_pipe
+	cd build/typing/pumba_pipe && \
+	    ln -s ../../../pumba_pipe/* ../../../workflows ../../../bids_app .
+	mypy="$$(cd $(BIN) && pwd)/mypy" && cd build/typing && \
+	    "$$mypy" --config-file ../../pyproject.toml -p pumba_pipe
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(NEEDS) | $(BIN)/python
+	@echo 'Installing into $(VENV); the first time this takes some minutes.'
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(NEEDS) | $(BIN)/python
+	@echo 'Installing into $(VENV); the first time this takes some minutes.'
+	$(INSTALL) -e '.[dev]'
+	@touch $(VENV)/installed $@
