@@ -1,0 +1,341 @@
+"""Volume -> BrainExtraction: a coarse pass over everything, a fine pass around the brain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pumba_pipe.devices import choose_device, half_precision, limited_threads
+from pumba_pipe.errors import InputError, NothingFoundError
+from pumba_pipe.files import write_json
+from pumba_pipe.grids import Cube, from_cube, to_cube, whole_cube
+from pumba_pipe.postprocess import bounding_block, clean, moved_border, signed_distance
+from pumba_pipe.quality import Quality, certainty, dice, judge
+from pumba_pipe.synthesis.artefacts import rescale
+from pumba_pipe.volume import (
+    Volume,
+    check_folder,
+    check_output,
+    load_volume,
+    save_map,
+    save_mask,
+    save_masked,
+)
+from pumba_pipe.weights import Model, Stage, load_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PERCENTILES = (1.0, 99.0)
+BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what training shows
+BOX_TRIES = 3
+COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
+FINE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,))
+NOT_BRAIN = -12.0  # logit where the fine pass did not look
+MIN_VOXELS = 20
+
+
+@dataclass(frozen=True)
+class BrainExtraction:
+    """The result of skull stripping one volume.
+
+    Attributes
+    ----------
+    volume : Volume
+        The image that was stripped.
+    mask : ndarray of uint8, shape (x, y, z)
+    probability : ndarray of float32, shape (x, y, z)
+        In 0..1, before the largest component was chosen and holes were filled.
+    quality : Quality
+    seconds : dict
+        Where the time went.
+    """
+
+    volume: Volume
+    mask: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    quality: Quality
+    seconds: dict[str, float]
+
+    def distance(self) -> NDArray[np.float32]:
+        """Distance in millimetres to the mask's surface, negative inside, (x, y, z)."""
+        return signed_distance(self.mask > 0, self.volume.voxel_size)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One look of a network at a cube.
+
+    Attributes
+    ----------
+    cube : Cube
+    logits : Tensor, shape (size, size, size)
+        Mean over mirrored images.
+    inside : Tensor of bool
+        The field of view.
+    flip_agreement : float
+    """
+
+    cube: Cube
+    logits: Tensor
+    inside: Tensor
+    flip_agreement: float
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """Cleaned mask on the cube's grid; the likeliest place when nothing is likely."""
+        visible = torch.where(self.inside, self.logits, torch.tensor(NOT_BRAIN))
+        threshold = 0.0 if bool((visible > 0).any()) else float(visible.max()) - 1.0
+        return clean((visible > threshold).cpu().numpy())[0]
+
+
+class Stopwatch:
+    """Seconds spent on each part of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Add the time since the last call to `name`."""
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
+        self.last = now
+
+
+def extract(
+    image: Volume | str | Path,
+    model: Model | None = None,
+    device: str = 'auto',
+    threads: int | None = None,
+    border_mm: float = 0.0,
+) -> BrainExtraction:
+    """Find the brain in an MRI scan of any contrast, species, orientation and voxel size.
+
+    A coarse pass looks at the whole field of view, a fine pass at a box around what it found;
+    the box grows or moves until the brain lies well inside it. The method is that of Park et
+    al. 2025 (arXiv 2505.07159) with another synthesis and a second pass.
+
+    Parameters
+    ----------
+    image : Volume, str or Path
+    model : Model, optional
+        Default: the shipped weights.
+    device : str
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
+    threads : int, optional
+        CPU threads; default: what torch chooses.
+    border_mm : float
+        Grow the mask by this many millimetres; negative shrinks it.
+
+    Returns
+    -------
+    BrainExtraction
+
+    Raises
+    ------
+    InputError
+        The image cannot be used.
+    NothingFoundError
+        No brain was found.
+    """
+    watch = Stopwatch()
+    volume = image if isinstance(image, Volume) else load_volume(image)
+    watch.lap('read')
+    model = load_weights() if model is None else model
+    chosen = choose_device(device)
+    watch.lap('weights')
+    with torch.inference_mode(), limited_threads(threads):
+        axes = canonical_axes(volume.affine)
+        data = torch.from_numpy(oriented(volume.data, axes)).to(chosen)
+        voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
+        coarse = look(
+            model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
+            COARSE_FLIPS,
+        )  # fmt: skip
+        fine = look_closer(model.fine, data, voxel_size, coarse)
+        watch.lap('network')
+        logits = native_logits(fine, data.shape, voxel_size)
+        rough = native_logits(coarse, data.shape, voxel_size) > 0
+    found = logits > 0
+    mask, components, _ = clean(found)
+    if np.count_nonzero(mask) < MIN_VOXELS:
+        raise NothingFoundError(f'{volume.name}: no brain was found in this image')
+    agreement = dice(rough, mask)
+    probability = 1 / (1 + np.exp(-logits))
+    clear = certainty(probability, mask)
+    mask = restored(moved_border(mask, voxel_size, border_mm), axes)
+    if not mask.any():
+        raise NothingFoundError(
+            f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
+        )
+    quality = judge(volume, mask, components, agreement, fine.flip_agreement, clear)
+    watch.lap('resample')
+    return BrainExtraction(
+        volume, mask.astype(np.uint8), restored(probability, axes), quality, watch.seconds
+    )
+
+
+def canonical_axes(affine: NDArray[np.float64]) -> list[tuple[int, bool]]:
+    """Which image axis, and whether flipped, runs closest to right, anterior and superior.
+
+    Reading every image in the same order makes the mask independent of how it was stored.
+    """
+    from nibabel.orientations import io_orientation
+
+    orientation = io_orientation(affine)
+    found = {int(axis): (index, bool(flip < 0)) for index, (axis, flip) in enumerate(orientation)}
+    return [found[axis] for axis in range(3)]
+
+
+def oriented(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
+    """Bring an array (x, y, z) into canonical order."""
+    turned = data.transpose([axis for axis, _ in axes])
+    flips = [index for index, (_, flip) in enumerate(axes) if flip]
+    return np.ascontiguousarray(np.flip(turned, flips))
+
+
+def restored(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
+    """Undo `oriented`."""
+    flips = [index for index, (_, flip) in enumerate(axes) if flip]
+    back = np.argsort([axis for axis, _ in axes])
+    return np.ascontiguousarray(np.flip(data, flips).transpose(back))
+
+
+def look(
+    stage: Stage,
+    data: Tensor,
+    voxel_size: NDArray[np.float64],
+    cube: Cube,
+    flips: Sequence[tuple[int, ...]],
+) -> Pass:
+    """Run a network on a cube of the image, once for each way of mirroring it."""
+    values, inside = to_cube(data, voxel_size, cube)
+    image = rescale(values, inside, PERCENTILES)
+    network = stage.network.to(data.device)
+    answers = []
+    for axes in flips:
+        with half_precision(data.device):
+            logits = network(image.flip(axes)[None, None])[0, 0]
+        answers.append(logits.float().flip(axes).clamp(-10, 10))
+    mean = torch.stack(answers).mean(0)
+    masks = [((answer > 0) & inside).cpu().numpy() for answer in answers]
+    together = ((mean > 0) & inside).cpu().numpy()
+    agreement = float(np.mean([dice(mask, together) for mask in masks]))
+    return Pass(cube, mean, inside, agreement)
+
+
+def look_closer(
+    stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass
+) -> Pass:
+    """Run the fine pass on a box around the brain, and again while the box does not fit."""
+    mask, cube = coarse.mask, coarse.cube
+    result = coarse
+    for attempt in range(BOX_TRIES):
+        if not mask.any():
+            break
+        box = box_around(mask, cube, stage.size)
+        if attempt and fits(box, result.cube):
+            break
+        result = look(stage, data, voxel_size, box, FINE_FLIPS)
+        mask, cube = result.mask, result.cube
+    return result
+
+
+def box_around(mask: NDArray[np.bool_], cube: Cube, size: int) -> Cube:
+    """A cube in which the mask's longest side fills `BOX_FILL`."""
+    block = bounding_block(mask)
+    low = np.array([span.start for span in block]) * cube.voxel + cube.low
+    high = np.array([span.stop for span in block]) * cube.voxel + cube.low
+    return Cube((low + high) / 2, float((high - low).max()) / BOX_FILL, size)
+
+
+def fits(wanted: Cube, present: Cube) -> bool:
+    """Whether a box is near enough to the one that would be chosen now."""
+    ratio = wanted.side / present.side
+    moved = float(np.abs(wanted.centre - present.centre).max()) / present.side
+    return 0.85 < ratio < 1.18 and moved < 0.06
+
+
+def native_logits(
+    answer: Pass, shape: tuple[int, ...], voxel_size: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Sample a pass at the image's own voxels, shape (x, y, z)."""
+    logits = np.full(tuple(shape), NOT_BRAIN, np.float32)
+    values, block = from_cube(answer.logits, tuple(shape), voxel_size, answer.cube)
+    logits[block] = values.cpu().numpy()
+    return logits
+
+
+def strip_file(
+    in_file: str | Path,
+    out_file: str | Path | None = None,
+    out_mask: str | Path | None = None,
+    out_prob: str | Path | None = None,
+    out_sdt: str | Path | None = None,
+    out_quality: str | Path | None = None,
+    *,
+    border_mm: float = 0.0,
+    device: str = 'auto',
+    threads: int | None = None,
+    weights: str | Path | None = None,
+    model: Model | None = None,
+) -> BrainExtraction:
+    """Skull-strip a file and write what is asked for, each file complete or not at all.
+
+    Parameters
+    ----------
+    in_file : path
+    out_file, out_mask, out_prob, out_sdt : path, optional
+        Masked image, mask (uint8), probability (0..1), distance to the border in mm (negative
+        inside); on the input's own grid, with its affine and codes.
+    out_quality : path, optional
+        JSON file with the quality record.
+    border_mm, device, threads
+        See `extract`.
+    weights : path, optional
+        Used when no `model` is given; default: the shipped weights.
+    model : Model, optional
+
+    Returns
+    -------
+    BrainExtraction
+
+    Raises
+    ------
+    InputError, NothingFoundError, OutputError, WeightsError
+    """
+    source = Path(in_file)
+    images = [Path(path) for path in (out_file, out_mask, out_prob, out_sdt) if path is not None]
+    everything = images + ([Path(out_quality)] if out_quality is not None else [])
+    if len({path.absolute() for path in everything}) < len(everything):
+        raise InputError('two outputs have the same name; give each its own')
+    for path in images:
+        check_output(path, (source,))
+    if out_quality is not None:
+        check_folder(Path(out_quality))
+    if model is None:
+        model = load_weights(weights)
+    result = extract(source, model, device, threads, border_mm)
+    watch = Stopwatch()
+    if out_mask is not None:
+        save_mask(result.volume, result.mask, out_mask)
+    if out_file is not None:
+        save_masked(result.volume, result.mask, out_file)
+    if out_prob is not None:
+        save_map(result.volume, result.probability, out_prob)
+    if out_sdt is not None:
+        save_map(result.volume, result.distance(), out_sdt)
+    if out_quality is not None:
+        write_json(Path(out_quality), result.quality.to_dict())
+    watch.lap('write')
+    result.seconds.update(watch.seconds)
+    return result

@@ -1,0 +1,351 @@
+"""Images from and to files: one 3D volume, its affine, and the header it came with."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pumba_pipe.errors import InputError, OutputError
+from pumba_pipe.files import atomic_path, image_suffix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_SIDE = 3  # voxels; fewer slices show no volume
+MAX_FRAMES = 200  # volumes of a 4D image that are read for its mean
+B0_LIMIT = 50.0  # s/mm^2; below it a diffusion volume counts as unweighted
+MAX_GZIP_RATIO = 1040  # deflate cannot do better
+WRITABLE = ('.nii', '.nii.gz', '.mgh', '.mgz', '.img', '.hdr')
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image in memory.
+
+    Attributes
+    ----------
+    data : ndarray of float32, shape (x, y, z)
+        Finite intensities.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel indices to millimetres.
+    path : Path or None
+        Where it was read from.
+    notes : tuple of str
+        What was done to read it, in plain words.
+    source : nibabel image or None
+        The file's image object: header, data on disk.
+    """
+
+    data: NDArray[np.float32]
+    affine: NDArray[np.float64]
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+    source: Any = field(default=None, repr=False)
+
+    @cached_property
+    def voxel_size(self) -> NDArray[np.float64]:
+        """Voxel size in millimetres, shape (3,)."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(0))
+
+    @property
+    def name(self) -> str:
+        """What to call this image in messages."""
+        return str(self.path) if self.path else 'image'
+
+
+def load_volume(path: str | Path) -> Volume:
+    """Read one 3D volume from any format nibabel reads.
+
+    Of a 4D image the mean of its unweighted volumes is taken when a ``.bval`` file lies beside
+    it, and the mean of all volumes (at most 200, evenly spaced) otherwise.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Volume
+        Values that are not finite are replaced by zero.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged, not an image, or holds nothing that could be a head.
+    """
+    path = Path(path)
+    image = _open(path)
+    shape = _check_shape(path, image)
+    affine = _check_affine(path, image)
+    _check_size(path, image)
+    notes: list[str] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', RuntimeWarning)
+            data = _read_frames(path, image, shape, notes)
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f'{path}: does not fit into memory (shape {shape})') from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f'{path}: damaged or incomplete image ({_first_line(error)})') from None
+    return Volume(_check_values(path, data, notes), affine, path, tuple(notes), image)
+
+
+def _open(path: Path) -> Any:
+    import nibabel as nib
+
+    if path.is_dir():
+        raise InputError(f'{path}: is a folder, not an image')
+    try:
+        with path.open('rb') as file:
+            if not file.read(1):
+                raise InputError(f'{path}: the file is empty')
+        return nib.load(path)
+    except OSError as error:
+        # gzip's own errors carry no errno
+        if error.errno is None:
+            raise InputError(
+                f'{path}: damaged or incomplete image ({_first_line(error)})'
+            ) from None
+        hint = ' (a broken link?)' if path.is_symlink() else ''
+        raise InputError(f'{path}: cannot read this file: {error.strerror}{hint}') from None
+    except (nib.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
+        raise InputError(
+            f'{path}: not an image in a format nibabel reads ({_first_line(error)})'
+        ) from None
+    except InputError:
+        raise
+    except Exception as error:  # nibabel's readers raise many kinds on broken headers
+        raise InputError(f'{path}: broken header ({_first_line(error)})') from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split('\n')[0][:160] or type(error).__name__
+
+
+def _check_shape(path: Path, image: Any) -> tuple[int, ...]:
+    """Return the shape without trailing axes of length one, three or four axes long."""
+    shape = tuple(int(side) for side in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (3, 4):
+        raise InputError(
+            f'{path}: has {len(shape)} dimensions {shape}; a 3D image, or 4D series, is needed'
+        )
+    if min(shape) < 1 or min(shape[:3]) < MIN_SIDE:
+        raise InputError(
+            f'{path}: shape {shape} is too thin; at least {MIN_SIDE} voxels per axis are needed'
+        )
+    dtype = image.get_data_dtype()
+    if dtype.fields is not None:
+        raise InputError(f'{path}: is a colour (RGB) image; a grey-scale scan is needed')
+    return shape
+
+
+def _check_affine(path: Path, image: Any) -> NDArray[np.float64]:
+    try:
+        affine = image.affine
+        affine = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
+    except Exception as error:  # nibabel raises several kinds for a broken qform
+        raise InputError(f'{path}: broken orientation header ({_first_line(error)})') from None
+    sizes = np.sqrt((affine[:3, :3] ** 2).sum(0))
+    if not np.isfinite(affine).all() or (sizes <= 0).any():
+        raise InputError(f'{path}: voxel sizes or orientation in the header are not usable')
+    if abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
+        raise InputError(f'{path}: the affine is singular; repair the header (sform, qform)')
+    return affine
+
+
+def _check_size(path: Path, image: Any) -> None:
+    """Refuse a header that promises more data than the file can hold, before allocating it."""
+    header = image.header
+    if not hasattr(header, 'get_data_offset'):
+        return
+    file = Path(image.file_map['image'].filename or path)
+    if not file.exists():
+        raise InputError(f'{file}: the file with the image data is missing')
+    expected = int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize
+    ratio = MAX_GZIP_RATIO if file.suffix in ('.gz', '.mgz', '.bz2', '.zst') else 1
+    if file.stat().st_size * ratio < expected:
+        raise InputError(
+            f'{path}: incomplete image: the header promises {expected} bytes of data, '
+            f'the file has {file.stat().st_size}'
+        )
+
+
+def _read_frames(
+    path: Path, image: Any, shape: tuple[int, ...], notes: list[str]
+) -> NDArray[Any]:
+    """Read a 3D image, or the mean of the chosen volumes of a 4D one."""
+    trailing = (0,) * (len(image.shape) - len(shape))
+    if len(shape) == 3:
+        return np.asarray(image.dataobj[(..., *trailing)])
+    chosen = _unweighted(path, shape[3], notes)
+    if chosen is None:
+        chosen = list(np.unique(np.linspace(0, shape[3] - 1, MAX_FRAMES).astype(int)))
+        notes.append(f'4D: mean of {len(chosen)} of {shape[3]} volumes')
+    total = np.zeros(shape[:3])
+    for frame in chosen:
+        data = np.asarray(image.dataobj[(..., int(frame), *trailing)])
+        total += np.nan_to_num(_real(data), nan=0.0, posinf=0.0, neginf=0.0)
+    return total / len(chosen)
+
+
+def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
+    """Indices of the volumes with b-values near zero, from a ``.bval`` file beside the image."""
+    stem = path.name[: -len(image_suffix(path))]
+    file = next((f for f in (path.with_name(f'{stem}.{e}') for e in ('bval', 'bvals'))
+                 if f.is_file()), None)  # fmt: skip
+    if file is None:
+        return None
+    try:
+        values = np.array(file.read_text().split(), dtype=float)
+    except (OSError, ValueError):
+        notes.append(f'{file.name} could not be read and was ignored')
+        return None
+    chosen = [int(index) for index in np.flatnonzero(values <= B0_LIMIT)]
+    if len(values) != count or not chosen:
+        notes.append(f'{file.name} does not fit the image and was ignored')
+        return None
+    notes.append(f'4D: mean of {len(chosen)} b0 volumes of {count}')
+    return chosen
+
+
+def _real(data: NDArray[Any]) -> NDArray[Any]:
+    return np.abs(data) if np.iscomplexobj(data) else data
+
+
+def _check_values(path: Path, data: NDArray[Any], notes: list[str]) -> NDArray[np.float32]:
+    if np.iscomplexobj(data):
+        notes.append('complex values: their magnitude')
+    with np.errstate(over='ignore', invalid='ignore'):
+        values = _real(data).astype(np.float32, copy=False)
+    finite = np.isfinite(values)
+    if not finite.all():
+        notes.append(f'{int((~finite).sum())} values that are not finite were set to zero')
+        values = np.where(finite, values, np.float32(0))
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise InputError(f'{path}: every voxel has the same value ({low:g}); there is no image')
+    return values
+
+
+def check_output(path: Path, inputs: tuple[Path | None, ...] = ()) -> None:
+    """Refuse, before any work, an output that cannot be written or would replace an input.
+
+    Raises
+    ------
+    OutputError
+    """
+    if image_suffix(path) not in WRITABLE:
+        raise OutputError(f'{path}: cannot write this format; use one of {", ".join(WRITABLE)}')
+    for source in inputs:
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise OutputError(f'{path}: is the input itself; choose another output')
+    if path.is_dir():
+        raise OutputError(f'{path}: is a folder; give a file name')
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a path whose folder cannot be made or written to."""
+    with atomic_path(path.parent / '.pumba-write-test') as partial:
+        partial.touch()
+    (path.parent / '.pumba-write-test').unlink()
+
+
+def save_mask(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
+    """Write a mask (x, y, z) as uint8 on the input's own grid, affine and codes."""
+    _save(volume, mask.astype(np.uint8), Path(path))
+
+
+def save_map(volume: Volume, values: NDArray[Any], path: str | Path) -> None:
+    """Write a map (x, y, z) as float32 on the input's own grid, affine and codes."""
+    _save(volume, values.astype(np.float32), Path(path))
+
+
+def save_masked(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
+    """Write the input with everything outside `mask` set to zero, all volumes of a 4D input.
+
+    Integer data with a plain scale keep their type and scale.
+    """
+    source, target = volume.source, Path(path)
+    if source is None:
+        return save_map(volume, volume.data * mask, target)
+    keep = mask.astype(bool)
+    proxy = source.dataobj
+    scale = getattr(proxy, 'slope', 1.0), getattr(proxy, 'inter', 0.0)
+    # With an offset, a stored zero would not mean zero.
+    raw = hasattr(proxy, 'get_unscaled') and scale[1] == 0 and _is_nifti(source)
+    data = np.asarray(proxy.get_unscaled() if raw else proxy)
+    data = _real(data)
+    if not raw and data.dtype.kind == 'f':
+        data = data.astype(np.float32)
+    data = np.where(keep.reshape(keep.shape + (1,) * (data.ndim - 3)), data, data.dtype.type(0))
+    if data.dtype.kind == 'f':
+        data = np.nan_to_num(data, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    _save(volume, data, target, scale if raw else None)
+
+
+def _is_nifti(image: Any) -> bool:
+    import nibabel as nib
+
+    return isinstance(image, nib.Nifti1Pair)
+
+
+def _save(
+    volume: Volume,
+    data: NDArray[Any],
+    path: Path,
+    scale: tuple[float, float] | None = None,
+) -> None:
+    import nibabel as nib
+
+    if image_suffix(path) in ('.mgh', '.mgz'):
+        data = data.astype(np.float32) if data.dtype not in (np.uint8, np.float32) else data
+        image: Any = nib.MGHImage(data, volume.affine)
+    else:
+        image = _nifti(volume, data, scale)
+    with atomic_path(path) as partial:
+        nib.save(image, partial)
+        if image_suffix(path) in ('.img', '.hdr'):
+            _move_pair(partial, path)
+
+
+def _nifti(volume: Volume, data: NDArray[Any], scale: tuple[float, float] | None) -> Any:
+    """Make a NIfTI image with the input's affine and, of a NIfTI input, its codes."""
+    import nibabel as nib
+
+    kind: Any = nib.Nifti2Image if max(data.shape) > 32767 else nib.Nifti1Image
+    if volume.source is None or not _is_nifti(volume.source):
+        image = kind(data, volume.affine, dtype=data.dtype)
+        image.header.set_xyzt_units('mm')
+        return image
+    source = volume.source
+    if isinstance(source, nib.Nifti2Pair):
+        kind = nib.Nifti2Image
+    header = source.header.copy()
+    header.extensions.clear()
+    header.set_data_dtype(data.dtype)
+    header['cal_min'] = header['cal_max'] = 0
+    image = kind(data, None, header, dtype=data.dtype)
+    # Set both transforms with their codes: nibabel would else promote one to the other.
+    image.set_sform(source.get_sform(), int(source.header['sform_code']), update_affine=False)
+    if int(source.header['qform_code']) > 0:
+        image.set_qform(source.get_qform(), int(source.header['qform_code']), update_affine=False)
+    if scale is not None:
+        image.header.set_slope_inter(*scale)
+    return image
+
+
+def _move_pair(partial: Path, path: Path) -> None:
+    """Move the other half of an image pair; `atomic_path` moves the one it made."""
+    other = '.hdr' if path.suffix == '.img' else '.img'
+    partial.with_suffix(other).replace(path.with_suffix(other))
