@@ -1,0 +1,91 @@
+"""``pumba-synth``: write synthetic heads as a BIDS data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pumba_pipe.commands.common import add_version, guarded, positive_float, positive_int
+
+NAME = 'pumba-synth'
+SUFFIXES = ('T1w', 'T2w', 'T2starw', 'PDw', 'FLAIR')
+MIN_SIZE = 16
+EPILOG = """
+Written to OUT: images (sub-001/anat/sub-001_T1w.nii.gz, ...), brain masks as a derivative
+(derivatives/labels), participants.tsv with the seed of every head, and heads.png, a picture of
+the first 24. The same options give the same files. A folder that holds anything but an earlier
+data set of this command is refused; that is replaced.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        NAME,
+        description='Write heads made of random shapes, with brain masks, as a BIDS data set.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_version(parser)
+    parser.add_argument('out', metavar='OUT', type=Path, help='folder of the data set')
+    parser.add_argument(
+        '-n', type=positive_int, default=10, metavar='N',
+        help='number of heads (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--recipe', default='default', metavar='NAME|FILE',
+        help='default, paper, or a TOML file that changes one of these (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument('--seed', type=_seed, default=0, help='default: %(default)s')
+    parser.add_argument(
+        '--size', type=_size, default=96, metavar='VOXELS',
+        help='side of the cube heads are made in (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--suffixes', nargs='+', choices=SUFFIXES, default=['T1w', 'T2w'], metavar='SUFFIX',
+        help=f'given to the images in turn: {", ".join(SUFFIXES)} (default: T1w T2w)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--voxel-mm', type=positive_float, default=2.0, metavar='MM',
+        help='voxel size (default: %(default)s)',
+    )  # fmt: skip
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from 0 to 2^63 - 1')
+    return int(text)
+
+
+def _size(text: str) -> int:
+    size = positive_int(text)
+    if not MIN_SIZE <= size <= 512:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from {MIN_SIZE} to 512')
+    return size
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``pumba-synth`` and return its exit code."""
+    options = build_parser().parse_args(argv)
+    return guarded(NAME, lambda: synthesize_dataset(options))
+
+
+def synthesize_dataset(options: argparse.Namespace) -> int:
+    """Write the data set and say where it is."""
+    from pumba_pipe.heads_dataset import MASKS, PICTURE, write_heads
+    from pumba_pipe.synthesis.recipe import load_recipe
+
+    write_heads(
+        options.out,
+        load_recipe(options.recipe),
+        options.seed,
+        options.n,
+        size=options.size,
+        suffixes=options.suffixes,
+        voxel_mm=options.voxel_mm,
+        progress=lambda name: print(name, flush=True),
+    )
+    out = options.out
+    print(f'images: {out}\nbrain masks: {out / MASKS}\npicture: {out / PICTURE}')
+    return 0
