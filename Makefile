@@ -10,7 +10,7 @@ DEMO ?= demo
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-NEEDS := setup.py pyproject.toml constraints.txt
+NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/__init__.py
 
 .PHONY: demo test lint
 .DELETE_ON_ERROR:

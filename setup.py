@@ -71,7 +71,7 @@ setup(
             'psutil',
             'pytest',
             'ruff',
-            'setuptools>=64',
+            'setuptools>=70.1',
         ],
     },
     entry_points={

@@ -1,0 +1,176 @@
+"""What is installed, under which names, and what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, distribution
+from pathlib import Path
+
+import pytest
+
+import pumba_pipe
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ('torch', 'numpy', 'nibabel', 'nipype', 'bids', 'matplotlib', 'scipy', 'pandas')
+COMMANDS = ('pumba', 'pumba-strip', 'pumba-train', 'pumba-synth', 'pumba-evaluate')
+
+# What a training machine may lack; whoever imports one of these fails.
+NOT_IN_CORE = """
+import sys
+BLOCKED = ('bids', 'lightning', 'matplotlib', 'nibabel', 'nipype', 'pandas', 'safetensors',
+           'scipy', 'templateflow', 'tensorboard', 'tqdm')
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in BLOCKED:
+            raise ImportError(f'{name} is not there')
+sys.meta_path.insert(0, Block())
+"""
+
+
+def run_python(code: str) -> str:
+    """Run code in a new interpreter, away from the checkout, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, cwd=Path(sys.prefix)
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def entry_points() -> dict[str, EntryPoint]:
+    found = distribution('pumba_pipe').entry_points
+    return {point.name: point for point in found if point.group == 'console_scripts'}
+
+
+def test_version_is_written_once() -> None:
+    assert distribution('pumba_pipe').version == pumba_pipe.__version__
+    for name in ('setup.py', 'pyproject.toml', 'CITATION.cff'):
+        text = (ROOT / name).read_text(encoding='utf-8')
+        assert not re.search(rf'\b{re.escape(pumba_pipe.__version__)}\b', text), name
+
+
+def test_every_command_is_installed() -> None:
+    assert set(entry_points()) == set(COMMANDS)
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_is_quick(command: str) -> None:
+    """Help is printed by a process that imports nothing heavy."""
+    module, _, function = entry_points()[command].value.partition(':')
+    printed = run_python(
+        'import sys\n'
+        f'from {module} import {function} as main\n'
+        'try:\n'
+        "    main(['--help'])\n"
+        'except SystemExit as end:\n'
+        '    assert not end.code\n'
+        f'print("heavy:", *(name for name in {HEAVY} if name in sys.modules))\n'
+    )
+    assert printed.startswith('usage: ' + command)
+    assert printed.endswith('heavy:\n')
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_version_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        entry_points()[command].load()(['--version'])
+    assert pumba_pipe.__version__ in capsys.readouterr().out
+
+
+def test_importing_the_package_is_quick() -> None:
+    code = f'import sys, pumba_pipe; print(*(name for name in {HEAVY} if name in sys.modules))'
+    assert run_python(code).split() == []
+
+
+def test_every_public_name_exists() -> None:
+    for name in pumba_pipe.__all__:
+        assert callable(getattr(pumba_pipe, name)), name
+    with pytest.raises(AttributeError, match='no_such_name'):
+        _ = pumba_pipe.no_such_name
+
+
+def test_core_needs_only_torch_and_numpy() -> None:
+    printed = run_python(
+        NOT_IN_CORE + 'import pumba_pipe.training, pumba_pipe.feeding\n'
+        'import pumba_pipe.network, pumba_pipe.losses\n'
+        'from pumba_pipe.synthesis.recipe import load_recipe\n'
+        'from pumba_pipe.synthesis.sample import synthesize\n'
+        'print(tuple(synthesize(load_recipe(), seed=1, shape=(24, 24, 24)).image.shape))\n'
+    )
+    assert printed == '(24, 24, 24)\n'
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{file}: relative import'
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ('folder', 'above'),
+    [
+        ('pumba_pipe', ('pumba_pipe.interfaces', 'pumba_pipe.workflows', 'pumba_pipe.bids_app')),
+        ('pumba_pipe/interfaces', ('pumba_pipe.workflows', 'pumba_pipe.bids_app')),
+        ('workflows', ('pumba_pipe.bids_app',)),
+    ],
+)
+def test_dependencies_point_one_way(folder: str, above: tuple[str, ...]) -> None:
+    files = [
+        file
+        for file in (ROOT / folder).rglob('*.py')
+        if folder != 'pumba_pipe' or 'interfaces' not in file.relative_to(ROOT).parts
+    ]
+    assert files
+    wrong = [
+        f'{file.relative_to(ROOT)}: {name}'
+        for file in files
+        for name in imported_modules(file)
+        if any(name == one or name.startswith(one + '.') for one in above)
+    ]
+    assert wrong == []
+
+
+@pytest.fixture(scope='module')
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Files in a wheel that is built from a copy, so that the checkout stays clean."""
+    copy = tmp_path_factory.mktemp('checkout')
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, copy)
+    for name in ('pumba_pipe', 'workflows', 'bids_app'):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+    options = ['--quiet', '--no-deps', '--no-build-isolation', '--no-index']
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', *options, '-w', 'dist', '.'], cwd=copy, check=True
+    )
+    (wheel,) = (copy / 'dist').glob('*.whl')
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_wheel_holds_every_module_under_one_name(wheel_names: set[str]) -> None:
+    own = {file.relative_to(ROOT).as_posix() for file in (ROOT / 'pumba_pipe').rglob('*.py')}
+    mapped = {
+        f'pumba_pipe/{file.relative_to(ROOT).as_posix()}'
+        for name in ('workflows', 'bids_app')
+        for file in (ROOT / name).rglob('*.py')
+    }
+    assert {name for name in wheel_names if name.endswith('.py')} == own | mapped
+    tops = {name.partition('/')[0] for name in wheel_names}
+    assert tops == {'pumba_pipe', f'pumba_pipe-{pumba_pipe.__version__}.dist-info'}
+
+
+def test_wheel_holds_recipes_weights_and_licence(wheel_names: set[str]) -> None:
+    folder = ROOT / 'pumba_pipe'
+    data = [folder / 'py.typed', *(folder / 'synthesis' / 'recipes').glob('*.toml')]
+    data += [file for file in (folder / 'weights').glob('*') if file.is_file()]
+    assert {file.relative_to(ROOT).as_posix() for file in data} <= wheel_names
+    assert 'pumba_pipe/synthesis/recipes/default.toml' in wheel_names
+    assert any(name.endswith('.dist-info/licenses/LICENSE') for name in wheel_names)
