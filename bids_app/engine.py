@@ -1,0 +1,74 @@
+"""What is checked before any work: that the weights are sound and the device is there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from pumba_pipe.bids_app.config import RunConfig
+
+PRELOADED = ['torch', 'nipype.pipeline.engine', 'nipype.pipeline.plugins.multiproc']
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Weights and device that are known to work.
+
+    Attributes
+    ----------
+    weights : Path
+    sha256 : str
+    device : str
+        ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
+    """
+
+    weights: Path
+    sha256: str
+    device: str
+
+
+def check_engine(weights: Path | None, device: str) -> Engine:
+    """Load the weights and find the device.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged or foreign.
+    InputError
+        There is no such device.
+    """
+    from pumba_pipe.devices import choose_device
+    from pumba_pipe.weights import default_weights, load_weights
+
+    path = (weights or default_weights()).absolute()
+    return Engine(path, load_weights(path).sha256, str(choose_device(device)))
+
+
+def process_context() -> BaseContext:
+    """How worker processes are started: never as copies of a process that has used torch.
+
+    Where there is a fork server, it imports torch once for all workers.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context('forkserver' if 'forkserver' in methods else None)
+    if hasattr(context, 'set_forkserver_preload'):
+        context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def prepare_engine(config: RunConfig) -> Engine:
+    """Check weights and device, in another process when work will be done there too.
+
+    A parent that has imported torch would keep its memory for nothing.
+    """
+    if config.nprocs == 1 or 'torch' in sys.modules:
+        return check_engine(config.weights, config.device)
+    with ProcessPoolExecutor(1, mp_context=process_context()) as pool:
+        return pool.submit(check_engine, config.weights, config.device).result()

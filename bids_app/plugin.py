@@ -1,0 +1,66 @@
+"""Running nodes in several processes, one of which may die."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
+from pumba_pipe.bids_app.engine import process_context
+from pumba_pipe.bids_app.quiet import quiet_nipype
+
+KILLED = (
+    'WorkerKilledError: a worker process was killed, most likely for lack of memory; '
+    'run again with a lower --mem or --nprocs'
+)
+
+
+def start_worker(folder: str, verbosity: int) -> None:
+    """Prepare a worker process, which inherits no setting but the environment."""
+    process_initializer(folder)
+    quiet_nipype(verbosity)
+
+
+class SturdyMultiProcPlugin(MultiProcPlugin):
+    """Nipype's MultiProc, which would wait forever for a worker that was killed.
+
+    A worker that dies takes the pool with it: the nodes that were running fail, the others run
+    in a new pool.
+    """
+
+    def __init__(self, plugin_args: dict[str, Any]) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self.pool: ProcessPoolExecutor = self._new_pool()
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self.processors,
+            mp_context=process_context(),
+            initializer=start_worker,
+            initargs=(self._cwd, self.plugin_args.get('verbosity', 0)),
+        )
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        try:
+            future = self.pool.submit(run_node, node, updatehash, self._taskid)
+        except BrokenProcessPool:
+            self.pool = self._new_pool()
+            future = self.pool.submit(run_node, node, updatehash, self._taskid)
+        self._task_obj[self._taskid] = future
+        future.add_done_callback(partial(self._finished, self._taskid))
+        return self._taskid
+
+    def _finished(self, taskid: int, future: Future) -> None:
+        try:
+            result = future.result()
+        except BaseException as error:
+            reason = KILLED if isinstance(error, BrokenProcessPool) else repr(error)
+            result = {'result': None, 'traceback': [reason + '\n'], 'taskid': taskid}
+        self._taskresult[taskid] = result
+
+    def _clear_task(self, taskid: int) -> None:
+        super()._clear_task(taskid)
+        del self._taskresult[taskid]

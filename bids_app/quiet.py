@@ -1,0 +1,33 @@
+"""Nipype without network access, and as talkative as asked for."""
+
+from __future__ import annotations
+
+import os
+
+NO_TELEMETRY = {'NO_ET': '1', 'NIPYPE_NO_ET': '1'}
+SETTINGS = {
+    'check_version': 'false',
+    'crashfile_format': 'txt',
+    'create_report': 'false',
+    'hash_method': 'timestamp',
+    'poll_sleep_duration': '0.1',
+    'stop_on_first_crash': 'false',
+}
+LEVELS = ('CRITICAL', 'WARNING', 'INFO')
+
+
+def quiet_nipype(verbosity: int) -> None:
+    """Set up Nipype in this process; call it before anything else imports nipype.
+
+    Parameters
+    ----------
+    verbosity : int
+        0: errors are reported by us alone; 1: warnings; 2: everything.
+    """
+    os.environ.update(NO_TELEMETRY)
+    from nipype import config, logging
+
+    level = LEVELS[min(verbosity, len(LEVELS) - 1)]
+    levels = {f'{part}_level': level for part in ('workflow', 'utils', 'interface')}
+    config.update_config({'execution': SETTINGS, 'logging': {**levels, 'log_to_file': 'false'}})
+    logging.update_logging(config)

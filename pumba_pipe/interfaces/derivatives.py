@@ -1,0 +1,71 @@
+"""Writing a result of a node to its place in a BIDS derivative data set."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterface,
+    BaseInterfaceInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from pumba_pipe.files import atomic_path, image_suffix, write_json
+
+
+def sidecar_of(image: Path) -> Path:
+    """Path of the JSON file that describes an image.
+
+    Examples
+    --------
+    >>> sidecar_of(Path('sub-01_T1w.nii.gz')).name
+    'sub-01_T1w.json'
+    """
+    return image.with_name(image.name[: len(image.name) - len(image_suffix(image))] + '.json')
+
+
+class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `SaveDerivative`."""
+
+    in_file = File(exists=True, mandatory=True, desc='result of a node')
+    out_path = traits.Str(mandatory=True, desc='where it goes, absolute')
+    metadata = traits.Dict(mandatory=True, desc='content of the JSON file beside it')
+    quality = File(exists=True, desc='JSON file whose content becomes the key Quality')
+
+
+class SaveDerivativeOutputSpec(TraitedSpec):
+    """Outputs of `SaveDerivative`."""
+
+    out_file = File(exists=True, desc='the file in its place')
+
+
+class SaveDerivative(BaseInterface):
+    """Copy a file to its place, with a JSON file beside it.
+
+    The image is renamed into place last: where it lies, it is complete and described.
+    """
+
+    input_spec = SaveDerivativeInputSpec
+    output_spec = SaveDerivativeOutputSpec
+    # what an earlier run wrote may be gone by now
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        target = Path(self.inputs.out_path)
+        metadata = dict(self.inputs.metadata)
+        if isdefined(self.inputs.quality):
+            metadata['Quality'] = json.loads(Path(self.inputs.quality).read_text('utf-8'))
+        target.unlink(missing_ok=True)
+        write_json(sidecar_of(target), metadata)
+        with atomic_path(target) as partial:
+            shutil.copyfile(self.inputs.in_file, partial)
+        return runtime
+
+    def _list_outputs(self) -> dict[str, Any]:
+        return {'out_file': self.inputs.out_path}

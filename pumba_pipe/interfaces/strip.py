@@ -1,0 +1,128 @@
+"""Skull stripping as a Nipype node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterface,
+    BaseInterfaceInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from pumba_pipe.files import image_suffix
+
+# Measured as peak memory, with a fifth to spare: torch and the networks, then per voxel of a
+# volume, then per voxel of each further volume of a 4D image.
+BASE_GB = 0.5
+BYTES_PER_VOXEL, BYTES_PER_VOXEL_4D = 36, 10
+UNKNOWN_SHAPE = (256, 256, 256)
+
+
+def strip_mem_gb(shape: Sequence[int] | None = None) -> float:
+    """Memory to declare for a `SkullStrip` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape : sequence of int, optional
+        Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
+
+    Examples
+    --------
+    >>> strip_mem_gb((256, 256, 256))
+    1.1
+    """
+    sides = [int(side) for side in shape or UNKNOWN_SHAPE]
+    voxels, volumes = prod(sides[:3]), prod(sides[3:])
+    size = voxels * (BYTES_PER_VOXEL + BYTES_PER_VOXEL_4D * max(0, volumes - 1))
+    return round(BASE_GB + size / 1e9, 2)
+
+
+class SkullStripInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `SkullStrip`."""
+
+    in_file = File(exists=True, mandatory=True, desc='image of a head')
+    use_gpu = traits.Bool(
+        False, usedefault=True, nohash=True, desc='compute on the GPU; also reserves one'
+    )
+    device = traits.Str(
+        'auto', usedefault=True, nohash=True, desc='which GPU: auto, cuda, cuda:N or mps'
+    )
+    model = File(exists=True, desc='weights file; default: the shipped weights')
+    border_mm = traits.Float(
+        0.0, usedefault=True, desc='grow the mask by so many mm, shrink it when negative'
+    )
+    num_threads = traits.Int(nohash=True, desc='CPU threads')
+    out_file = File(desc='name of the masked image')
+    out_mask = File(desc='name of the mask')
+    out_prob = File(desc='name of the probability map; not written unless given')
+
+
+class SkullStripOutputSpec(TraitedSpec):
+    """Outputs of `SkullStrip`."""
+
+    out_file = File(desc='image with everything but the brain set to zero')
+    out_mask = File(desc='brain mask, uint8')
+    out_prob = File(desc='probability of being brain, 0..1')
+    quality = File(desc='quality record, JSON')
+
+
+class SkullStrip(BaseInterface):
+    """Find the brain in an image of any contrast and species.
+
+    The fields are called as in the SynthStrip interface of NiPreps, so that one can stand in
+    for the other. Outputs are written to the node's folder.
+
+    Examples
+    --------
+    >>> strip = SkullStrip(border_mm=1.0)
+    >>> strip.inputs.use_gpu
+    False
+    """
+
+    input_spec = SkullStripInputSpec
+    output_spec = SkullStripOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        # torch takes two seconds to import: only where the network runs
+        from pumba_pipe.extraction import strip_file
+
+        inputs, outputs = self.inputs, self._paths()
+        strip_file(
+            inputs.in_file,
+            outputs['out_file'],
+            outputs['out_mask'],
+            outputs.get('out_prob'),
+            out_quality=outputs['quality'],
+            border_mm=inputs.border_mm,
+            device=inputs.device if inputs.use_gpu else 'cpu',
+            threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
+            weights=inputs.model if isdefined(inputs.model) else None,
+        )
+        return runtime
+
+    def _list_outputs(self) -> dict[str, Any]:
+        outputs = self.output_spec().get()
+        outputs.update({name: str(path) for name, path in self._paths().items()})
+        return outputs
+
+    def _paths(self) -> dict[str, Path]:
+        """Absolute paths of what is written, in the current folder unless given otherwise."""
+        source = Path(self.inputs.in_file)
+        stem = source.name[: len(source.name) - len(image_suffix(source))]
+        names = {
+            'out_file': f'{stem}_desc-brain.nii.gz',
+            'out_mask': f'{stem}_desc-brain_mask.nii.gz',
+            'quality': f'{stem}_desc-brain_quality.json',
+        }
+        for field in ('out_file', 'out_mask', 'out_prob'):
+            given = getattr(self.inputs, field)
+            if isdefined(given):
+                names[field] = given
+        return {field: Path.cwd() / name for field, name in names.items()}
