@@ -31,6 +31,11 @@ WHITE = 1000  # stored value of an image's brightest voxel
 MIN_SHARE = 0.5  # of the brain that a field of view must show
 MIN_SIDE = 8  # voxels
 MAX_DRAWS = 100  # in a row that show too little
+MASKS_README = f"""Brain masks of the synthetic heads in the data set two folders up.
+
+{GENERATOR} made the heads from them, so they are exact: one in the brain, zero elsewhere, on the
+grid of the image that `Sources` in the sidecar names.
+"""
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
         for old in [*folder.glob('sub-*'), *masks.glob('sub-*')]:
             shutil.rmtree(old)
     write_json(masks / 'dataset_description.json', _description('derivative', recipe))
-    write_text(masks / 'README', 'Brain masks of the synthetic heads in the data set two up.\n')
+    write_text(masks / 'README', MASKS_README)
 
 
 def _is_ours(description: Path) -> bool:
