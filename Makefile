@@ -23,8 +23,9 @@ demo: $(DEMO)/bids/dataset_description.json
 $(DEMO)/bids/dataset_description.json: | $(VENV)/installed
 	$(BIN)/pumba-synth $(DEMO)/bids -n 3
 
+# The tests' images are tiny: more threads only wait for each other.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
 
 # The type checker cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the
 # package as it will be installed, put together from links.
