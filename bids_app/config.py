@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -129,10 +130,27 @@ def check_folders(config: RunConfig) -> None:
         if folder == bids_dir:
             raise UsageError(
                 f'work dir {config.work_dir}: lies inside the input data set; choose another '
-                'one with -w'
+                'with -w'
             )
     if config.work_dir == output_dir:
-        raise UsageError(f'work dir {config.work_dir}: is output_dir; choose another one with -w')
+        raise UsageError(f'work dir {config.work_dir}: is output_dir; choose another with -w')
+
+
+def check_work_dir(work_dir: Path) -> None:
+    """Make the folder for intermediate files, and refuse one that cannot be written to.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix='.pumba-', dir=work_dir):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'work dir {work_dir}: cannot write here ({error.strerror}); choose another with -w'
+        ) from None
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -93,14 +93,12 @@ def select_images(config: RunConfig) -> Selection:
         A label that is not there, or no image at all.
     """
     layout = _layout(config.bids_dir)
-    _check_labels('participant', config.participants, layout.get_subjects(), config.bids_dir)
-    _check_labels('session', config.sessions, layout.get_sessions(), config.bids_dir)
-    query: dict[str, Any] = {'datatype': 'anat', 'extension': list(EXTENSIONS)}
-    if config.participants:
-        query['subject'] = list(config.participants)
+    subjects = layout.get_subjects()
+    _check_labels('participant', config.participants, subjects, config.bids_dir)
     if config.sessions:
-        query['session'] = list(config.sessions)
-    found = sorted(Path(path) for path in layout.get(return_type='filename', **query))
+        _check_labels('session', config.sessions, layout.get_sessions(), config.bids_dir)
+    paths = layout.get(return_type='filename', datatype='anat', extension=list(EXTENSIONS))
+    found = sorted(path for path in map(Path, paths) if _asked_for(config, parse_name(path)))
     wanted = [path for path in found if parse_name(path).suffix in config.modalities]
     selection = Selection()
     seen: set[ImageName] = set()
@@ -108,9 +106,15 @@ def select_images(config: RunConfig) -> Selection:
         _place(path, selection, seen)
     if not selection.images and not selection.broken:
         raise UsageError(_nothing_found(config, found))
-    _remark_absent(config, layout.get_subjects(), wanted, selection)
+    _remark_absent(config, subjects, wanted, selection)
     _remark_unasked(config, found, selection)
     return selection
+
+
+def _asked_for(config: RunConfig, name: ImageName) -> bool:
+    return (not config.participants or name.get('sub') in config.participants) and (
+        not config.sessions or name.get('ses') in config.sessions
+    )
 
 
 def _layout(bids_dir: Path) -> Any:
@@ -141,6 +145,9 @@ def _check_labels(kind: str, asked: Iterable[str], there: list[str], bids_dir: P
 def _place(path: Path, selection: Selection, seen: set[ImageName]) -> None:
     """Put an image where it belongs in a selection; `seen` are the names there already."""
     name = parse_name(path)
+    if not name.is_bids:
+        selection.remarks.append(f'{path}: left out, its name is not a BIDS name')
+        return
     if name.get('part') in NOT_MAGNITUDE:
         selection.remarks.append(f'{path.name}: left out, only magnitude images are stripped')
         return

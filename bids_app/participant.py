@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import traceback
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumba_pipe.bids_app.config import RunConfig
+from pumba_pipe.bids_app.config import RunConfig, check_work_dir
 from pumba_pipe.bids_app.dataset import select_images, validate
 from pumba_pipe.bids_app.description import write_description
 from pumba_pipe.bids_app.engine import prepare_engine
@@ -20,12 +21,12 @@ from pumba_pipe.workflows.naming import folder, node_name, parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.interfaces.derivatives import sidecar_of
-from pumba_pipe.volume import check_folder
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
 WORKFLOW = 'pumba_wf'
+MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images per place to work at
 EXIT_FAILED, EXIT_NOT_BUILT = 1, 70
 Say = Callable[[str], None]
 
@@ -57,7 +58,7 @@ def run_participants(config: RunConfig, say: Say) -> Callable[[], int]:
         say(remark)
     engine = prepare_engine(config)
     write_description(config.bids_dir, config.output_dir)
-    check_folder(config.work_dir / WORKFLOW / 'any')
+    check_work_dir(config.work_dir)
     settings = StripSettings(
         weights=engine.weights,
         sha256=engine.sha256,
@@ -75,6 +76,7 @@ def run_participants(config: RunConfig, say: Say) -> Callable[[], int]:
     say(
         f'{len(wanted)} images: {len(todo)} to strip on {settings.device}, '
         f'{counts["done"]} done before'
+        + (f', {len(selection.broken)} more cannot be read' if selection.broken else '')
         + (f', {counts["outdated"]} done before but out of date' if counts['outdated'] else '')
     )
 
@@ -97,30 +99,33 @@ def build_workflows(
     """Build the workflows of a run, which are carried out one after the other.
 
     Nipype runs the nodes of one process in the order of the graph, all sinks at the end. So
-    that results are there as soon as they can be, one process gets a workflow per participant
-    and session; several processes get them as one, to be busy all the time.
+    that results are there as soon as they can be, one process gets one participant, or session,
+    at a time. Several processes get batches: Nipype looks at every node of a graph each time
+    that one ends, which takes longer than the work itself when there are thousands.
     """
     from nipype.pipeline import engine as pe
 
     groups: dict[Path, list[BrainOutputs]] = defaultdict(list)
     for outputs in todo:
         groups[folder(parse_name(outputs.source))].append(outputs)
-    workflows = []
+    size = 1
+    if config.nprocs > 1:
+        size = max(MIN_BATCH, BATCH_ROUNDS * config.nprocs // config.omp_nthreads)
+    batches: list[pe.Workflow] = []
+    room = 0
     for place, images in groups.items():
-        workflow = init_participant_wf(
+        participant_wf = init_participant_wf(
             images=images,
             settings=settings,
             crash_dir=_crash_dir(config, images[0]),
             name='_'.join(place.parts).replace('-', '_') + '_wf',
         )
-        # where it would be as part of one workflow: results are found again either way
-        workflow.base_dir = str(config.work_dir / WORKFLOW)
-        workflows.append(workflow)
-    if config.nprocs == 1:
-        return workflows
-    together = pe.Workflow(name=WORKFLOW, base_dir=str(config.work_dir))
-    together.add_nodes(workflows)
-    return [together]
+        if room <= 0:
+            batches.append(pe.Workflow(name=WORKFLOW, base_dir=str(config.work_dir)))
+            room = size
+        batches[-1].add_nodes([participant_wf])
+        room -= len(images)
+    return batches
 
 
 def execute(
@@ -136,11 +141,15 @@ def execute(
     names = {node_name(name): name.stem for name in (parse_name(o.source) for o in todo)}
     progress = Progress(names, say)
     stopped = None
+    # Nipype collects garbage at every step: spare it what is there to stay.
+    gc.collect()
+    gc.freeze()
     for workflow in workflows:
         try:
             workflow.run(plugin=_plugin(config, progress))
         except Exception as error:  # Nipype raises after all nodes have run, when one failed
             stopped = error
+    gc.unfreeze()
     failed = {}
     for outputs in todo:
         token = node_name(parse_name(outputs.source))

@@ -46,6 +46,12 @@ class ImageName:
         return dict(self.entities).get(key)
 
     @property
+    def is_bids(self) -> bool:
+        """Whether the name has the form that BIDS asks for, and says whose image it is."""
+        well_formed = all(key.isalnum() and label for key, label in self.entities)
+        return well_formed and self.entities[:1] == (('sub', self.get('sub')),)
+
+    @property
     def stem(self) -> str:
         """The name without extension."""
         return _joined(self.entities, self.suffix)

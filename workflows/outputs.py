@@ -29,7 +29,7 @@ class BrainOutputs:
         The image.
     bids_dir, output_dir : Path
     parameters : dict
-        What the mask depends on besides the image; kept in the mask's sidecar.
+        What the results depend on besides the image; kept in their sidecars.
     """
 
     source: Path
@@ -70,6 +70,7 @@ class BrainOutputs:
             'SkullStripped': True,
             'Description': 'Image with everything outside the brain mask set to zero',
             'Sources': [self.source_uri, mask_uri],
+            'BrainExtraction': self.parameters,
         }
 
     def state(self) -> str:
@@ -81,17 +82,17 @@ class BrainOutputs:
             ``'done'``, ``'missing'`` (some or all files), or ``'outdated'``: the image changed
             since, or the mask was made with other weights or options.
         """
-        files = [path for image in (self.mask, self.brain) for path in (image, sidecar_of(image))]
+        images = (self.mask, self.brain)
         try:
-            if min(path.stat().st_size for path in files) == 0:
+            if min(image.stat().st_size for image in images) == 0:
                 return 'missing'
-            sidecar = json.loads(sidecar_of(self.mask).read_text('utf-8'))
+            sidecars = [json.loads(sidecar_of(image).read_text('utf-8')) for image in images]
         except (OSError, ValueError):
             return 'missing'
-        if sidecar.get('BrainExtraction') != self.parameters:
+        if any(sidecar.get('BrainExtraction') != self.parameters for sidecar in sidecars):
             return 'outdated'
-        newer = self.source.stat().st_mtime > self.mask.stat().st_mtime
-        return 'outdated' if newer else 'done'
+        made = min(image.stat().st_mtime for image in images)
+        return 'outdated' if self.source.stat().st_mtime > made else 'done'
 
 
 def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.Workflow:

@@ -16,6 +16,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from pumba_pipe.errors import OutputError
 from pumba_pipe.files import atomic_path, image_suffix, write_json
 
 
@@ -28,6 +29,19 @@ def sidecar_of(image: Path) -> Path:
     'sub-01_T1w.json'
     """
     return image.with_name(image.name[: len(image.name) - len(image_suffix(image))] + '.json')
+
+
+def remove(path: Path) -> None:
+    """Remove a file.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f'{path}: cannot replace this file ({error.strerror})') from None
 
 
 class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
@@ -61,7 +75,9 @@ class SaveDerivative(BaseInterface):
         metadata = dict(self.inputs.metadata)
         if isdefined(self.inputs.quality):
             metadata['Quality'] = json.loads(Path(self.inputs.quality).read_text('utf-8'))
-        target.unlink(missing_ok=True)
+        if target.exists():
+            # never an old image beside a new description, should this run be killed
+            remove(target)
         write_json(sidecar_of(target), metadata)
         with atomic_path(target) as partial:
             shutil.copyfile(self.inputs.in_file, partial)

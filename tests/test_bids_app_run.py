@@ -1,0 +1,189 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from pumba_pipe.bids_app.group import COLUMNS
+from pumba_pipe.bids_app.run import main
+
+from pumba_pipe.quality import Quality
+
+EVERYTHING = ['--modalities', 'T1w', 'T2w', 'FLAIR', 'MP2RAGE']
+
+
+def snapshot(folder):
+    """Names and times of all files of a folder."""
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob('*'))}
+
+
+def pumba(bids_dir, out, *words, level='participant'):
+    words = [str(bids_dir), str(out), level, '-w', str(out.parent / 'work'), *words]
+    return main([*words, '--nprocs', '1', '--device', 'cpu'])
+
+
+@pytest.fixture(scope='module')
+def finished(bids_dir, tmp_path_factory):
+    """Results for all images of the small data set."""
+    out = tmp_path_factory.mktemp('run') / 'out'
+    before = snapshot(bids_dir)
+    assert pumba(bids_dir, out, *EVERYTHING) == 0
+    assert snapshot(bids_dir) == before
+    return out
+
+
+@pytest.fixture
+def own_results(finished, tmp_path):
+    """A copy of those results, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / 'out'))
+
+
+def test_every_image_is_stripped(finished):
+    masks = sorted(path.relative_to(finished).as_posix() for path in finished.rglob('*_mask.nii*'))
+    assert masks == [
+        'sub-01/anat/sub-01_desc-brain_mask.nii.gz',
+        'sub-01/anat/sub-01_space-T2w_desc-brain_mask.nii.gz',
+        'sub-02/ses-a/anat/sub-02_ses-a_acq-x_run-01_desc-brain_mask.nii.gz',
+        'sub-02/ses-b/anat/sub-02_ses-b_space-FLAIR_desc-brain_mask.nii.gz',
+        'sub-03/anat/sub-03_part-mag_space-MP2RAGEinv1_desc-brain_mask.nii.gz',
+    ]
+    assert (finished / 'sub-03/anat/sub-03_inv-1_part-mag_desc-brain_MP2RAGE.nii.gz').exists()
+    assert not list(finished.rglob('.partial-*'))
+    assert not list(finished.rglob('log'))
+
+
+def test_results_are_described(finished, bids_dir):
+    description = json.loads((finished / 'dataset_description.json').read_text())
+    assert description['DatasetType'] == 'derivative'
+    assert description['GeneratedBy'][0]['Name'] == 'pumba_pipe'
+    assert description['DatasetLinks'] == {'raw': bids_dir.as_uri()}
+    brain = json.loads((finished / 'sub-01/anat/sub-01_desc-brain_T2w.json').read_text())
+    assert brain['SkullStripped'] is True
+    assert brain['Sources'] == [
+        'bids:raw:sub-01/anat/sub-01_T2w.nii.gz',
+        'bids::sub-01/anat/sub-01_space-T2w_desc-brain_mask.nii.gz',
+    ]
+
+
+@pytest.mark.skipif(
+    not shutil.which('bids-validator-deno', path=str(Path(sys.executable).parent))
+    and not shutil.which('bids-validator-deno'),
+    reason='the validator is not installed (extra "dev")',
+)
+def test_results_are_valid_bids(own_results, bids_dir):
+    assert pumba(bids_dir, own_results, level='group') == 0
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    program = shutil.which('bids-validator-deno', path=path)
+    answer = subprocess.run(
+        [program, '--format', 'json', str(own_results)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    issues = json.loads(answer.stdout)['issues']['issues']
+    assert answer.returncode == 0
+    assert [issue for issue in issues if issue['severity'] == 'error'] == []
+
+
+def test_a_second_run_does_nothing(finished, bids_dir, capsys):
+    results = {p: t for p, t in snapshot(finished).items() if p.suffix in ('.gz', '.json')}
+    results.pop(finished / 'dataset_description.json')
+    assert pumba(bids_dir, finished, *EVERYTHING) == 0
+    assert '0 to strip on cpu, 5 done before' in capsys.readouterr().out
+    after = snapshot(finished)
+    assert {path: after[path] for path in results} == results
+
+
+def test_a_second_run_does_what_is_missing_or_out_of_date(own_results, bids_dir, capsys):
+    lost = own_results / 'sub-02/ses-a/anat/sub-02_ses-a_acq-x_run-01_desc-brain_T1w.nii.gz'
+    lost.unlink()
+    assert pumba(bids_dir, own_results, '--modalities', 'T1w') == 0
+    assert '2 images: 1 to strip on cpu, 1 done before' in capsys.readouterr().out
+    assert lost.exists()
+    words = ['--participant-label', '01', '--modalities', 'T1w', '--border-mm', '4']
+    assert pumba(bids_dir, own_results, *words) == 0
+    assert '1 done before but out of date' in capsys.readouterr().out
+
+
+def test_a_broken_image_leaves_the_others_alone(own_bids_dir, tmp_path, capsys):
+    out = tmp_path / 'out'
+    broken = own_bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz'
+    broken.write_bytes(broken.read_bytes()[:2000])
+    link = own_bids_dir / 'sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz'
+    link.symlink_to('/nowhere/annex/object')
+    assert pumba(own_bids_dir, out, '--skip-bids-validation') == 1
+    printed, errors = capsys.readouterr()
+    lines = sorted(errors.splitlines())
+    assert len(lines) == 2
+    assert lines[0].startswith(f'pumba: error: {broken}: damaged or incomplete')
+    assert lines[1].startswith(f'pumba: error: {link}: a link to a file that is not here')
+    assert 'Traceback' not in printed + errors
+    assert '3 images stripped, 0 done before, 2 failed' in printed
+    assert (out / 'sub-01/anat/sub-01_space-T2w_desc-brain_mask.nii.gz').exists()
+    assert not (out / 'sub-01/anat/sub-01_desc-brain_mask.nii.gz').exists()
+    assert (out / 'dataset_description.json').exists()
+    assert len(list((out / 'sub-01/log').glob('*/crash-*sub01_T1w*.txt'))) == 1
+
+
+def test_results_that_cannot_be_written_are_one_line(bids_dir, tmp_path, capsys):
+    out = tmp_path / 'out'
+    (out / 'sub-01').mkdir(parents=True)
+    (out / 'sub-01/anat').write_text('in the way')
+    words = ['--skip-bids-validation', '--participant-label', '01', '--modalities', 'T1w']
+    assert pumba(bids_dir, out, *words) == 1
+    errors = capsys.readouterr().err
+    assert errors.count('\n') == 1
+    assert 'cannot write here' in errors
+
+
+def test_a_workflow_that_cannot_be_built(bids_dir, tmp_path, capsys, monkeypatch):
+    def fail(**kwargs):
+        raise ValueError('no\nway')
+
+    monkeypatch.setattr('pumba_pipe.bids_app.participant.init_participant_wf', fail)
+    assert pumba(bids_dir, tmp_path / 'out', '--skip-bids-validation') == 70
+    assert capsys.readouterr().err == (
+        'pumba: error: the workflow could not be built (ValueError: no way)\n'
+    )
+
+
+def test_group_tables(own_results, bids_dir, capsys):
+    assert pumba(bids_dir, own_results, *EVERYTHING, level='group') == 0
+    lines = (own_results / 'group_T1w.tsv').read_text().splitlines()
+    assert lines[0].split('\t') == list(COLUMNS)
+    rows = [line.split('\t') for line in lines[1:]]
+    assert [row[0] for row in rows] == ['sub-01_T1w', 'sub-02_ses-a_acq-x_run-01_T1w']
+    assert all(len(row) == len(COLUMNS) and float(row[1]) > 0 for row in rows)
+    assert json.loads((own_results / 'group_T1w.json').read_text()) == COLUMNS
+    assert (own_results / 'group_FLAIR.tsv').exists()
+    assert 'group_T2w.tsv: 1 images' in capsys.readouterr().out
+
+
+def test_group_tables_have_the_whole_quality_record():
+    assert [*COLUMNS][1:] == [field.name for field in fields(Quality)]
+
+
+def test_several_processes(own_bids_dir, tmp_path):
+    """The command itself, with two workers, one of which meets a broken image."""
+    out = tmp_path / 'out'
+    (own_bids_dir / 'sub-01/anat/sub-01_T2w.nii.gz').write_bytes(b'')
+    code = 'import sys; from pumba_pipe.bids_app.run import main; sys.exit(main())'
+    words = ['participant', '-w', str(tmp_path / 'work'), '--skip-bids-validation']
+    words += ['--nprocs', '2', '--omp-nthreads', '1', '--modalities', 'T1w', 'T2w']
+    answer = subprocess.run(
+        [sys.executable, '-c', code, str(own_bids_dir), str(out), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines() == [
+        f'pumba: error: {own_bids_dir}/sub-01/anat/sub-01_T2w.nii.gz: the file is empty'
+    ]
+    assert all(line.startswith('pumba: ') for line in answer.stdout.splitlines())
+    assert '2/3 done, 1 failed' in answer.stdout
+    assert (out / 'sub-01/anat/sub-01_desc-brain_mask.nii.gz').exists()
