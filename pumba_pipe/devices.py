@@ -25,9 +25,7 @@ def choose_device(name: str = 'auto') -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(
-            f'device {name!r}: unknown; use auto, cpu, cuda, cuda:N or mps'
-        ) from None
+        raise InputError(f'device {name!r}: unknown; use auto, cpu, cuda, cuda:N or mps') from None
     if device.type not in ('cpu', 'cuda', 'mps'):
         raise InputError(f'device {name!r}: unknown; use auto, cpu, cuda, cuda:N or mps')
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():

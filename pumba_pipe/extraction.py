@@ -233,9 +233,7 @@ def look(
     return Pass(cube, mean, inside, agreement)
 
 
-def look_closer(
-    stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass
-) -> Pass:
+def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass) -> Pass:
     """Run the fine pass on a box around the brain, and again while the box does not fit."""
     mask, cube = coarse.mask, coarse.cube
     result = coarse

@@ -94,9 +94,7 @@ def turned(regions: Tensor, rng: torch.Generator) -> Tensor:
     return regions.permute(order).flip(flips)
 
 
-def draw_zoom(
-    rng: torch.Generator, size: int, target: int, device: torch.device
-) -> list[Tensor]:
+def draw_zoom(rng: torch.Generator, size: int, target: int, device: torch.device) -> list[Tensor]:
     """Draw a zoom, a stretch and a shift, as one resampling matrix an axis."""
     zoom = draw.uniform(rng, *ZOOM)
     matrices = []

@@ -114,7 +114,9 @@ def from_cube(
     matrices, block = [], []
     for axis, source in enumerate(cube.positions()):
         target = voxel_positions(shape[axis], voxel_size[axis])
-        covered = np.flatnonzero((target >= cube.low[axis]) & (target <= cube.low[axis] + cube.side))
+        covered = np.flatnonzero(
+            (target >= cube.low[axis]) & (target <= cube.low[axis] + cube.side)
+        )
         span = slice(int(covered[0]), int(covered[-1]) + 1) if len(covered) else slice(0, 0)
         block.append(span)
         # Linear also where the image is coarser: an average would blur the border.

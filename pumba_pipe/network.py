@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ class NetworkConfig:
         Side of the blocks of voxels that become channels.
     """
 
-    widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    widths: tuple[int, ...] = (16, 32, 64, 128)
     stem: int = 2
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class UNet(nn.Module):
         widths, cells = config.widths, config.stem**3
         self.encoder = nn.ModuleList([Block(cells, widths[0])])
         self.decoder = nn.ModuleList()
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in pairwise(widths):
             self.encoder.append(Block(narrow, wide, stride=2))
             self.decoder.append(Block(narrow + wide, narrow))
         self.head = nn.Conv3d(widths[0], cells, 1)

@@ -116,12 +116,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A finished, or stopped, run."""
+    """A finished run, as one of its processes sees it; rank 0 writes files."""
 
     network: UNet
     progress: Progress
     hardware: str
-    finished: bool
+    rank: int
 
 
 def train(
@@ -162,8 +162,11 @@ def train(
     ------
     InputError
         The folder already holds a checkpoint, or the size does not fit the network.
+    WeightsError
+        The checkpoint to resume from is damaged or belongs to other settings.
     """
     network = UNet(network_config) if initial is None else copy.deepcopy(initial)
+    network.requires_grad_(True)
     checkpoint = folder / 'checkpoint.pt'
     _check(config, network, checkpoint, resume)
     if hardware.threads:
@@ -188,7 +191,8 @@ def train(
     on_cpu = fabric.device.type == 'cpu'
     pool = pool_folder(pool_parent or folder / 'pool', feed)
     log = Log(folder, fabric.global_rank == 0, quiet)
-    generators = growing_pool(pool, feed, config, fabric.global_rank) if on_cpu else None
+    needs_pool = on_cpu and not finished(progress, config)
+    generators = growing_pool(pool, feed, config, fabric.global_rank) if needs_pool else None
     with generators or contextlib.nullcontext(), log:
         source = PoolSource(feed, pool) if on_cpu else StreamSource(feed, fabric.device)
         started = time.monotonic() - progress.seconds
@@ -222,13 +226,17 @@ def train(
             save_checkpoint(checkpoint, network, average, optimizer, progress, config)
     name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
     description = f'{fabric.world_size} x {name}'
-    return TrainingResult(average.cpu().eval(), progress, description, True)
+    return TrainingResult(average.cpu().eval(), progress, description, fabric.global_rank)
 
 
 def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool) -> None:
     multiple = network.config.multiple
-    if config.size % multiple:
-        raise InputError(f'size {config.size}: must be a multiple of {multiple}')
+    # Statistics over fewer than 3x3x3 voxels say nothing, and in bfloat16 the gradient of a
+    # convolution on 2x2x2 voxels came out wrong (oneDNN, torch 2.13).
+    if config.size % multiple or config.size < 3 * multiple:
+        raise InputError(
+            f'size {config.size}: must be a multiple of {multiple}, at least {3 * multiple}'
+        )
     if checkpoint.exists() and not resume:
         raise InputError(
             f'{checkpoint}: a training already lies here; resume it or choose another folder'
@@ -329,9 +337,7 @@ def growing_pool(pool: Path, feed: Feed, config: TrainingConfig, rank: int) -> I
             process.terminate()
 
 
-def _generate(
-    pool: Path, feed: Feed, seed: int, count: int, worker: int, workers: int
-) -> None:
+def _generate(pool: Path, feed: Feed, seed: int, count: int, worker: int, workers: int) -> None:
     """Body of a process that makes heads: one thread, low priority."""
     torch.set_num_threads(1)
     with contextlib.suppress(OSError, AttributeError):
@@ -404,9 +410,7 @@ def load_checkpoint(
 
 def _comparable(config: TrainingConfig) -> TrainingConfig:
     """Blank what a resumed run may change: its length and its helpers."""
-    return replace(
-        config, steps=0, minutes=None, checkpoint_minutes=0, pool=0, generators=0
-    )
+    return replace(config, steps=0, minutes=None, checkpoint_minutes=0, pool=0, generators=0)
 
 
 class Log:

@@ -180,9 +180,7 @@ def _check_size(path: Path, image: Any) -> None:
         )
 
 
-def _read_frames(
-    path: Path, image: Any, shape: tuple[int, ...], notes: list[str]
-) -> NDArray[Any]:
+def _read_frames(path: Path, image: Any, shape: tuple[int, ...], notes: list[str]) -> NDArray[Any]:
     """Read a 3D image, or the mean of the chosen volumes of a 4D one."""
     trailing = (0,) * (len(image.shape) - len(shape))
     if len(shape) == 3:

@@ -59,15 +59,27 @@ def build_parser() -> argparse.ArgumentParser:
     sizes = parser.add_argument_group('sizes')
     sizes.add_argument('--coarse-size', type=positive_int, default=SIZES['coarse'], metavar='N')
     sizes.add_argument('--fine-size', type=positive_int, default=SIZES['fine'], metavar='N')
+    sizes.add_argument(
+        '--widths',
+        type=positive_int,
+        nargs='+',
+        default=[16, 32, 64, 128],
+        metavar='C',
+        help='channels at each level (default: 16 32 64 128)',
+    )
     machine = parser.add_argument_group('machine')
     machine.add_argument('--device', choices=('auto', 'cpu', 'cuda', 'mps'), default='auto')
-    machine.add_argument('--devices', type=positive_int, default=1, help='processes or GPUs a node')
+    machine.add_argument(
+        '--devices', type=positive_int, default=1, help='processes or GPUs a node'
+    )
     machine.add_argument('--nodes', type=positive_int, default=1)
     machine.add_argument('--precision', choices=('bf16-mixed', '32-true'), default='bf16-mixed')
     machine.add_argument('--threads', type=positive_int, help='CPU threads of training')
     machine.add_argument('--compile', action='store_true', help='torch.compile the network')
     pool = parser.add_argument_group('pool of heads (training on a CPU)')
-    pool.add_argument('--pool', type=Path, metavar='DIR', help='shared by runs (default: OUT/pool)')
+    pool.add_argument(
+        '--pool', type=Path, metavar='DIR', help='shared by runs (default: OUT/pool)'
+    )
     pool.add_argument('--pool-size', type=positive_int, default=2000, metavar='N')
     pool.add_argument('--generators', type=positive_int, default=1, metavar='N')
     parser.add_argument('-q', '--quiet', action='store_true', help='no progress bar')
@@ -96,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
         size = args.coarse_size if name == 'coarse' else args.fine_size
         stages[name] = Stage(result.network, size)
         history[name] = _described(result, size, origin)
+    if result.rank > 0:
+        return 0
     target = args.out / 'weights.safetensors'
     ordered = {name: history[name] for name in ('coarse', 'fine') if name in history}
     digest = save_weights(stages, training_card(recipe, args.seed, ordered), target)
@@ -124,6 +138,7 @@ def _initial(
 
 
 def _train(args: argparse.Namespace, recipe: Any, name: str, initial: Any) -> Any:
+    from pumba_pipe.network import NetworkConfig
     from pumba_pipe.training import Hardware, train
 
     hardware = Hardware(
@@ -138,6 +153,7 @@ def _train(args: argparse.Namespace, recipe: Any, name: str, initial: Any) -> An
         recipe,
         args.out / name,
         _config(args, name),
+        NetworkConfig(tuple(args.widths)),
         hardware=hardware,
         initial=initial,
         resume=args.resume,

@@ -51,6 +51,7 @@ class KSpace:
     spike_strength: float
     spike_position: tuple[float, float, float]
     wrap_shift: float
+    wrap_strength: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def draw_artefacts(recipe: Recipe, rng: torch.Generator) -> Artefacts:
 def _draw_coil(section: Section, rng: torch.Generator) -> Coil:
     bias = draw_noise(rng, section.uniform('bias_cell', rng), section.uniform('bias', rng))
     surface = draw.direction(rng) if section.chance('coil', rng) else None
-    dropout = draw.direction(rng) * draw.uniform(rng, 0.2, 0.9)
+    dropout = draw.direction(rng) * section.uniform('dropout_position', rng)
     return Coil(
         bias=bias,
         surface_position=surface,
@@ -132,7 +133,10 @@ def _draw_k_space(section: Section, rng: torch.Generator) -> KSpace:
             draw.uniform(rng, -1, 1),
             draw.uniform(rng, -1, 1),
         ),
-        wrap_shift=section.uniform('wrap_shift', rng) if section.chance('wrap', rng) else 0.0,
+        wrap_shift=section.uniform('wrap_shift', rng),
+        wrap_strength=section.uniform('wrap_strength', rng)
+        if section.chance('wrap', rng)
+        else 0.0,
     )
 
 
@@ -155,7 +159,7 @@ def _draw_field_of_view(section: Section, rng: torch.Generator) -> tuple[Tensor,
     if section.chance('slab', rng):
         axis = draw.integer(rng, 0, 2)
         thickness = section.uniform('slab_thickness', rng)
-        middle = draw.uniform(rng, -0.3, 0.3)
+        middle = section.uniform('slab_middle', rng)
         low[axis], high[axis] = middle - thickness, middle + thickness
     return low, high
 
@@ -239,9 +243,10 @@ def linear_matrix(count: int, size: int, device: torch.device) -> Tensor:
 def corrupt_k_space(image: Tensor, k_space: KSpace) -> Tensor:
     """Apply ringing, ghosts, a spike and wrap-around."""
     axis = k_space.axis
-    if k_space.wrap_shift > 0:
+    if k_space.wrap_strength > 0:
+        # What lies beyond the field of view is folded in; the head itself stays in place.
         shift = round(k_space.wrap_shift * image.shape[axis])
-        image = image.roll(shift, axis)
+        image = image + k_space.wrap_strength * image.roll(shift, axis)
     if k_space.ringing_keep >= 1 and k_space.ghost_strength == 0 and k_space.spike_strength == 0:
         return image
     spectrum = torch.fft.fftshift(torch.fft.fftn(image))
@@ -279,9 +284,7 @@ def add_noise(image: Tensor, receiver: Receiver) -> Tensor:
     return (noisy / top).clamp_min(0) ** receiver.gamma
 
 
-def field_of_view(
-    shape: Sequence[int], low: Tensor, high: Tensor, device: torch.device
-) -> Tensor:
+def field_of_view(shape: Sequence[int], low: Tensor, high: Tensor, device: torch.device) -> Tensor:
     """Mask, shape (x, y, z), of what was scanned; `low` and `high` in -1..1 per axis."""
     sides = [
         (axis >= float(first)) & (axis <= float(last))
@@ -296,6 +299,9 @@ def rescale(image: Tensor, inside: Tensor, percentiles: tuple[float, float]) -> 
     if values.numel() == 0:
         return torch.zeros_like(image)
     low, high = (quantile(values, percentile / 100) for percentile in percentiles)
+    top = float(values.max())
+    if high - low < 0.01 * (top - low):
+        high = top  # what is bright fills less than the share above the percentile
     scaled = (image - low) / max(high - low, 1e-6)
     return scaled.clamp(0, 1) * inside
 

@@ -46,7 +46,7 @@ def draw_contrast(recipe: Recipe, rng: torch.Generator) -> Contrast:
     low, high = section['spread']
     spreads = low + (high - low) * torch.rand(regions.REGION_COUNT, generator=rng)
     spreads[regions.BACKGROUND] = 0
-    spreads[regions.AIR] *= 0.3
+    spreads[regions.AIR] *= section['air_spread_gain']
     _strip_or_suppress(means, spreads, section, rng)
     return Contrast(
         means=means,
@@ -78,13 +78,13 @@ def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) ->
     for tissue in range(regions.TISSUE, regions.TISSUE + 8):
         if skin.chance('tissue_like_brain', rng):
             pick = draw.integer(rng, 0, len(brain) - 1)
-            means[tissue] = brain[pick] * draw.uniform(rng, 0.85, 1.15)
+            means[tissue] = brain[pick] * section.uniform('tissue_gain', rng)
     if recipe['stalk'].chance('like_brain', rng):
         means[regions.STALK] = means[regions.BRAIN]
     means[regions.BACKGROUND] = 0
     if not section.chance('background_plain', rng):
         means[regions.BACKGROUND] = section.uniform('background_mean', rng)
-    means[regions.AIR] = means[regions.BACKGROUND] + 0.05 * draw.uniform(rng, 0, 1)
+    means[regions.AIR] = means[regions.BACKGROUND] + section.uniform('air_extra', rng)
 
 
 def _strip_or_suppress(

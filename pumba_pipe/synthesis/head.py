@@ -136,7 +136,7 @@ def _draw_view(section: Section, rng: torch.Generator, semi_axes: Tensor, box: b
     if box:
         shift = torch.tensor([section.uniform('box_shift', rng) for _ in range(3)])
     else:
-        room = 0.8 * (1 - extent)
+        room = section['whole_room'] * (1 - extent)
         shift = (torch.rand(3, generator=rng) * 2 - 1) * room
     turn = draw.rotation(rng, section['turn_degrees'])
     return View(half_extent, shift * half_extent, turn)
@@ -182,7 +182,7 @@ def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> Brai
     outward = draw.direction(rng)
     tube = None
     if stalk.chance('present', rng):
-        lean = outward + 0.35 * torch.randn(3, generator=rng)
+        lean = outward + stalk['lean'] * torch.randn(3, generator=rng)
         start = 0.4 * outward * semi_axes
         tube = Tube(start, lean / lean.norm(), 20.0, stalk.uniform('radius', rng))
     return BrainPlan(
@@ -225,7 +225,9 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
         fluid=_draw_fluid(shells, rng),
         membrane=shells.uniform('membrane_thickness', rng) if has_membrane else 0.0,
         hard=None if shells.chance('hard_absent', rng) else hard,
-        patches=draw_noise(rng, 0.5) if shells.chance('hard_patchy', rng) else None,
+        patches=draw_noise(rng, shells.uniform('patch_cell', rng))
+        if shells.chance('hard_patchy', rng)
+        else None,
         marrow=shells.chance('marrow', rng),
         soft=_draw_layer(shells, rng, 'soft'),
         bodies=_draw_bodies(skin, rng, semi_axes, outward),
@@ -244,17 +246,17 @@ def _draw_bodies(
     """Masses that share one skin with the brain case: face, jaw, neck, muscles."""
     bodies: list[Ellipsoid | Ball | Tube] = []
     if section.chance('large', rng):
-        stretch = torch.tensor([draw.uniform(rng, 0.75, 1.25) for _ in range(3)])
+        stretch = torch.tensor([section.uniform('large_stretch', rng) for _ in range(3)])
         centre = outward * section.uniform('large_shift', rng)
         size = semi_axes.clamp(0.8, 1.3) * section.uniform('large_radius', rng)
         bodies.append(Ellipsoid(centre, size * stretch))
     for _ in range(section.integer('masses', rng)):
-        towards = outward + 0.8 * torch.randn(3, generator=rng)
+        towards = outward + section['mass_lean'] * torch.randn(3, generator=rng)
         towards = towards / towards.norm().clamp_min(1e-6)
         position = section.uniform('mass_position', rng)
         bodies.append(Ball(towards * semi_axes * position, section.uniform('mass_radius', rng)))
     if section.chance('neck', rng):
-        lean = outward + 0.35 * torch.randn(3, generator=rng)
+        lean = outward + section['neck_lean'] * torch.randn(3, generator=rng)
         radius = section.uniform('neck_radius', rng)
         bodies.append(Tube(0.5 * outward * semi_axes, lean / lean.norm(), 20.0, radius))
     return bodies
@@ -267,7 +269,7 @@ def _draw_blobs(section: Section, rng: torch.Generator, semi_axes: Tensor) -> li
         centre = draw.direction(rng) * (
             semi_axes * section.uniform('blob_position', rng) + 0.5 * radius
         )
-        stretch = torch.exp(0.4 * torch.randn(3, generator=rng))
+        stretch = torch.exp(section['blob_stretch'] * torch.randn(3, generator=rng))
         blobs.append(Ellipsoid(centre, radius * stretch))
     return blobs
 
@@ -301,8 +303,8 @@ def _draw_centre(section: Section, rng: torch.Generator) -> list[Ellipsoid]:
     ellipsoids = []
     for _ in range(2):
         size = section.uniform('centre_size', rng)
-        stretch = torch.exp(0.5 * torch.randn(3, generator=rng))
-        shift = 0.2 * torch.randn(3, generator=rng)
+        stretch = torch.exp(section['centre_stretch'] * torch.randn(3, generator=rng))
+        shift = section['centre_shift'] * torch.randn(3, generator=rng)
         ellipsoids.append(Ellipsoid(shift, (size * stretch).clamp(0.04, 0.6)))
     return ellipsoids
 
@@ -310,7 +312,7 @@ def _draw_centre(section: Section, rng: torch.Generator) -> list[Ellipsoid]:
 def _draw_sheets(section: Section, rng: torch.Generator) -> list[tuple[Plane, float]]:
     return [
         (
-            Plane(draw.direction(rng), draw.uniform(rng, -0.6, 0.6)),
+            Plane(draw.direction(rng), section.uniform('sheet_offset', rng)),
             section.uniform('sheet_width', rng),
         )
         for _ in range(section.integer('sheet_count', rng))
@@ -320,7 +322,11 @@ def _draw_sheets(section: Section, rng: torch.Generator) -> list[tuple[Plane, fl
 def _draw_lesions(section: Section, rng: torch.Generator, semi_axes: Tensor) -> list[Ball]:
     return [
         _surface_ball(
-            rng, semi_axes, draw.uniform(rng, 0.0, 0.95), section.uniform('lesion_radius', rng), 0
+            rng,
+            semi_axes,
+            section.uniform('lesion_position', rng),
+            section.uniform('lesion_radius', rng),
+            0.0,
         )
         for _ in range(section.integer('lesion_count', rng))
     ]

@@ -89,7 +89,7 @@ def _draw_extras(section: Section, rng: torch.Generator, radius: Tensor) -> list
 def _draw_holes(section: Section, rng: torch.Generator, outer: Tensor) -> list[Ball]:
     return [
         Ball(
-            draw.direction(rng) * outer * draw.uniform(rng, 0.3, 1.0),
+            draw.direction(rng) * outer * section.uniform('hole_position', rng),
             section.uniform('hole_radius', rng),
         )
         for _ in range(section.integer('hole_count', rng))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,19 @@ else:
     import tomli as tomllib
 
 RECIPE_FOLDER = Path(__file__).parent / 'recipes'
+
+# Region codes leave room for this many; fewer than these make no image.
+COUNT_LIMITS = {
+    'blobs': (0, 8),
+    'ghost_count': (2, 64),
+    'lesion_count': (0, 3),
+    'regions': (1, 4),
+    'squarings': (0, 12),
+    'tissues': (1, 8),
+    'velocity_knots': (4, 64),
+}
+# Lengths that something is divided by.
+POSITIVE = ('cell', 'extent', 'ratio', 'voxel', 'factor', 'reach', 'radius', 'size')
 
 
 @dataclass(frozen=True)
@@ -137,12 +151,43 @@ def _merged(base: dict[str, Any], content: dict[str, Any], path: Path) -> dict[s
         for key, value in values.items():
             if key not in base[section]:
                 raise RecipeError(f'{path}: unknown value {key!r} in [{section}]')
-            if _form(value) != _form(base[section][key]):
-                raise RecipeError(
-                    f'{path}: [{section}] {key} = {value!r} must look like {base[section][key]!r}'
-                )
+            problem = _problem(key, value, base[section][key])
+            if problem:
+                raise RecipeError(f'{path}: [{section}] {key} = {value!r} {problem}')
         base[section] = {**base[section], **values}
     return base
+
+
+def _problem(key: str, value: Any, shipped: Any) -> str:
+    """Say what is wrong with a user's value, or nothing."""
+    if _form(value) != _form(shipped):
+        return f'must look like {shipped!r}'
+    numbers = value if isinstance(value, list) else [value]
+    pattern = shipped if isinstance(shipped, list) else [shipped]
+    if not all(math.isfinite(number) for number in numbers):
+        return 'must be finite'
+    if all(isinstance(number, int) for number in pattern):
+        if not all(isinstance(number, int) for number in numbers):
+            return 'must be whole numbers'
+        low, high = COUNT_LIMITS.get(key, (0, 64))
+    else:
+        low, high = _limits(key, shipped)
+    if min(numbers) < low or max(numbers) > high:
+        return f'must lie within {low:g} and {high:g}'
+    return ''
+
+
+def _limits(key: str, shipped: Any) -> tuple[float, float]:
+    """Bounds of a value, from what its name and form say it is."""
+    if key.startswith('percentile'):
+        return 0.0, 100.0
+    if key.endswith('degrees'):
+        return -180.0, 180.0
+    if key.endswith(POSITIVE):
+        return 0.02, 1000.0
+    if not isinstance(shipped, list) and shipped <= 1:
+        return 0.0, 1.0  # a probability
+    return -1000.0, 1000.0
 
 
 def _form(value: Any) -> str:

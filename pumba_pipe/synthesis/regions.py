@@ -183,5 +183,3 @@ def _fill_inside(
     for index, lesion in enumerate(plan.lesions):
         content[lesion.surface(points) < 0] = LESION + index
     regions[brain] = content[brain]
-
-
