@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 WORKFLOW = 'pumba_wf'
 MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images per place to work at
+MAX_FLAGGED = 20  # lines at the end of a run
 EXIT_FAILED, EXIT_NOT_BUILT = 1, 70
 Say = Callable[[str], None]
 
@@ -204,10 +205,11 @@ def _conclude(
 ) -> int:
     """Name the images to look at and those that failed, and return the exit code."""
     done = [outputs for outputs in todo if outputs.source not in failed]
-    for outputs in done:
-        quality = json.loads(sidecar_of(outputs.mask).read_text('utf-8')).get('Quality', {})
-        if quality.get('flags'):
-            say(f'{outputs.mask}: {"; ".join(quality["flags"])}')
+    flagged = [line for line in map(_flags, done) if line]
+    for line in flagged[:MAX_FLAGGED]:
+        say(line)
+    if len(flagged) > MAX_FLAGGED:
+        say(f'{len(flagged) - MAX_FLAGGED} more masks to look at; the group level lists them')
     for line in failed.values():
         print(f'pumba: error: {line}', file=sys.stderr, flush=True)
     say(
@@ -215,3 +217,9 @@ def _conclude(
         f'results in {config.output_dir}'
     )
     return EXIT_FAILED if failed else 0
+
+
+def _flags(outputs: BrainOutputs) -> str | None:
+    """What a person should look at in a mask, None when there is nothing."""
+    quality = json.loads(sidecar_of(outputs.mask).read_text('utf-8')).get('Quality', {})
+    return f'{outputs.mask}: {"; ".join(quality["flags"])}' if quality.get('flags') else None

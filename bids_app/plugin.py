@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -21,6 +24,18 @@ def start_worker(folder: str, verbosity: int) -> None:
     """Prepare a worker process, which inherits no setting but the environment."""
     process_initializer(folder)
     quiet_nipype(verbosity)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait for the end of the main process, and end this one then.
+
+    A worker would else wait for work forever when the main process is killed.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class SturdyMultiProcPlugin(MultiProcPlugin):

@@ -1,6 +1,11 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
@@ -102,3 +107,29 @@ def test_reason_of_a_crash(tmp_path, last, reason):
 def test_clock():
     assert clock(59.6) == '0:01:00'
     assert clock(36000) == '10:00:00'
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a process the POSIX way')
+def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
+    code = (
+        'import os, signal, sys, time\n'
+        'from pumba_pipe.bids_app.plugin import SturdyMultiProcPlugin\n'
+        'pool = SturdyMultiProcPlugin({"n_procs": 1}).pool\n'
+        'print(pool.submit(os.getpid).result(), flush=True)\n'
+        'os.kill(os.getpid(), signal.SIGKILL)\n'
+    )
+    answer = subprocess.run(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, check=False, cwd=tmp_path
+    )
+    worker = int(answer.stdout)
+    for _ in range(100):
+        if not alive(worker):
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail('the worker outlived the main process')
+
+
+def alive(process):
+    # where nobody asks for its exit status, a process that has ended stays as a zombie
+    return psutil.pid_exists(process) and psutil.Process(process).status() != 'zombie'
