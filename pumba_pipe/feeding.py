@@ -1,14 +1,11 @@
-"""From heads to training batches, by way of a pool on disk (CPU) or on the fly (GPU)."""
+"""From heads to training batches."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,44 +134,3 @@ class StreamSource:
         """Make one batch, sample `i` from ``seeds[i]`` alone."""
         pairs = [self.feed.pair(self.feed.head(seed, self.device), seed) for seed in seeds]
         return concatenated(pairs)
-
-
-class PoolSource:
-    """Draws heads from a growing folder, and renders each anew; for CPUs."""
-
-    def __init__(self, feed: Feed, folder: Path) -> None:
-        self.feed, self.folder = feed, folder
-
-    def batch(self, seeds: Sequence[int]) -> Batch:
-        """Make one batch from heads that are in the folder by now."""
-        files = pool_files(self.folder)
-        pairs = []
-        for seed in seeds:
-            regions = np.load(files[seed % len(files)])
-            pairs.append(self.feed.pair(torch.from_numpy(regions), seed))
-        return concatenated(pairs)
-
-
-def pool_files(folder: Path) -> list[Path]:
-    """List the heads of a pool in a stable order."""
-    return sorted(folder.glob('head-*.npy'))
-
-
-def pool_folder(parent: Path, feed: Feed) -> Path:
-    """Name the pool of a feed; another recipe, size or view has another pool."""
-    name = f'{feed.recipe.name}-{feed.recipe.digest[:8]}-{feed.head_size}-{feed.box_share:g}'
-    return parent / name
-
-
-def grow_pool(folder: Path, feed: Feed, seed: int, count: int, worker: int, workers: int) -> None:
-    """Make heads `worker`, `worker + workers`, ... below `count` that are not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(worker, count, workers):
-        path = folder / f'head-{seed}-{index:06d}.npy'
-        if path.exists():
-            continue
-        regions = feed.head(derived_seed(seed, index)).numpy()
-        partial = path.with_suffix(f'.{os.getpid()}.tmp')
-        with partial.open('wb') as file:
-            np.save(file, regions)
-        os.replace(partial, path)

@@ -5,79 +5,33 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import multiprocessing
-import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pumba_pipe.errors import InputError, PumbaError, WeightsError
-from pumba_pipe.feeding import (
-    Batch,
-    Feed,
-    PoolSource,
-    StreamSource,
-    grow_pool,
-    pool_files,
-    pool_folder,
-)
+from pumba_pipe.errors import InputError, PumbaError
+from pumba_pipe.feeding import Batch, Feed, StreamSource
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.network import NetworkConfig, UNet
+from pumba_pipe.pool import PoolSource, growing_pool, pool_folder
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe
+from pumba_pipe.training_log import Log
+from pumba_pipe.training_state import (
+    Progress,
+    TrainingConfig,
+    finished,
+    load_checkpoint,
+    save_checkpoint,
+    schedule,
+)
 
 VALIDATION_STREAM = 2**31
 VALIDATION_HEADS = 16
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Settings of one training run.
-
-    Attributes
-    ----------
-    size : int
-        Side of the training cubes, a multiple of the network's.
-    box_share : float
-        Share of samples that show a box around the brain: what the fine pass sees.
-    batch : int
-        Samples per step and process.
-    steps : int
-        Length of the learning-rate schedule, reached earlier when `minutes` runs out.
-    minutes : float or None
-        Time limit of training, all resumed pieces together.
-    learning_rate, warm_up, weight_decay, clip : float
-        Peak rate of AdamW, steps up to it, decay, and the largest gradient norm.
-    ema : float
-        Memory of the running average of the weights, which is what is exported.
-    checkpoint_minutes : float
-        Time between checkpoints.
-    seed : int
-    pool : int
-        Heads made ahead when training on a CPU.
-    generators : int
-        Processes that make them.
-    """
-
-    size: int = 96
-    box_share: float = 0.5
-    batch: int = 2
-    steps: int = 20_000
-    minutes: float | None = None
-    learning_rate: float = 1e-3
-    warm_up: int = 100
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    ema: float = 0.998
-    checkpoint_minutes: float = 2.0
-    seed: int = 1
-    pool: int = 2000
-    generators: int = 1
 
 
 @dataclass(frozen=True)
@@ -103,15 +57,6 @@ class Hardware:
     precision: str = 'bf16-mixed'
     threads: int | None = None
     compiled: bool = False
-
-
-@dataclass
-class Progress:
-    """How far a run is; saved in every checkpoint."""
-
-    step: int = 0
-    samples: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -285,64 +230,12 @@ def sample_seeds(config: TrainingConfig, step: int, rank: int) -> list[int]:
     return [derived_seed(config.seed, step, rank, item) for item in range(config.batch)]
 
 
-def share_done(progress: Progress, config: TrainingConfig) -> float:
-    """Share of the run that is done, by steps or by time, whichever is further."""
-    by_time = progress.seconds / (config.minutes * 60) if config.minutes else 0.0
-    return max(progress.step / config.steps, by_time)
-
-
-def finished(progress: Progress, config: TrainingConfig) -> bool:
-    """Whether the steps or the time are used up."""
-    return share_done(progress, config) >= 1
-
-
-def schedule(progress: Progress, config: TrainingConfig) -> float:
-    """Learning rate over its peak: linear warm-up, then a cosine down to 2 %."""
-    warm = min(1.0, (progress.step + 1) / config.warm_up)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share_done(progress, config))))
-    return warm * (0.02 + 0.98 * cosine)
-
-
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, memory: float, step: int) -> None:
     """Move the averaged weights towards the present ones; the first steps count less."""
     memory = min(memory, (1 + step) / (10 + step))
     for mean, value in zip(average.parameters(), network.parameters(), strict=True):
         mean.lerp_(value.detach(), 1 - memory)
-
-
-@contextlib.contextmanager
-def growing_pool(pool: Path, feed: Feed, config: TrainingConfig, rank: int) -> Iterator[None]:
-    """Make heads in other processes while training runs; wait for the first ones."""
-    context = multiprocessing.get_context('spawn')
-    workers = [
-        context.Process(
-            target=_generate,
-            args=(pool, feed, config.seed, config.pool, worker, config.generators),
-            daemon=True,
-        )
-        for worker in range(config.generators if rank == 0 else 0)
-    ]
-    for process in workers:
-        process.start()
-    wanted = min(config.pool, 4 * config.batch)
-    try:
-        while len(pool_files(pool)) < wanted:
-            if workers and all(process.exitcode for process in workers):
-                raise PumbaError(f'{pool}: the processes that make heads have stopped')
-            time.sleep(0.2)
-        yield
-    finally:
-        for process in workers:
-            process.terminate()
-
-
-def _generate(pool: Path, feed: Feed, seed: int, count: int, worker: int, workers: int) -> None:
-    """Body of a process that makes heads: one thread, low priority."""
-    torch.set_num_threads(1)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(5)
-    grow_pool(pool, feed, seed, count, worker, workers)
 
 
 @torch.inference_mode()
@@ -359,124 +252,3 @@ def validation_dice(
         found = (logits > 0).float()
         scores.append(float(soft_dice(found * batch.inside, batch.target * batch.inside)))
     return sum(scores) / len(scores)
-
-
-def save_checkpoint(
-    path: Path,
-    network: UNet,
-    average: UNet,
-    optimizer: Any,
-    progress: Progress,
-    config: TrainingConfig,
-) -> None:
-    """Write everything a resumed run needs; the file is complete or not there."""
-    state = {
-        'network': network.state_dict(),
-        'average': average.state_dict(),
-        'optimizer': optimizer.state_dict(),
-        'progress': asdict(progress),
-        'config': asdict(config),
-        'network_config': network.config.to_dict(),
-    }
-    partial = path.with_suffix('.tmp')
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
-def load_checkpoint(
-    path: Path, network: UNet, average: UNet, optimizer: Any, config: TrainingConfig
-) -> Progress:
-    """Read what `save_checkpoint` wrote.
-
-    Raises
-    ------
-    WeightsError
-        The file is damaged, or belongs to a run with other settings.
-    """
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        stored = TrainingConfig(**state['config'])
-        if _comparable(stored) != _comparable(config):
-            raise WeightsError(f'{path}: was made with other settings ({stored})')
-        network.load_state_dict(state['network'])
-        average.load_state_dict(state['average'])
-        optimizer.load_state_dict(state['optimizer'])
-        return Progress(**state['progress'])
-    except WeightsError:
-        raise
-    except Exception as error:
-        raise WeightsError(f'{path}: cannot resume from this checkpoint ({error})') from None
-
-
-def _comparable(config: TrainingConfig) -> TrainingConfig:
-    """Blank what a resumed run may change: its length and its helpers."""
-    return replace(config, steps=0, minutes=None, checkpoint_minutes=0, pool=0, generators=0)
-
-
-class Log:
-    """TensorBoard scalars and pictures, and a progress bar; silent on all ranks but 0."""
-
-    def __init__(self, folder: Path, active: bool, quiet: bool) -> None:
-        self.writer: Any = None
-        self.bar: Any = None
-        if not active:
-            return
-        with contextlib.suppress(ImportError):
-            from torch.utils.tensorboard.writer import SummaryWriter
-
-            self.writer = SummaryWriter(str(folder / 'tensorboard'))
-        if not quiet:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=100, unit='%', bar_format='{l_bar}{bar}| {postfix}')
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.writer is not None:
-            self.writer.close()
-        if self.bar is not None:
-            self.bar.close()
-
-    def step(
-        self,
-        progress: Progress,
-        config: TrainingConfig,
-        batch: Batch,
-        logits: Tensor,
-        loss: Tensor,
-        norm: Tensor,
-    ) -> None:
-        """Record one step; scalars every tenth, a picture every 500th."""
-        if progress.step % 10:
-            return
-        if self.bar is not None:
-            self.bar.n = round(100 * share_done(progress, config), 1)
-            rate = progress.samples / max(progress.seconds, 1e-9)
-            self.bar.set_postfix_str(
-                f'step {progress.step}, loss {float(loss):.3f}, {rate:.1f} samples/s'
-            )
-        if self.writer is None:
-            return
-        self.writer.add_scalar('train/loss', float(loss), progress.step)
-        self.writer.add_scalar(
-            'train/rate', config.learning_rate * schedule(progress, config), progress.step
-        )
-        self.writer.add_scalar('train/samples', progress.samples, progress.step)
-        self.writer.add_scalar('train/gradient_norm', float(norm), progress.step)
-        if progress.step % 500 == 0:
-            self.writer.add_image('train/sample', picture(batch, logits), progress.step)
-
-    def validation(self, progress: Progress, dice: float) -> None:
-        """Record the Dice on unseen synthetic heads."""
-        if self.writer is not None:
-            self.writer.add_scalar('validation/dice', dice, progress.step)
-            self.writer.flush()
-
-
-def picture(batch: Batch, logits: Tensor) -> Tensor:
-    """Image, target and prediction of the first sample side by side, shape (1, x, 3 y)."""
-    middle = batch.image.shape[-1] // 2
-    panels = (batch.image, batch.target, logits.detach().float().sigmoid())
-    return torch.cat([panel[0, 0, :, :, middle] for panel in panels], 1)[None].cpu()

@@ -1,4 +1,4 @@
-"""Images from and to files: one 3D volume, its affine, and the header it came with."""
+"""Images from files: one 3D volume, its affine, and the header it came with."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.errors import InputError, OutputError
-from pumba_pipe.files import atomic_path, image_suffix
+from pumba_pipe.errors import InputError
+from pumba_pipe.files import image_suffix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,6 @@ MIN_SIDE = 3  # voxels; fewer slices show no volume
 MAX_FRAMES = 200  # volumes of a 4D image that are read for its mean
 B0_LIMIT = 50.0  # s/mm^2; below it a diffusion volume counts as unweighted
 MAX_GZIP_RATIO = 1040  # deflate cannot do better
-WRITABLE = ('.nii', '.nii.gz', '.mgh', '.mgz', '.img', '.hdr')
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _read_frames(path: Path, image: Any, shape: tuple[int, ...], notes: list[str
     total = np.zeros(shape[:3])
     for frame in chosen:
         data = np.asarray(image.dataobj[(..., int(frame), *trailing)])
-        total += np.nan_to_num(_real(data), nan=0.0, posinf=0.0, neginf=0.0)
+        total += np.nan_to_num(real(data), nan=0.0, posinf=0.0, neginf=0.0)
     return total / len(chosen)
 
 
@@ -216,7 +215,8 @@ def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
     return chosen
 
 
-def _real(data: NDArray[Any]) -> NDArray[Any]:
+def real(data: NDArray[Any]) -> NDArray[Any]:
+    """Magnitude of complex values; other values as they are."""
     return np.abs(data) if np.iscomplexobj(data) else data
 
 
@@ -224,7 +224,7 @@ def _check_values(path: Path, data: NDArray[Any], notes: list[str]) -> NDArray[n
     if np.iscomplexobj(data):
         notes.append('complex values: their magnitude')
     with np.errstate(over='ignore', invalid='ignore'):
-        values = _real(data).astype(np.float32, copy=False)
+        values = real(data).astype(np.float32, copy=False)
     finite = np.isfinite(values)
     if not finite.all():
         notes.append(f'{int((~finite).sum())} values that are not finite were set to zero')
@@ -233,117 +233,3 @@ def _check_values(path: Path, data: NDArray[Any], notes: list[str]) -> NDArray[n
     if low == high:
         raise InputError(f'{path}: every voxel has the same value ({low:g}); there is no image')
     return values
-
-
-def check_output(path: Path, inputs: tuple[Path | None, ...] = ()) -> None:
-    """Refuse, before any work, an output that cannot be written or would replace an input.
-
-    Raises
-    ------
-    OutputError
-    """
-    if image_suffix(path) not in WRITABLE:
-        raise OutputError(f'{path}: cannot write this format; use one of {", ".join(WRITABLE)}')
-    for source in inputs:
-        if source is not None and path.exists() and source.exists() and path.samefile(source):
-            raise OutputError(f'{path}: is the input itself; choose another output')
-    if path.is_dir():
-        raise OutputError(f'{path}: is a folder; give a file name')
-    check_folder(path)
-
-
-def check_folder(path: Path) -> None:
-    """Refuse a path whose folder cannot be made or written to."""
-    with atomic_path(path.parent / '.pumba-write-test') as partial:
-        partial.touch()
-    (path.parent / '.pumba-write-test').unlink()
-
-
-def save_mask(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
-    """Write a mask (x, y, z) as uint8 on the input's own grid, affine and codes."""
-    _save(volume, mask.astype(np.uint8), Path(path))
-
-
-def save_map(volume: Volume, values: NDArray[Any], path: str | Path) -> None:
-    """Write a map (x, y, z) as float32 on the input's own grid, affine and codes."""
-    _save(volume, values.astype(np.float32), Path(path))
-
-
-def save_masked(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
-    """Write the input with everything outside `mask` set to zero, all volumes of a 4D input.
-
-    Integer data with a plain scale keep their type and scale.
-    """
-    source, target = volume.source, Path(path)
-    if source is None:
-        return save_map(volume, volume.data * mask, target)
-    keep = mask.astype(bool)
-    proxy = source.dataobj
-    scale = getattr(proxy, 'slope', 1.0), getattr(proxy, 'inter', 0.0)
-    # With an offset, a stored zero would not mean zero.
-    raw = hasattr(proxy, 'get_unscaled') and scale[1] == 0 and _is_nifti(source)
-    data = np.asarray(proxy.get_unscaled() if raw else proxy)
-    data = _real(data)
-    if not raw and data.dtype.kind == 'f':
-        data = data.astype(np.float32)
-    data = np.where(keep.reshape(keep.shape + (1,) * (data.ndim - 3)), data, data.dtype.type(0))
-    if data.dtype.kind == 'f':
-        data = np.nan_to_num(data, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    _save(volume, data, target, scale if raw else None)
-
-
-def _is_nifti(image: Any) -> bool:
-    import nibabel as nib
-
-    return isinstance(image, nib.Nifti1Pair)
-
-
-def _save(
-    volume: Volume,
-    data: NDArray[Any],
-    path: Path,
-    scale: tuple[float, float] | None = None,
-) -> None:
-    import nibabel as nib
-
-    if image_suffix(path) in ('.mgh', '.mgz'):
-        data = data.astype(np.float32) if data.dtype not in (np.uint8, np.float32) else data
-        image: Any = nib.MGHImage(data, volume.affine)
-    else:
-        image = _nifti(volume, data, scale)
-    with atomic_path(path) as partial:
-        nib.save(image, partial)
-        if image_suffix(path) in ('.img', '.hdr'):
-            _move_pair(partial, path)
-
-
-def _nifti(volume: Volume, data: NDArray[Any], scale: tuple[float, float] | None) -> Any:
-    """Make a NIfTI image with the input's affine and, of a NIfTI input, its codes."""
-    import nibabel as nib
-
-    kind: Any = nib.Nifti2Image if max(data.shape) > 32767 else nib.Nifti1Image
-    if volume.source is None or not _is_nifti(volume.source):
-        image = kind(data, volume.affine, dtype=data.dtype)
-        image.header.set_xyzt_units('mm')
-        return image
-    source = volume.source
-    if isinstance(source, nib.Nifti2Pair):
-        kind = nib.Nifti2Image
-    header = source.header.copy()
-    header.extensions.clear()
-    header.set_data_dtype(data.dtype)
-    header['cal_min'] = header['cal_max'] = 0
-    image = kind(data, None, header, dtype=data.dtype)
-    # Set both transforms with their codes: nibabel would else promote one to the other.
-    image.set_sform(source.get_sform(), int(source.header['sform_code']), update_affine=False)
-    if int(source.header['qform_code']) > 0:
-        image.set_qform(source.get_qform(), int(source.header['qform_code']), update_affine=False)
-    if scale is not None:
-        image.header.set_slope_inter(*scale)
-    return image
-
-
-def _move_pair(partial: Path, path: Path) -> None:
-    """Move the other half of an image pair; `atomic_path` moves the one it made."""
-    other = '.hdr' if path.suffix == '.img' else '.img'
-    partial.with_suffix(other).replace(path.with_suffix(other))

@@ -3,16 +3,9 @@
 import pytest
 import torch
 
-from pumba_pipe import feeding
-from pumba_pipe.feeding import (
-    Feed,
-    PoolSource,
-    StreamSource,
-    grow_pool,
-    pool_files,
-    pool_folder,
-    turned,
-)
+from pumba_pipe import pool
+from pumba_pipe.feeding import Feed, StreamSource, turned
+from pumba_pipe.pool import PoolSource, grow_pool, pool_files, pool_folder
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.recipe import load_recipe
 
@@ -105,7 +98,7 @@ def test_an_interrupted_head_is_not_part_of_the_pool(feed, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(feeding.np, 'save', interrupted)
+        patch.setattr(pool.np, 'save', interrupted)
         with pytest.raises(KeyboardInterrupt):
             grow_pool(tmp_path, feed, seed=7, count=1, worker=0, workers=1)
     assert pool_files(tmp_path) == []

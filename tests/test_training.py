@@ -17,15 +17,8 @@ from pumba_pipe.errors import InputError, WeightsError
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.network import NetworkConfig, UNet, depth_to_space, space_to_depth
 from pumba_pipe.synthesis.recipe import load_recipe
-from pumba_pipe.training import (
-    Hardware,
-    Progress,
-    TrainingConfig,
-    finished,
-    initialize,
-    schedule,
-    train,
-)
+from pumba_pipe.training import Hardware, initialize, train
+from pumba_pipe.training_state import Progress, TrainingConfig, finished, schedule
 from pumba_pipe.weights import load_weights
 
 SMALL = TrainingConfig(
@@ -117,7 +110,8 @@ def test_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     recipe = load_recipe()
     pool = tmp_path / 'pool'
     # Fill the pool first: samples depend on how many heads are there.
-    from pumba_pipe.feeding import Feed, grow_pool, pool_folder
+    from pumba_pipe.feeding import Feed
+    from pumba_pipe.pool import grow_pool, pool_folder
 
     feed = Feed(recipe, SMALL.size, SMALL.box_share)
     grow_pool(pool_folder(pool, feed), feed, SMALL.seed, SMALL.pool, 0, 1)

@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
     from pumba_pipe.evaluation import SUMMARY_COLUMNS, as_text, summarize
-    from pumba_pipe.volume import check_folder
+    from pumba_pipe.saving import check_folder
 
     cases = _select(options)
     check_folder(options.out / 'scores.tsv')

@@ -1,0 +1,119 @@
+"""The coarse pass over the whole field of view and the fine pass around the brain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pumba_pipe.devices import half_precision
+from pumba_pipe.grids import Cube, from_cube, to_cube
+from pumba_pipe.postprocess import bounding_block, clean
+from pumba_pipe.quality import dice
+from pumba_pipe.synthesis.artefacts import rescale
+from pumba_pipe.weights import Stage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PERCENTILES = (1.0, 99.0)
+BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what training shows
+BOX_TRIES = 3
+COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
+FINE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,))
+NOT_BRAIN = -12.0  # logit where the fine pass did not look
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One look of a network at a cube.
+
+    Attributes
+    ----------
+    cube : Cube
+    logits : Tensor, shape (size, size, size)
+        Mean over mirrored images.
+    inside : Tensor of bool
+        The field of view.
+    flip_agreement : float
+    """
+
+    cube: Cube
+    logits: Tensor
+    inside: Tensor
+    flip_agreement: float
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """Cleaned mask on the cube's grid; the likeliest place when nothing is likely."""
+        visible = torch.where(self.inside, self.logits, torch.tensor(NOT_BRAIN))
+        threshold = 0.0 if bool((visible > 0).any()) else float(visible.max()) - 1.0
+        return clean((visible > threshold).cpu().numpy())[0]
+
+
+def look(
+    stage: Stage,
+    data: Tensor,
+    voxel_size: NDArray[np.float64],
+    cube: Cube,
+    flips: Sequence[tuple[int, ...]],
+) -> Pass:
+    """Run a network on a cube of the image, once for each way of mirroring it."""
+    values, inside = to_cube(data, voxel_size, cube)
+    image = rescale(values, inside, PERCENTILES)
+    network = stage.network.to(data.device)
+    answers = []
+    for axes in flips:
+        with half_precision(data.device):
+            logits = network(image.flip(axes)[None, None])[0, 0]
+        answers.append(logits.float().flip(axes).clamp(-10, 10))
+    mean = torch.stack(answers).mean(0)
+    masks = [((answer > 0) & inside).cpu().numpy() for answer in answers]
+    together = ((mean > 0) & inside).cpu().numpy()
+    agreement = float(np.mean([dice(mask, together) for mask in masks]))
+    return Pass(cube, mean, inside, agreement)
+
+
+def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass) -> Pass:
+    """Run the fine pass on a box around the brain, and again while the box does not fit."""
+    mask, cube = coarse.mask, coarse.cube
+    result = coarse
+    for attempt in range(BOX_TRIES):
+        if not mask.any():
+            break
+        box = box_around(mask, cube, stage.size)
+        if attempt and fits(box, result.cube):
+            break
+        result = look(stage, data, voxel_size, box, FINE_FLIPS)
+        mask, cube = result.mask, result.cube
+    return result
+
+
+def box_around(mask: NDArray[np.bool_], cube: Cube, size: int) -> Cube:
+    """A cube in which the mask's longest side fills `BOX_FILL`."""
+    block = bounding_block(mask)
+    low = np.array([span.start for span in block]) * cube.voxel + cube.low
+    high = np.array([span.stop for span in block]) * cube.voxel + cube.low
+    return Cube((low + high) / 2, float((high - low).max()) / BOX_FILL, size)
+
+
+def fits(wanted: Cube, present: Cube) -> bool:
+    """Whether a box is near enough to the one that would be chosen now."""
+    ratio = wanted.side / present.side
+    moved = float(np.abs(wanted.centre - present.centre).max()) / present.side
+    return 0.85 < ratio < 1.18 and moved < 0.06
+
+
+def native_logits(
+    answer: Pass, shape: tuple[int, ...], voxel_size: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Sample a pass at the image's own voxels, shape (x, y, z)."""
+    logits = np.full(tuple(shape), NOT_BRAIN, np.float32)
+    values, block = from_cube(answer.logits, tuple(shape), voxel_size, answer.cube)
+    logits[block] = values.cpu().numpy()
+    return logits

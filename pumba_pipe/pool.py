@@ -1,0 +1,93 @@
+"""A folder of heads that grows while training on a CPU draws from it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pumba_pipe.errors import PumbaError
+from pumba_pipe.feeding import Batch, Feed, concatenated
+from pumba_pipe.synthesis.draw import derived_seed
+from pumba_pipe.training_state import TrainingConfig
+
+
+class PoolSource:
+    """Draws heads from a growing folder, and renders each anew; for CPUs."""
+
+    def __init__(self, feed: Feed, folder: Path) -> None:
+        self.feed, self.folder = feed, folder
+
+    def batch(self, seeds: Sequence[int]) -> Batch:
+        """Make one batch from heads that are in the folder by now."""
+        files = pool_files(self.folder)
+        pairs = []
+        for seed in seeds:
+            regions = np.load(files[seed % len(files)])
+            pairs.append(self.feed.pair(torch.from_numpy(regions), seed))
+        return concatenated(pairs)
+
+
+def pool_files(folder: Path) -> list[Path]:
+    """List the heads of a pool in a stable order."""
+    return sorted(folder.glob('head-*.npy'))
+
+
+def pool_folder(parent: Path, feed: Feed) -> Path:
+    """Name the pool of a feed; another recipe, size or view has another pool."""
+    name = f'{feed.recipe.name}-{feed.recipe.digest[:8]}-{feed.head_size}-{feed.box_share:g}'
+    return parent / name
+
+
+def grow_pool(folder: Path, feed: Feed, seed: int, count: int, worker: int, workers: int) -> None:
+    """Make heads `worker`, `worker + workers`, ... below `count` that are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(worker, count, workers):
+        path = folder / f'head-{seed}-{index:06d}.npy'
+        if path.exists():
+            continue
+        regions = feed.head(derived_seed(seed, index)).numpy()
+        partial = path.with_suffix(f'.{os.getpid()}.tmp')
+        with partial.open('wb') as file:
+            np.save(file, regions)
+        os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def growing_pool(pool: Path, feed: Feed, config: TrainingConfig, rank: int) -> Iterator[None]:
+    """Make heads in other processes while training runs; wait for the first ones."""
+    context = multiprocessing.get_context('spawn')
+    workers = [
+        context.Process(
+            target=_generate,
+            args=(pool, feed, config.seed, config.pool, worker, config.generators),
+            daemon=True,
+        )
+        for worker in range(config.generators if rank == 0 else 0)
+    ]
+    for process in workers:
+        process.start()
+    wanted = min(config.pool, 4 * config.batch)
+    try:
+        while len(pool_files(pool)) < wanted:
+            if workers and all(process.exitcode for process in workers):
+                raise PumbaError(f'{pool}: the processes that make heads have stopped')
+            time.sleep(0.2)
+        yield
+    finally:
+        for process in workers:
+            process.terminate()
+
+
+def _generate(pool: Path, feed: Feed, seed: int, count: int, worker: int, workers: int) -> None:
+    """Body of a process that makes heads: one thread, low priority."""
+    torch.set_num_threads(1)
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(5)
+    grow_pool(pool, feed, seed, count, worker, workers)
