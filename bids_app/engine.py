@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -54,12 +54,12 @@ def check_engine(weights: Path | None, device: str) -> Engine:
 def process_context() -> BaseContext:
     """How worker processes are started: never as copies of a process that has used torch.
 
-    Where there is a fork server, it imports torch once for all workers.
+    On Linux a fork server imports torch once for all workers; elsewhere that is not safe.
     """
-    methods = multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context('forkserver' if 'forkserver' in methods else None)
-    if hasattr(context, 'set_forkserver_preload'):
-        context.set_forkserver_preload(PRELOADED)
+    if sys.platform != 'linux':
+        return multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
