@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,12 @@ def check_output(path: Path, inputs: tuple[Path | None, ...] = ()) -> None:
 
 def check_folder(path: Path) -> None:
     """Refuse a path whose folder cannot be made or written to."""
-    with atomic_path(path.parent / '.pumba-write-test') as partial:
-        partial.touch()
-    (path.parent / '.pumba-write-test').unlink()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f'{path}: cannot write here ({error.strerror})') from None
 
 
 def save_mask(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
@@ -117,6 +121,8 @@ def _nifti(volume: Volume, data: NDArray[Any], scale: tuple[float, float] | None
     header.extensions.clear()
     header.set_data_dtype(data.dtype)
     header['cal_min'] = header['cal_max'] = 0
+    if header.get_xyzt_units()[0] == 'unknown':
+        header.set_xyzt_units('mm', header.get_xyzt_units()[1])
     image = kind(data, None, header, dtype=data.dtype)
     # Set both transforms with their codes: nibabel would else promote one to the other.
     image.set_sform(source.get_sform(), int(source.header['sform_code']), update_affine=False)

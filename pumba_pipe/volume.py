@@ -188,11 +188,28 @@ def _read_frames(path: Path, image: Any, shape: tuple[int, ...], notes: list[str
     if chosen is None:
         chosen = list(np.unique(np.linspace(0, shape[3] - 1, MAX_FRAMES).astype(int)))
         notes.append(f'4D: mean of {len(chosen)} of {shape[3]} volumes')
+    frames = _frames(path, image)
     total = np.zeros(shape[:3])
     for frame in chosen:
-        data = np.asarray(image.dataobj[(..., int(frame), *trailing)])
+        data = np.asarray(frames[(..., int(frame), *trailing)])
         total += np.nan_to_num(real(data), nan=0.0, posinf=0.0, neginf=0.0)
-    return total / len(chosen)
+    slope, inter = (1.0, 0.0) if frames is image.dataobj else _scale(image)
+    return total / len(chosen) * slope + inter
+
+
+def _frames(path: Path, image: Any) -> Any:
+    """Return what volumes are cut from: the file, or its stored values when it is compressed.
+
+    Each cut from a compressed file would decompress it from the start.
+    """
+    compressed = path.suffix in ('.gz', '.mgz', '.bz2', '.zst')
+    if compressed and hasattr(image.dataobj, 'get_unscaled'):
+        return image.dataobj.get_unscaled()
+    return image.dataobj
+
+
+def _scale(image: Any) -> tuple[float, float]:
+    return float(image.dataobj.slope), float(image.dataobj.inter)
 
 
 def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
