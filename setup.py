@@ -65,6 +65,7 @@ setup(
             *training,
             'bids-validator-deno',
             'mypy',
+            'psutil',
             'pytest',
             'ruff',
             'setuptools>=70.1',
