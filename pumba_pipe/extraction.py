@@ -127,7 +127,7 @@ def extract(
     if np.count_nonzero(mask) < MIN_VOXELS:
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
     agreement = dice(rough, mask)
-    probability = 1 / (1 + np.exp(-logits))
+    probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
     clear = certainty(probability, mask)
     mask = restored(moved_border(mask, voxel_size, border_mm), axes)
     if not mask.any():
@@ -156,13 +156,13 @@ def canonical_axes(affine: NDArray[np.float64]) -> list[tuple[int, bool]]:
 def oriented(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
     """Bring an array (x, y, z) into canonical order."""
     turned = data.transpose([axis for axis, _ in axes])
-    flips = [index for index, (_, flip) in enumerate(axes) if flip]
+    flips = tuple(index for index, (_, flip) in enumerate(axes) if flip)
     return np.ascontiguousarray(np.flip(turned, flips))
 
 
 def restored(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
     """Undo `oriented`."""
-    flips = [index for index, (_, flip) in enumerate(axes) if flip]
+    flips = tuple(index for index, (_, flip) in enumerate(axes) if flip)
     back = np.argsort([axis for axis, _ in axes])
     return np.ascontiguousarray(np.flip(data, flips).transpose(back))
 

@@ -105,6 +105,11 @@ class UNet(nn.Module):
         return depth_to_space(self.head(features), self.config.stem)
 
 
+def channels_last(network: UNet) -> UNet:
+    """Store the weights as the CPU's bfloat16 convolutions want them; the network is the same."""
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
 def parameter_count(network: nn.Module) -> int:
     """Number of trained values."""
     return sum(parameter.numel() for parameter in network.parameters())

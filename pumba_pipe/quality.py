@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pumba_pipe.volume import Volume
 
 LOW_CONFIDENCE = 0.5
-STRIPPED_SHARE = 0.01  # of the mask's volume: signal outside a head that was stripped before
+STRIPPED_SHARE = 0.05  # of the mask's volume: signal outside a head that was stripped before
 EDGE_SHARE = 0.02
 
 

@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from torch import nn
 from pumba_pipe.errors import InputError, PumbaError
 from pumba_pipe.feeding import Batch, Feed, StreamSource
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
-from pumba_pipe.network import NetworkConfig, UNet
+from pumba_pipe.network import NetworkConfig, UNet, channels_last
 from pumba_pipe.pool import PoolSource, growing_pool, pool_folder
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe
@@ -54,7 +54,7 @@ class Hardware:
     accelerator: str = 'auto'
     devices: int = 1
     nodes: int = 1
-    precision: str = 'bf16-mixed'
+    precision: Literal['bf16-mixed', '32-true'] = 'bf16-mixed'
     threads: int | None = None
     compiled: bool = False
 
@@ -128,7 +128,7 @@ def train(
     progress = Progress()
     if resume and checkpoint.exists():
         progress = load_checkpoint(checkpoint, network, average, optimizer, config)
-    network = network.to(memory_format=torch.channels_last_3d)
+    network = channels_last(network)
     forward = torch.compile(network) if hardware.compiled else network
     model, optimizer = fabric.setup(forward, optimizer)
 

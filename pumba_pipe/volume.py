@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
 import zlib
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ def load_volume(path: str | Path) -> Volume:
     shape = _check_shape(path, image)
     affine = _check_affine(path, image)
     _check_size(path, image)
+    _check_gzip(path)
     notes: list[str] = []
     try:
         with warnings.catch_warnings():
@@ -177,6 +179,18 @@ def _check_size(path: Path, image: Any) -> None:
             f'{path}: incomplete image: the header promises {expected} bytes of data, '
             f'the file has {file.stat().st_size}'
         )
+
+
+def _check_gzip(path: Path) -> None:
+    """Read a gzip file to its end, where its checksum is: nibabel stops before it."""
+    if path.suffix not in ('.gz', '.mgz'):
+        return
+    try:
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f'{path}: damaged or incomplete image ({_first_line(error)})') from None
 
 
 def _read_frames(path: Path, image: Any, shape: tuple[int, ...], notes: list[str]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import torch
 
 from pumba_pipe.errors import WeightsError
 from pumba_pipe.files import atomic_path
-from pumba_pipe.network import NetworkConfig, UNet
+from pumba_pipe.network import NetworkConfig, UNet, channels_last
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / 'weights' / 'default.safetensors'
 VARIABLE = 'PUMBA_WEIGHTS'
 FORMAT = 'pumba_pipe/1'
-STAGES = ('coarse', 'fine')
+STAGES: tuple[str, ...] = ('coarse', 'fine')
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _stage(name: str, description: Mapping[str, Any], tensors: Mapping[str, Tens
         if key.startswith(prefix)
     }
     network.load_state_dict(state)
-    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last_3d)
+    network = channels_last(network.eval().requires_grad_(False))
     size = int(description['size'])
     if size < network.config.multiple or size % network.config.multiple:
         raise ValueError(f'size {size}')

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     """Train the stages that were asked for and export the weights."""
     from pumba_pipe.model_card import training_card
     from pumba_pipe.synthesis.recipe import load_recipe
-    from pumba_pipe.weights import Stage, load_weights, save_weights
+    from pumba_pipe.weights import STAGES, Stage, load_weights, save_weights
 
     recipe = load_recipe(args.recipe)
     start = load_weights(args.init) if args.init else None
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     if result.rank > 0:
         return 0
     target = args.out / 'weights.safetensors'
-    ordered = {name: history[name] for name in ('coarse', 'fine') if name in history}
+    ordered = {name: history[name] for name in STAGES if name in history}
     digest = save_weights(stages, training_card(recipe, args.seed, ordered), target)
     print(f'{target}: written, sha256 {digest[:16]}…')
     return 0

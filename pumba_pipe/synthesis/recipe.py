@@ -166,12 +166,11 @@ def _problem(key: str, value: Any, shipped: Any) -> str:
     pattern = shipped if isinstance(shipped, list) else [shipped]
     if not all(math.isfinite(number) for number in numbers):
         return 'must be finite'
+    low, high = _limits(key, shipped)
     if all(isinstance(number, int) for number in pattern):
         if not all(isinstance(number, int) for number in numbers):
             return 'must be whole numbers'
         low, high = COUNT_LIMITS.get(key, (0, 64))
-    else:
-        low, high = _limits(key, shipped)
     if min(numbers) < low or max(numbers) > high:
         return f'must lie within {low:g} and {high:g}'
     return ''
