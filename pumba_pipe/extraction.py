@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_VOXELS = 20
+BLANK_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def extract(
         rough = native_logits(coarse, data.shape, voxel_size) > 0
     found = logits > 0
     mask, components, _ = clean(found)
-    if np.count_nonzero(mask) < MIN_VOXELS:
+    if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data.cpu().numpy()[mask]):
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
     agreement = dice(rough, mask)
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
@@ -139,6 +140,11 @@ def extract(
     return BrainExtraction(
         volume, mask.astype(np.uint8), restored(probability, axes), quality, watch.seconds
     )
+
+
+def is_blank(values: NDArray[np.float32]) -> bool:
+    """Whether nearly all values are one and the same: a mask over nothing."""
+    return float((values == np.median(values)).mean()) > BLANK_SHARE
 
 
 def canonical_axes(affine: NDArray[np.float64]) -> list[tuple[int, bool]]:

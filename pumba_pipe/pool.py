@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,4 +91,12 @@ def _generate(pool: Path, feed: Feed, seed: int, count: int, worker: int, worker
     torch.set_num_threads(1)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     grow_pool(pool, feed, seed, count, worker, workers)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Stop this process soon after its parent, also when that was killed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

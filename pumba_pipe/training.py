@@ -19,7 +19,7 @@ from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.network import NetworkConfig, UNet, channels_last
 from pumba_pipe.pool import PoolSource, growing_pool, pool_folder
 from pumba_pipe.synthesis.draw import derived_seed
-from pumba_pipe.synthesis.recipe import Recipe
+from pumba_pipe.synthesis.recipe import Recipe, eased
 from pumba_pipe.training_log import Log
 from pumba_pipe.training_state import (
     Progress,
@@ -28,6 +28,7 @@ from pumba_pipe.training_state import (
     load_checkpoint,
     save_checkpoint,
     schedule,
+    share_done,
 )
 
 VALIDATION_STREAM = 2**31
@@ -133,6 +134,8 @@ def train(
     model, optimizer = fabric.setup(forward, optimizer)
 
     feed = Feed(recipe, config.size, config.box_share)
+    easy = Feed(eased(recipe), config.size, config.box_share)
+    easy_until = config.easy_share if initial is None else 0.0
     on_cpu = fabric.device.type == 'cpu'
     pool = pool_folder(pool_parent or folder / 'pool', feed)
     log = Log(folder, fabric.global_rank == 0, quiet)
@@ -145,6 +148,7 @@ def train(
         while not finished(progress, config):
             for group in optimizer.param_groups:
                 group['lr'] = config.learning_rate * schedule(progress, config)
+            source.feed = easy if share_done(progress, config) < easy_until else feed
             batch = source.batch(sample_seeds(config, progress.step, fabric.global_rank))
             batch = Batch(*(tensor.to(fabric.device) for tensor in batch))
             logits = model(batch.image)

@@ -24,6 +24,9 @@ class TrainingConfig:
         Side of the training cubes, a multiple of the network's.
     box_share : float
         Share of samples that show a box around the brain: what the fine pass sees.
+    easy_share : float
+        Share of a run from random values, at its start, that sees images of clear contrast and
+        few artefacts: without it a network answers with blobs for thousands of samples.
     batch : int
         Samples per step and process.
     steps : int
@@ -45,6 +48,7 @@ class TrainingConfig:
 
     size: int = 96
     box_share: float = 0.5
+    easy_share: float = 0.3
     batch: int = 2
     steps: int = 20_000
     minutes: float | None = None

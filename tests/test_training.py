@@ -258,3 +258,21 @@ def test_training_needs_neither_nipype_nor_nibabel(tmp_path):
 
 def indented(code):
     return ''.join(f'    {line}\n' for line in code.splitlines())
+
+
+def test_generators_end_with_a_killed_training(tmp_path):
+    """A pool that would take hours must not go on growing for nobody."""
+    command = [sys.executable, '-m', 'pumba_pipe.commands.train'] + arguments(
+        tmp_path, '--stage', 'coarse', '--steps', '100000', '--pool-size', '100000'
+    )
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.glob('pool/*/head-*.npy')):
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    time.sleep(4)
+    count = len(list(tmp_path.glob('pool/*/head-*.npy')))
+    assert count > 0
+    time.sleep(3)
+    assert len(list(tmp_path.glob('pool/*/head-*.npy'))) == count

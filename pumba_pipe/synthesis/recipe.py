@@ -128,6 +128,20 @@ def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
     return Recipe(path.stem, generator, _merged(base, content, path))
 
 
+def eased(recipe: Recipe) -> Recipe:
+    """Return a recipe with the clear contrast and few artefacts of ``easy.toml``.
+
+    Shapes stay as they are, so both share a pool of heads. The published recipe has no artefacts
+    and is returned as it is.
+    """
+    if recipe.generator == 'paper':
+        return recipe
+    changes = _read_toml(RECIPE_FOLDER / 'easy.toml')
+    changes.pop('generator')
+    tables = {name: {**table, **changes.get(name, {})} for name, table in recipe.tables.items()}
+    return Recipe(f'{recipe.name}, eased', recipe.generator, tables)
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open('rb') as file:
