@@ -91,6 +91,10 @@ def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
     """Whether everything but the brain was blank before: next to no signal outside the mask."""
     from scipy import ndimage
 
+    # Every other voxel of a large image says as much, in an eighth of the time.
+    steps = tuple(slice(None, None, 2 if side > 128 else 1) for side in mask.shape)
+    if mask[steps].any():
+        data, mask = data[steps], mask[steps]
     block = bounding_block(mask, 3)
     near = ndimage.binary_dilation(mask[block], iterations=2)
     blank = float(np.median(data[~mask])) if not mask.all() else 0.0
