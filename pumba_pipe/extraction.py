@@ -41,7 +41,8 @@ class BrainExtraction:
         The image that was stripped.
     mask : ndarray of uint8, shape (x, y, z)
     probability : ndarray of float32, shape (x, y, z)
-        In 0..1, before the largest component was chosen and holes were filled.
+        In 0..1, before the largest component was chosen and holes were filled; the mask is
+        cut at 0.38.
     quality : Quality
     seconds : dict
         Where the time went.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -113,8 +112,3 @@ def channels_last(network: UNet) -> UNet:
 def parameter_count(network: nn.Module) -> int:
     """Number of trained values."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def padded_shape(shape: Sequence[int], multiple: int) -> tuple[int, ...]:
-    """Round each side up to a multiple."""
-    return tuple(-(-side // multiple) * multiple for side in shape)
