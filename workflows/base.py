@@ -10,6 +10,7 @@ from typing import Any
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.naming import node_name, parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs, init_ds_brain_wf
+from pumba_pipe.workflows.templates import Template
 
 from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
 
@@ -28,6 +29,20 @@ class StripSettings:
         A device known to be there: ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
     num_threads : int
         CPU threads for each image.
+    bias_correction : bool
+        Correct the image's intensity non-uniformity (N4) before and after stripping.
+    spaces : tuple of Template
+        Standard spaces to align each image to.
+    deformable : bool
+        Align with a deformation field too, not an affine alone; needs the extra ``ants``.
+    probability : bool
+        Write the probability of being brain.
+    reports : bool
+        Make the pictures of the report.
+    sloppy : bool
+        Align quickly and roughly, for tests.
+    seed : int
+        Of what is random in an alignment.
     """
 
     weights: Path
@@ -35,6 +50,13 @@ class StripSettings:
     border_mm: float = 0.0
     device: str = 'cpu'
     num_threads: int = 1
+    bias_correction: bool = True
+    spaces: tuple[Template, ...] = ()
+    deformable: bool = False
+    probability: bool = False
+    reports: bool = True
+    sloppy: bool = False
+    seed: int = 1
 
     @property
     def use_gpu(self) -> bool:
