@@ -1,0 +1,115 @@
+"""An image and its mask, turned so that they can be cut into pictures."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pumba_pipe.errors import InputError
+from pumba_pipe.volume import load_volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAMPLE = 400_000  # values that are enough to find percentiles
+BLACK, WHITE = 0.5, 99.5  # percentiles: of all values, of those in the mask
+HEADROOM = 1.15  # of the window above the brain's brightest values
+MIDDLE, LEAST_GAMMA = 0.42, 0.55  # grey the brain's median gets; strongest brightening for it
+
+
+@dataclass(frozen=True)
+class Scan:
+    """An image and its mask, axes closest to right, front and up.
+
+    Attributes
+    ----------
+    image : ndarray of float32, shape (x, y, z)
+    mask : ndarray of bool, shape (x, y, z)
+        Not empty.
+    affine : ndarray, shape (4, 4)
+        Voxel indices of these arrays to millimetres.
+    name : str
+        File name of the image.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    affine: NDArray[np.float64]
+    name: str
+
+    @cached_property
+    def voxel_size(self) -> NDArray[np.float64]:
+        """Voxel size in mm, shape (3,)."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(0))
+
+    @cached_property
+    def box(self) -> NDArray[np.int64]:
+        """First and last voxel of the mask along each axis, shape (3, 2)."""
+        ranges = []
+        for axis in range(3):
+            others = tuple(other for other in range(3) if other != axis)
+            ranges.append(np.flatnonzero(self.mask.any(axis=others))[[0, -1]])
+        return np.array(ranges)
+
+    @cached_property
+    def window(self) -> tuple[float, float, float]:
+        """Grey values shown black and white, and an exponent that brightens dark brains."""
+        every = self.image.ravel()[:: max(1, self.image.size // SAMPLE)]
+        low = float(np.percentile(every, BLACK))
+        block = tuple(slice(first, last + 1) for first, last in self.box)
+        brain = self.image[block][self.mask[block]]
+        brain = brain[:: max(1, brain.size // SAMPLE)]
+        high = low + HEADROOM * (float(np.percentile(brain, WHITE)) - low)
+        if high <= low:
+            low, high = float(every.min()), float(every.max())
+        high = max(high, low + 1e-6 * max(1.0, abs(low)))
+        middle = float(np.clip((np.median(brain) - low) / (high - low), 0.01, 0.99))
+        gamma = float(np.clip(np.log(MIDDLE) / np.log(middle), LEAST_GAMMA, 1.0))
+        return low, high, gamma
+
+    def grey(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn intensities into grey, 0..1."""
+        low, high, gamma = self.window
+        return np.clip((values - low) / (high - low), 0, 1) ** np.float32(gamma)
+
+
+def load_scan(in_file: Path, in_mask: Path) -> Scan:
+    """Read an image and its mask.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, the mask is on another grid, or it is empty.
+    """
+    import nibabel as nib
+
+    volume = load_volume(in_file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', RuntimeWarning)
+            stored = np.asarray(nib.load(in_mask).dataobj)  # type: ignore[attr-defined]
+    except Exception as error:  # nibabel's readers raise many kinds on broken files
+        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        raise InputError(f'{in_mask}: cannot read this mask ({reason})') from None
+    while stored.ndim > 3 and stored.shape[-1] == 1:
+        stored = stored[..., 0]
+    if stored.shape != volume.data.shape:
+        raise InputError(
+            f'{in_mask}: shape {stored.shape} is not that of its image, {volume.data.shape}'
+        )
+    mask = np.nan_to_num(stored) > 0.5
+    if not mask.any():
+        raise InputError(f'{in_mask}: the mask is empty, there is nothing to show')
+    turn = nib.orientations.io_orientation(volume.affine)
+    affine = volume.affine @ nib.orientations.inv_ornt_aff(turn, mask.shape)
+    return Scan(
+        nib.orientations.apply_orientation(volume.data, turn),
+        nib.orientations.apply_orientation(mask, turn),
+        affine,
+        in_file.name,
+    )
