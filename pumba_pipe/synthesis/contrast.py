@@ -48,6 +48,7 @@ def draw_contrast(recipe: Recipe, rng: torch.Generator) -> Contrast:
     spreads[regions.BACKGROUND] = 0
     spreads[regions.AIR] *= section['air_spread_gain']
     _strip_or_suppress(means, spreads, section, rng)
+    means[regions.RIM], spreads[regions.RIM] = means[regions.FLUID], spreads[regions.FLUID]
     return Contrast(
         means=means,
         spreads=spreads,
@@ -64,10 +65,21 @@ def _draw_brain_means(means: Tensor, section: Section, rng: torch.Generator) -> 
         middle = section.uniform('brain_band_mean', rng)
         width = section.uniform('brain_band_width', rng)
         means[brain] = (middle + width * torch.randn(count, generator=rng)).clamp(0.02, 1.2)
+    _draw_fluid_mean(means, section, rng)
     if section.chance('fluid_like_folds', rng):
         means[[regions.FOLD, regions.CENTRE]] = float(means[regions.FLUID])
     else:
         means[[regions.FOLD, regions.CENTRE]] = torch.rand(2, generator=rng)
+
+
+def _draw_fluid_mean(means: Tensor, section: Section, rng: torch.Generator) -> None:
+    """Fluid is mostly the darkest or the brightest of what a scan shows."""
+    brain = means[regions.BRAIN : regions.RIBBON + 1]
+    dark, bright = section.chance('fluid_dark', rng), section.chance('fluid_bright', rng)
+    if dark:
+        means[regions.FLUID] = float(brain.min()) * section.uniform('fluid_dark_gain', rng)
+    elif bright:
+        means[regions.FLUID] = float(brain.max()) * section.uniform('fluid_bright_gain', rng)
 
 
 def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ class BrainPlan:
     stalk_label_end: float
     stalk_sheath: float
     outward: Tensor
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class InsidePlan:
     folding: Noise
     fold_width: float
     fold_depth: float
+    fold_lining: float
     fold: Noise
     centre: list[Ellipsoid]
     sheets: list[tuple[Plane, float]]
@@ -195,6 +197,7 @@ def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> Brai
         stalk_label_end=stalk.uniform('label_end', rng),
         stalk_sheath=stalk.uniform('sheath', rng),
         outward=outward,
+        margin=section.uniform('margin', rng),
     )
 
 
@@ -221,10 +224,16 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
     semi_axes, outward = brain.core.semi_axes, brain.outward
     hard = _draw_layer(shells, rng, 'hard')
     has_membrane = shells.chance('membrane', rng)
+    fluid = _draw_fluid(shells, rng)
+    tight = shells.chance('tight', rng)
+    if tight:
+        # Thin bone right on the brain and flesh right on the bone, as in small animals.
+        fluid = Layer(shells.uniform('tight_fluid', rng), replace(hard.noise, amplitude=0.01))
+        hard = Layer(shells.uniform('tight_hard', rng), replace(hard.noise, amplitude=0.01))
     return SurroundPlan(
-        fluid=_draw_fluid(shells, rng),
+        fluid=fluid,
         membrane=shells.uniform('membrane_thickness', rng) if has_membrane else 0.0,
-        hard=None if shells.chance('hard_absent', rng) else hard,
+        hard=None if shells.chance('hard_absent', rng) and not tight else hard,
         patches=draw_noise(rng, shells.uniform('patch_cell', rng))
         if shells.chance('hard_patchy', rng)
         else None,
@@ -291,6 +300,7 @@ def _draw_inside(section: Section, rng: torch.Generator, semi_axes: Tensor) -> I
         folding=draw_noise(rng, ribbon_cell, section.uniform('ribbon_folding', rng)),
         fold_width=section.uniform('fold_width', rng) if folds else 0.0,
         fold_depth=section.uniform('fold_depth', rng),
+        fold_lining=section.uniform('fold_lining', rng) if folds and ribbon else 0.0,
         fold=draw_noise(rng, section.uniform('fold_cell', rng)),
         centre=_draw_centre(section, rng) if section.chance('centre', rng) else [],
         sheets=_draw_sheets(section, rng) if section.chance('sheets', rng) else [],

@@ -21,6 +21,7 @@ TISSUE = 10  # ..17
 BLOB = 20  # ..27
 BRAIN = 32  # this and all above are brain: 32..35 its regions
 RIBBON, FOLD, CENTRE, SHEET, LESION = 36, 37, 38, 39, 40  # lesions 40..42
+RIM = 43  # the innermost fluid, which masks of real brains include
 REGION_COUNT = 48
 
 
@@ -71,6 +72,7 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
     _fill_surround(regions, plan.surround, plan.brain, outline, points, field)
     _fill_stalk(regions, plan.brain, outline, points)
     _fill_inside(regions, plan.inside, labelled, points, field)
+    regions[(labelled < plan.brain.margin) & (regions == FLUID)] = RIM
     return regions
 
 
@@ -179,7 +181,10 @@ def _fill_inside(
         content[plane.surface(points).abs() < width / 2] = SHEET
     if plan.fold_width > 0:
         narrowing = plan.fold_width * (1 - depth / plan.fold_depth).clamp_min(0)
-        content[field.noise(plan.fold)[0].abs() < narrowing] = FOLD
+        fold = field.noise(plan.fold)[0].abs()
+        if plan.fold_lining > 0:
+            content[(fold < narrowing + plan.fold_lining) & (narrowing > 0)] = RIBBON
+        content[fold < narrowing] = FOLD
     for index, lesion in enumerate(plan.lesions):
         content[lesion.surface(points) < 0] = LESION + index
     regions[brain] = content[brain]

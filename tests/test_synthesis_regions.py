@@ -1,0 +1,128 @@
+"""What the grammar puts where: the rim of fluid, tight skulls, lined folds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pumba_pipe.synthesis import draw
+from pumba_pipe.synthesis.contrast import draw_contrast, paint
+from pumba_pipe.synthesis.head import HeadPlan, draw_head
+from pumba_pipe.synthesis.recipe import Recipe, load_recipe
+from pumba_pipe.synthesis.regions import (
+    BRAIN,
+    FLUID,
+    FOLD,
+    HARD,
+    RIBBON,
+    RIM,
+    brain_outline,
+    build_regions,
+)
+
+SHAPE = (48, 48, 48)
+CPU = torch.device('cpu')
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    """Make a recipe from changes to the default."""
+
+    def make(changes: str) -> Recipe:
+        path = tmp_path / 'changed.toml'
+        path.write_text(changes, encoding='utf-8')
+        return load_recipe(path)
+
+    return make
+
+
+def planned(recipe: Recipe, seed: int) -> HeadPlan:
+    """Plan of a head in a box, without its stalk."""
+    plan = draw_head(recipe, draw.seeded(seed), box=True)
+    return replace(plan, brain=replace(plan.brain, stalk=None))
+
+
+def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
+    wide = (
+        '[shells]\nfluid = [0.2, 0.2]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
+    )
+    bare = build_regions(planned(recipe(wide + '[brain]\nmargin = [0.0, 0.0]\n'), 3), SHAPE, CPU)
+    regions = build_regions(
+        planned(recipe(wide + '[brain]\nmargin = [0.1, 0.1]\n'), 3), SHAPE, CPU
+    )
+    assert not (bare == RIM).any()
+    rim = regions == RIM
+    assert rim.any()
+    assert (bare[rim] == FLUID).all()
+    assert torch.equal(bare[~rim], regions[~rim])
+    grown = float((regions >= BRAIN).sum()) / float((bare >= BRAIN).sum())
+    assert 1.15 < grown < 1.55  # a sphere whose radius grows by a tenth: 1.33
+
+
+def test_the_rim_looks_like_the_fluid_around_it():
+    shipped = load_recipe('default')
+    for seed in range(20):
+        contrast = draw_contrast(shipped, draw.seeded(seed))
+        both = torch.tensor([RIM, FLUID])
+        assert contrast.means[both].unique().numel() == 1
+        assert contrast.spreads[both].unique().numel() == 1
+
+
+def test_tight_heads_have_bone_close_to_the_brain(recipe):
+    always = recipe(
+        '[shells]\ntight = 1.0\nhard_absent = 1.0\nfluid_absent = 1.0\nmembrane = 0.0\n'
+    )
+    for seed in range(6):
+        plan = planned(always, seed)
+        assert plan.surround.hard is not None and plan.surround.hard.mean <= 0.06
+        assert plan.surround.fluid is not None and plan.surround.fluid.mean <= 0.03
+        regions = build_regions(plan, (64, 64, 64), CPU)
+        assert (regions == HARD).any()
+
+
+def test_lined_folds_carry_the_ribbon_inwards(recipe):
+    deep = (
+        '[inside]\nfolds = 1.0\nribbon = 1.0\nribbon_depth = [0.05, 0.05]\n'
+        'ribbon_folding = [0.0, 0.0]\nfold_depth = [0.6, 0.6]\nfold_width = [0.1, 0.1]\n'
+        'centre = 0.0\nsheets = 0.0\nlesions = 0.0\nfold_lining = [{0}, {0}]\n'
+        '[warp]\ncoarse = [0.0, 0.0]\nmedium = [0.0, 0.0]\nfine = [0.0, 0.0]\n'
+    )
+    shares = []
+    for lining in (0.0, 0.5):
+        plan = planned(recipe(deep.format(lining)), 4)
+        regions = build_regions(plan, SHAPE, CPU)
+        outline = outline_of(plan)
+        inner = (outline < -0.15) & (regions >= BRAIN)
+        assert (regions[inner] == FOLD).any()
+        shares.append(float((regions[inner] == RIBBON).float().mean()))
+    assert shares[0] == 0
+    assert shares[1] > 0.1
+
+
+def outline_of(plan: HeadPlan) -> torch.Tensor:
+    """Distance to the brain's surface of a plan without warp."""
+    from pumba_pipe.synthesis.regions import Field
+
+    field = Field(plan.view, SHAPE, CPU)
+    return brain_outline(plan.brain, field.points, field)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'order'),
+    [('fluid_dark = 1.0', 'below'), ('fluid_dark = 0.0\nfluid_bright = 1.0', 'above')],
+)
+def test_fluid_is_darker_or_brighter_than_all_of_the_brain(recipe, changes, order):
+    clear = recipe(f'[intensity]\n{changes}\nsuppressed = 0.0\nstripped = 0.0\n')
+    for seed in range(10):
+        contrast = draw_contrast(clear, draw.seeded(seed))
+        brain, fluid = contrast.means[BRAIN : RIBBON + 1], contrast.means[FLUID]
+        assert fluid <= brain.min() if order == 'below' else fluid >= brain.max()
+
+
+def test_painted_rim_and_fluid_do_not_differ(recipe):
+    plain = recipe('[intensity]\nspread = [0.0, 0.0]\n')
+    regions = torch.full((24, 24, 24), FLUID, dtype=torch.uint8)
+    regions[12:] = RIM
+    image = paint(regions, draw_contrast(plain, draw.seeded(1)))
+    assert float(image.std()) == pytest.approx(0, abs=1e-6)
