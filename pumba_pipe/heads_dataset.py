@@ -15,6 +15,7 @@ import numpy as np
 from pumba_pipe.errors import OutputError, RecipeError
 from pumba_pipe.figures import REFERENCE_COLOUR, Panel, draw_grid, planes
 from pumba_pipe.files import atomic_path, write_json, write_text
+from pumba_pipe.heads_naming import MASKS, head_files, subject_label
 from pumba_pipe.synthesis.sample import Sample, stream
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 GENERATOR = 'pumba-synth'
 BIDS_VERSION = '1.10.0'
-MASKS = Path('derivatives/labels')
 PICTURE = 'heads.png'
 PICTURED, PER_ROW = 24, 6
 WHITE = 1000  # stored value of an image's brightest voxel
@@ -105,15 +105,14 @@ def write_heads(
     _claim(folder, recipe)
     seeds, panels = [], []
     heads = itertools.islice(draw_heads(recipe, seed, size, voxel_mm), count)
-    for index, head in enumerate(heads):
-        subject, suffix = _subject(index), suffixes[index % len(suffixes)]
-        _write_head(folder, subject, suffix, head)
+    for head, (image, mask) in zip(heads, head_files(count, suffixes), strict=True):
+        _write_head(folder, image, mask, head)
         seeds.append(head.seed)
-        if index < PICTURED:
+        if len(panels) < PICTURED:
             panels.append(_panel(head))
-        progress(f'{subject}_{suffix}')
+        progress(image.name.removesuffix('.nii.gz'))
     rows = [panels[start : start + PER_ROW] for start in range(0, len(panels), PER_ROW)]
-    draw_grid(folder / PICTURE, rows, [_subject(i) for i in range(len(panels))], titled=1)
+    draw_grid(folder / PICTURE, rows, [subject_label(i) for i in range(len(panels))], titled=1)
     _write_participants(folder, seeds)
     write_text(folder / 'README', _readme(recipe, seed, count, size, voxel_mm))
     write_text(folder / '.bidsignore', PICTURE + '\n')
@@ -161,10 +160,6 @@ def _in_view(sample: Sample, voxel_mm: float) -> Head | None:
     affine[:3, 3] = (low - (np.array(label.shape) - 1) / 2) * voxel_mm
     grey = np.rint(sample.image.numpy()[view] * WHITE).astype(np.int16)
     return Head(grey, label[view], affine, sample.seed)
-
-
-def _subject(index: int) -> str:
-    return f'sub-{index + 1:03d}'
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -215,9 +210,8 @@ def _description(kind: str, recipe: Recipe) -> dict[str, Any]:
     return content
 
 
-def _write_head(folder: Path, subject: str, suffix: str, head: Head) -> None:
-    image = Path(subject, 'anat', f'{subject}_{suffix}.nii.gz')
-    mask = folder / MASKS / subject / 'anat' / f'{subject}_desc-brain_mask.nii.gz'
+def _write_head(folder: Path, image: Path, label: Path, head: Head) -> None:
+    mask = folder / label
     _save(folder / image, head.image, head.affine)
     _save(mask, head.mask, head.affine)
     sidecar = {
@@ -248,7 +242,7 @@ def _panel(head: Head) -> Panel:
 
 def _write_participants(folder: Path, seeds: Sequence[int]) -> None:
     lines = ['participant_id\tspecies\tseed']
-    lines += [f'{_subject(index)}\tsynthetic\t{seed}' for index, seed in enumerate(seeds)]
+    lines += [f'{subject_label(index)}\tsynthetic\t{seed}' for index, seed in enumerate(seeds)]
     write_text(folder / 'participants.tsv', '\n'.join(lines) + '\n')
     columns = {
         'species': {'Description': 'synthetic: a head made of random shapes, no animal'},

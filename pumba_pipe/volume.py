@@ -59,7 +59,7 @@ class Volume:
         return str(self.path) if self.path else 'image'
 
 
-def load_volume(path: str | Path) -> Volume:
+def load_volume(path: str | Path, *, flat: bool = False) -> Volume:
     """Read one 3D volume from any format nibabel reads.
 
     Of a 4D image the mean of its unweighted volumes is taken when a ``.bval`` file lies beside
@@ -68,6 +68,8 @@ def load_volume(path: str | Path) -> Volume:
     Parameters
     ----------
     path : str or Path
+    flat : bool
+        Accept an image whose voxels all have the same value.
 
     Returns
     -------
@@ -96,7 +98,12 @@ def load_volume(path: str | Path) -> Volume:
         raise InputError(f'{path}: does not fit into memory (shape {shape})') from None
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f'{path}: damaged or incomplete image ({_first_line(error)})') from None
-    return Volume(_check_values(path, data, notes), affine, path, tuple(notes), image)
+    values = _finite_values(data, notes)
+    if not flat and values.min() == values.max():
+        raise InputError(
+            f'{path}: every voxel has the same value ({values.min():g}); there is no image'
+        )
+    return Volume(values, affine, path, tuple(notes), image)
 
 
 def _open(path: Path) -> Any:
@@ -251,7 +258,7 @@ def real(data: NDArray[Any]) -> NDArray[Any]:
     return np.abs(data) if np.iscomplexobj(data) else data
 
 
-def _check_values(path: Path, data: NDArray[Any], notes: list[str]) -> NDArray[np.float32]:
+def _finite_values(data: NDArray[Any], notes: list[str]) -> NDArray[np.float32]:
     if np.iscomplexobj(data):
         notes.append('complex values: their magnitude')
     with np.errstate(over='ignore', invalid='ignore'):
@@ -260,7 +267,4 @@ def _check_values(path: Path, data: NDArray[Any], notes: list[str]) -> NDArray[n
     if not finite.all():
         notes.append(f'{int((~finite).sum())} values that are not finite were set to zero')
         values = np.where(finite, values, np.float32(0))
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise InputError(f'{path}: every voxel has the same value ({low:g}); there is no image')
     return values

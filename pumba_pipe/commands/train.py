@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.commands.common import add_version, guarded, positive_float, positive_int
-
-if TYPE_CHECKING:
-    from pumba_pipe.training import TrainingConfig
-    from pumba_pipe.weights import Model, Stage
+from pumba_pipe.training_run import SIZES, WIDTHS
 
 NAME = 'pumba-train'
-SIZES = {'coarse': 64, 'fine': 96}
-BOX_SHARES = {'coarse': 0.3, 'fine': 1.0}
-EFFORT = {'coarse': 0.4, 'fine': 0.6}  # share of steps and time when both are trained
 
 
 def duration(text: str) -> float:
@@ -63,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--widths',
         type=positive_int,
         nargs='+',
-        default=[16, 32, 64, 128],
+        default=list(WIDTHS),
         metavar='C',
         help='channels at each level (default: 16 32 64 128)',
     )
@@ -94,53 +85,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train the stages that were asked for and export the weights."""
-    from pumba_pipe.model_card import training_card
     from pumba_pipe.synthesis.recipe import load_recipe
-    from pumba_pipe.weights import STAGES, Stage, load_weights, save_weights
+    from pumba_pipe.training import Hardware
+    from pumba_pipe.training_run import RunSettings, train_weights
 
-    recipe = load_recipe(args.recipe)
-    start = load_weights(args.init) if args.init else None
-    stages, history = _kept(start)
-    wanted = ('coarse', 'fine') if args.stage == 'both' else (args.stage,)
-    for name in wanted:
-        initial, origin = _initial(name, stages, start, args.init)
-        result = _train(args, recipe, name, initial)
-        size = args.coarse_size if name == 'coarse' else args.fine_size
-        stages[name] = Stage(result.network, size)
-        history[name] = _described(result, size, origin)
-    if result.rank > 0:
-        return 0
-    target = args.out / 'weights.safetensors'
-    ordered = {name: history[name] for name in STAGES if name in history}
-    digest = save_weights(stages, training_card(recipe, args.seed, ordered), target)
-    print(f'{target}: written, sha256 {digest[:16]}…')
-    return 0
-
-
-def _kept(start: Model | None) -> tuple[dict[str, Stage], dict[str, Any]]:
-    """Stages of the initial weights; those that are not trained stay as they are."""
-    if start is None:
-        return {}, {}
-    history = dict(start.card.get('stages', {}))
-    stages = {'coarse': start.coarse, 'fine': start.fine}
-    return {name: stages[name] for name in history if name in stages}, history
-
-
-def _initial(
-    name: str, stages: dict[str, Stage], start: Model | None, file: Path | None
-) -> tuple[Any, str]:
-    """Network a stage starts from, and its origin in words."""
-    if name == 'fine' and 'coarse' in stages and (start is None or 'fine' not in stages):
-        return stages['coarse'].network, 'coarse stage'
-    if name in stages:
-        return stages[name].network, f'{name} stage of {file.name if file else "weights"}'
-    return None, 'random values'
-
-
-def _train(args: argparse.Namespace, recipe: Any, name: str, initial: Any) -> Any:
-    from pumba_pipe.network import NetworkConfig
-    from pumba_pipe.training import Hardware, train
-
+    settings = RunSettings(
+        stage=args.stage,
+        steps=args.steps,
+        minutes=args.time_limit,
+        batch=args.batch,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        coarse_size=args.coarse_size,
+        fine_size=args.fine_size,
+        widths=tuple(args.widths),
+        checkpoint_minutes=args.checkpoint_minutes,
+        pool_size=args.pool_size,
+        generators=args.generators,
+    )
     hardware = Hardware(
         accelerator='gpu' if args.device == 'cuda' else args.device,
         devices=args.devices,
@@ -149,50 +111,18 @@ def _train(args: argparse.Namespace, recipe: Any, name: str, initial: Any) -> An
         threads=args.threads,
         compiled=args.compile,
     )
-    return train(
-        recipe,
-        args.out / name,
-        _config(args, name),
-        NetworkConfig(tuple(args.widths)),
+    train_weights(
+        args.out,
+        load_recipe(args.recipe),
+        settings,
         hardware=hardware,
-        initial=initial,
+        init=args.init,
         resume=args.resume,
-        pool_parent=args.pool or args.out / 'pool',
+        pool_parent=args.pool,
         quiet=args.quiet,
+        written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),
     )
-
-
-def _config(args: argparse.Namespace, name: str) -> TrainingConfig:
-    from pumba_pipe.training import TrainingConfig
-
-    effort = EFFORT[name] if args.stage == 'both' else 1.0
-    config = TrainingConfig(
-        size=args.coarse_size if name == 'coarse' else args.fine_size,
-        box_share=BOX_SHARES[name],
-        batch=args.batch,
-        steps=max(1, math.floor(args.steps * effort)),
-        learning_rate=args.learning_rate,
-        checkpoint_minutes=args.checkpoint_minutes,
-        seed=args.seed,
-        pool=args.pool_size,
-        generators=args.generators,
-    )
-    return replace(config, minutes=args.time_limit * effort if args.time_limit else None)
-
-
-def _described(result: Any, size: int, origin: str) -> dict[str, Any]:
-    """Plain values for the model card."""
-    from pumba_pipe.network import parameter_count
-
-    return {
-        'size': size,
-        'parameters': parameter_count(result.network),
-        'steps': result.progress.step,
-        'samples': result.progress.samples,
-        'seconds': round(result.progress.seconds),
-        'hardware': result.hardware,
-        'initial': origin,
-    }
+    return 0
 
 
 if __name__ == '__main__':

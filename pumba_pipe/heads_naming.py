@@ -1,0 +1,33 @@
+"""Names of the files in a data set of synthetic heads, known before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+MASKS = Path('derivatives/labels')
+
+
+def subject_label(index: int) -> str:
+    """Name of the subject of head `index`, counted from zero."""
+    return f'sub-{index + 1:03d}'
+
+
+def head_files(count: int, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Image and mask of every head, relative to the data set.
+
+    Examples
+    --------
+    >>> image, mask = head_files(1, ['T1w'])[0]
+    >>> image.as_posix()
+    'sub-001/anat/sub-001_T1w.nii.gz'
+    >>> mask.as_posix()
+    'derivatives/labels/sub-001/anat/sub-001_desc-brain_mask.nii.gz'
+    """
+    files = []
+    for index in range(count):
+        subject, suffix = subject_label(index), suffixes[index % len(suffixes)]
+        image = Path(subject, 'anat', f'{subject}_{suffix}.nii.gz')
+        mask = MASKS / subject / 'anat' / f'{subject}_desc-brain_mask.nii.gz'
+        files.append((image, mask))
+    return files

@@ -1,0 +1,111 @@
+"""Registration to a template as a Nipype node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterface,
+    BaseInterfaceInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from pumba_pipe.interfaces.folder import in_folder, stem
+
+# Measured as peak memory, with a fifth to spare: per voxel of the image and of the template.
+BASE_GB = 0.4
+BYTES_PER_VOXEL, BYTES_PER_VOXEL_SYN = 40, 150
+UNKNOWN_SHAPE = (256, 256, 256)
+
+
+def register_mem_gb(
+    shape: Sequence[int] | None = None,
+    template_shape: Sequence[int] | None = None,
+    transform: str = 'affine',
+) -> float:
+    """Memory to declare for a `RegisterToTemplate` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape, template_shape : sequence of int, optional
+        Of the images; without them, 256 voxels along each axis are assumed.
+    transform : str
+        ``'affine'`` or ``'syn'``.
+    """
+    shapes = (shape or UNKNOWN_SHAPE, template_shape or UNKNOWN_SHAPE)
+    voxels = sum(prod(int(side) for side in sides[:3]) for sides in shapes)
+    each = BYTES_PER_VOXEL if transform == 'affine' else BYTES_PER_VOXEL_SYN
+    return round(BASE_GB + voxels * each / 1e9, 2)
+
+
+class RegisterToTemplateInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `RegisterToTemplate`."""
+
+    in_file = File(exists=True, mandatory=True, desc='image')
+    in_mask = File(exists=True, desc='brain mask of the image')
+    template = File(exists=True, mandatory=True, desc='template')
+    template_mask = File(exists=True, desc='brain mask of the template')
+    transform = traits.Enum(
+        'affine', 'syn', usedefault=True, desc='syn adds a deformation and needs antspyx'
+    )
+    sloppy = traits.Bool(False, usedefault=True, desc='quick and rough, for tests')
+    seed = traits.Range(low=1, value=1, usedefault=True, desc='of the voxels that are compared')
+    num_threads = traits.Int(nohash=True, desc='CPU threads')
+
+
+class RegisterToTemplateOutputSpec(TraitedSpec):
+    """Outputs of `RegisterToTemplate`."""
+
+    forward_xfm = File(exists=True, desc='ITK transform that resamples in_file onto the template')
+    inverse_xfm = File(exists=True, desc='ITK transform that resamples the template onto in_file')
+    warped_file = File(exists=True, desc='in_file on the grid of the template')
+    warped_mask = File(desc='in_mask on the grid of the template; only with in_mask')
+
+
+class RegisterToTemplate(BaseInterface):
+    """Find the transform between an image and a template.
+
+    Transforms are ITK's: points of the template's space to points of the image's, in LPS mm. They
+    are text files for ``affine`` and composite HDF5 files for ``syn``.
+    """
+
+    input_spec = RegisterToTemplateInputSpec
+    output_spec = RegisterToTemplateOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from pumba_pipe.registration import register_files
+
+        inputs = self.inputs
+        outputs = {name: Path(path) for name, path in self._list_outputs().items()}
+        register_files(
+            Path(inputs.in_file),
+            Path(inputs.template),
+            in_mask=Path(inputs.in_mask) if isdefined(inputs.in_mask) else None,
+            template_mask=(
+                Path(inputs.template_mask) if isdefined(inputs.template_mask) else None
+            ),
+            transform=inputs.transform,
+            sloppy=inputs.sloppy,
+            seed=inputs.seed,
+            threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
+            **outputs,
+        )
+        return runtime
+
+    def _list_outputs(self) -> dict[str, Any]:
+        name = stem(self.inputs.in_file)
+        suffix = '.txt' if self.inputs.transform == 'affine' else '.h5'
+        names = {
+            'forward_xfm': f'{name}_to-template_xfm{suffix}',
+            'inverse_xfm': f'{name}_from-template_xfm{suffix}',
+            'warped_file': f'{name}_space-template.nii.gz',
+        }
+        if isdefined(self.inputs.in_mask):
+            names['warped_mask'] = f'{name}_space-template_mask.nii.gz'
+        return {field: in_folder(file) for field, file in names.items()}

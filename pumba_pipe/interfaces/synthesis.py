@@ -1,0 +1,93 @@
+"""Synthetic heads as a Nipype node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterface,
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    OutputMultiPath,
+    TraitedSpec,
+    traits,
+)
+
+from pumba_pipe.interfaces.folder import in_folder
+
+# Measured as peak memory, with a fifth to spare: torch, then per voxel of a head's grid.
+BASE_GB, BYTES_PER_VOXEL = 0.5, 400
+
+
+def synthesis_mem_gb(size: int = 96) -> float:
+    """Memory to declare for a `SynthesizeHeads` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    size : int
+        Side in voxels of the cube heads are made in.
+    """
+    return round(BASE_GB + size**3 * BYTES_PER_VOXEL / 1e9, 2)
+
+
+class SynthesizeHeadsInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `SynthesizeHeads`."""
+
+    recipe = traits.Str('default', usedefault=True, desc='name of a recipe, or a TOML file')
+    count = traits.Range(low=1, value=10, usedefault=True, desc='number of heads')
+    seed = traits.Range(low=0, value=0, usedefault=True, desc='of the whole data set')
+    size = traits.Range(
+        16, 512, 96, usedefault=True, desc='side in voxels of the cube heads are made in'
+    )
+    voxel_mm = traits.Range(
+        low=0.0, value=2.0, exclude_low=True, usedefault=True, desc='voxel size'
+    )
+    suffixes = traits.List(
+        traits.Str, ['T1w', 'T2w'], minlen=1, usedefault=True, desc='given to the images in turn'
+    )
+    out_dir = traits.Str('heads', usedefault=True, desc='name of the folder that is made')
+
+
+class SynthesizeHeadsOutputSpec(TraitedSpec):
+    """Outputs of `SynthesizeHeads`."""
+
+    out_dir = Directory(exists=True, desc='BIDS data set of the heads')
+    images = OutputMultiPath(File(exists=True), desc='images')
+    labels = OutputMultiPath(File(exists=True), desc='brain masks, in the order of the images')
+
+
+class SynthesizeHeads(BaseInterface):
+    """Write heads made of random shapes, with brain masks, as a BIDS data set."""
+
+    input_spec = SynthesizeHeadsInputSpec
+    output_spec = SynthesizeHeadsOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from pumba_pipe.heads_dataset import write_heads
+        from pumba_pipe.synthesis.recipe import load_recipe
+
+        inputs = self.inputs
+        write_heads(
+            Path(in_folder(inputs.out_dir, 'out_dir')),
+            load_recipe(inputs.recipe),
+            inputs.seed,
+            inputs.count,
+            size=inputs.size,
+            suffixes=inputs.suffixes,
+            voxel_mm=inputs.voxel_mm,
+        )
+        return runtime
+
+    def _list_outputs(self) -> dict[str, Any]:
+        from pumba_pipe.heads_naming import head_files
+
+        inputs = self.inputs
+        folder = Path(in_folder(inputs.out_dir, 'out_dir'))
+        files = head_files(inputs.count, inputs.suffixes)
+        return {
+            'out_dir': str(folder),
+            'images': [str(folder / image) for image, _ in files],
+            'labels': [str(folder / mask) for _, mask in files],
+        }

@@ -1,0 +1,219 @@
+"""A whole training run: both stages, one after the other, and the weights they give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pumba_pipe.synthesis.recipe import Recipe
+    from pumba_pipe.training import Hardware, TrainingConfig, TrainingResult
+    from pumba_pipe.weights import Model, Stage
+
+SIZES = {'coarse': 64, 'fine': 96}
+WIDTHS = (16, 32, 64, 128)
+BOX_SHARES = {'coarse': 0.3, 'fine': 1.0}
+EFFORT = {'coarse': 0.4, 'fine': 0.6}  # share of steps and time when both are trained
+WEIGHTS = 'weights.safetensors'
+LOG_COLUMNS = ('stage', 'quantity', 'step', 'value')
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What is trained, for how long.
+
+    Attributes
+    ----------
+    stage : str
+        The coarse stage sees whole heads, the fine stage boxes around brains; of both, the fine
+        one starts from the coarse one.
+    steps : int
+        All stages together.
+    minutes : float or None
+        Time limit, all stages together.
+    batch : int
+        Samples a step and process.
+    learning_rate : float
+    seed : int
+    coarse_size, fine_size : int
+        Sides of the cubes the networks see, in voxels.
+    widths : tuple of int
+        Channels at each level of the network.
+    checkpoint_minutes : float
+    pool_size, generators : int
+        Heads made ahead, and processes that make them, when training on a CPU.
+    """
+
+    stage: Literal['both', 'coarse', 'fine'] = 'both'
+    steps: int = 20_000
+    minutes: float | None = None
+    batch: int = 2
+    learning_rate: float = 1e-3
+    seed: int = 1
+    coarse_size: int = SIZES['coarse']
+    fine_size: int = SIZES['fine']
+    widths: tuple[int, ...] = WIDTHS
+    checkpoint_minutes: float = 2.0
+    pool_size: int = 2000
+    generators: int = 1
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that are trained, in order."""
+        return ('coarse', 'fine') if self.stage == 'both' else (self.stage,)
+
+    def size(self, stage: str) -> int:
+        """Side of a stage's cube, in voxels."""
+        return self.coarse_size if stage == 'coarse' else self.fine_size
+
+    def config(self, stage: str) -> TrainingConfig:
+        """Settings of one stage."""
+        from pumba_pipe.training_state import TrainingConfig
+
+        effort = EFFORT[stage] if self.stage == 'both' else 1.0
+        return TrainingConfig(
+            size=self.size(stage),
+            box_share=BOX_SHARES[stage],
+            batch=self.batch,
+            steps=max(1, math.floor(self.steps * effort)),
+            minutes=self.minutes * effort if self.minutes else None,
+            learning_rate=self.learning_rate,
+            checkpoint_minutes=self.checkpoint_minutes,
+            seed=self.seed,
+            pool=self.pool_size,
+            generators=self.generators,
+        )
+
+
+def train_weights(
+    folder: Path,
+    recipe: Recipe,
+    settings: RunSettings = RunSettings(),
+    *,
+    hardware: Hardware | None = None,
+    init: Path | None = None,
+    resume: bool = False,
+    pool_parent: Path | None = None,
+    quiet: bool = False,
+    written: Callable[[Path, str], None] = lambda path, sha256: None,
+) -> Path:
+    """Train the stages that are asked for, and export the weights.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run: receives ``weights.safetensors``, and checkpoints and TensorBoard logs of
+        each stage.
+    recipe : Recipe
+    settings : RunSettings
+    hardware : Hardware, optional
+    init : Path, optional
+        Weights to start from. A stage they hold and that is not trained stays as it is.
+    resume : bool
+        Go on with the run in `folder`, if there is one.
+    pool_parent : Path, optional
+        Folder for pools of heads, which runs may share; default: ``folder/pool``.
+    quiet : bool
+        No progress bar.
+    written : callable
+        Called with the weights file and its SHA-256 by the one process that wrote it.
+
+    Returns
+    -------
+    Path
+        The weights file.
+
+    Raises
+    ------
+    InputError, RecipeError, WeightsError, OutputError
+    """
+    from pumba_pipe.model_card import training_card
+    from pumba_pipe.network import NetworkConfig
+    from pumba_pipe.training import Hardware, train
+    from pumba_pipe.weights import STAGES, Stage, load_weights, save_weights
+
+    start = load_weights(init) if init is not None else None
+    stages, history = _kept(start)
+    for name in settings.stages:
+        initial, origin = _initial(name, stages, start, init)
+        result = train(
+            recipe,
+            folder / name,
+            settings.config(name),
+            NetworkConfig(settings.widths),
+            hardware=hardware or Hardware(),
+            initial=initial,
+            resume=resume,
+            pool_parent=pool_parent or folder / 'pool',
+            quiet=quiet,
+        )
+        stages[name] = Stage(result.network, settings.size(name))
+        history[name] = _described(result, settings.size(name), origin)
+    target = folder / WEIGHTS
+    if result.rank == 0:
+        ordered = {name: history[name] for name in STAGES if name in history}
+        written(
+            target, save_weights(stages, training_card(recipe, settings.seed, ordered), target)
+        )
+    return target
+
+
+def _kept(start: Model | None) -> tuple[dict[str, Stage], dict[str, Any]]:
+    """Stages of the initial weights; those that are not trained stay as they are."""
+    if start is None:
+        return {}, {}
+    history = dict(start.card.get('stages', {}))
+    stages = {'coarse': start.coarse, 'fine': start.fine}
+    return {name: stages[name] for name in history if name in stages}, history
+
+
+def _initial(
+    name: str, stages: dict[str, Stage], start: Model | None, file: Path | None
+) -> tuple[Any, str]:
+    """Network a stage starts from, and its origin in words."""
+    if name == 'fine' and 'coarse' in stages and (start is None or 'fine' not in stages):
+        return stages['coarse'].network, 'coarse stage'
+    if name in stages:
+        return stages[name].network, f'{name} stage of {file.name if file else "weights"}'
+    return None, 'random values'
+
+
+def _described(result: TrainingResult, size: int, origin: str) -> dict[str, Any]:
+    """Plain values for the model card."""
+    from pumba_pipe.network import parameter_count
+
+    return {
+        'size': size,
+        'parameters': parameter_count(result.network),
+        'steps': result.progress.step,
+        'samples': result.progress.samples,
+        'seconds': round(result.progress.seconds),
+        'hardware': result.hardware,
+        'initial': origin,
+    }
+
+
+def log_rows(folder: Path) -> list[tuple[str, ...]]:
+    """Read what a run logged: stage, quantity, step and value as text, in the order of steps.
+
+    Empty where TensorBoard is not installed: then nothing was logged.
+    """
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    except ImportError:
+        return []
+    rows = []
+    for stage in SIZES:
+        events = EventAccumulator(str(folder / stage / 'tensorboard'), {'scalars': 0})
+        if not (folder / stage / 'tensorboard').is_dir():
+            continue
+        events.Reload()
+        for quantity in events.Tags()['scalars']:
+            rows += [
+                (stage, quantity, str(event.step), f'{event.value:.6g}')
+                for event in events.Scalars(quantity)
+            ]
+    return rows
