@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pumba_pipe import extraction, weights
-from pumba_pipe.commands.evaluate import main, peak_mb, restart_peak
+from pumba_pipe.commands.evaluate import main
 from pumba_pipe.errors import NothingFoundError
+from pumba_pipe.scoring import peak_mb, restart_peak
 from pumba_pipe.volume import load_volume
 
 AFFINE = np.diag([2.0, 2.0, 4.0, 1.0])

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from pumba_pipe.commands.common import add_version, guarded, positive_int
-from pumba_pipe.errors import InputError, PumbaError
+from pumba_pipe.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pumba_pipe.evaluation import CaseScore
     from pumba_pipe.evaluation_cases import Case
-    from pumba_pipe.figures import Panel
-    from pumba_pipe.volume import Volume
 
 NAME = 'pumba-evaluate'
 EPILOG = """
@@ -35,19 +26,6 @@ hd95_mm is the larger of both directions' 95th percentiles. seconds covers readi
 stripping. peak_mb (MiB) is the highest memory use of this process while it stripped the case
 (on Linux; elsewhere since it started). The exit code is 1 when a case failed.
 """
-
-
-class Found(NamedTuple):
-    """A found mask and what is known about how it was found."""
-
-    volume: Volume
-    mask: NDArray[Any]
-    confidence: float = math.nan
-    seconds: float = math.nan
-    peak_mb: float = math.nan
-
-
-Finder = Callable[['Case'], Found]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -95,25 +73,25 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
-    from pumba_pipe.evaluation import SUMMARY_COLUMNS, as_text, summarize
+    from pumba_pipe.evaluation import SUMMARY_COLUMNS, as_text
     from pumba_pipe.saving import check_folder
+    from pumba_pipe.scoring import in_words, read_found, score_cases, stripper, write_results
 
     cases = _select(options)
     check_folder(options.out / 'scores.tsv')
-    find = _read_found if options.predictions else _stripper(options)
-    scores, pictures = [], []
-    for case in cases:
-        score, panels = _score_or_report(case, find)
-        scores.append(score)
-        if panels:
-            pictures.append((score, panels))
-        print(_progress(score), flush=True)
-    compared = [score for score, case in zip(scores, cases, strict=True) if case.mask]
-    summary = summarize(compared) if compared else []
-    _write(options.out, scores, summary, pictures, options.worst)
+    find = read_found
+    if options.predictions is None:
+        find = stripper(options.weights, options.device, options.threads)
+    scored = score_cases(
+        cases,
+        find,
+        done=lambda score: print(in_words(score), flush=True),
+        failed=lambda message: print(f'{NAME}: {message}', file=sys.stderr),
+    )
+    summary = write_results(options.out, scored, options.worst)
     print('\n' + as_text(SUMMARY_COLUMNS, summary) + '\n' if summary else '')
-    failed = sum(score.failed for score in scores)
-    print(f'cases: {len(scores)}, failed: {failed}; results in {options.out}')
+    failed = sum(one.score.failed for one in scored)
+    print(f'cases: {len(scored)}, failed: {failed}; results in {options.out}')
     return 1 if failed else 0
 
 
@@ -145,120 +123,3 @@ def _select(options: argparse.Namespace) -> list[Case]:
         derivative = options.folder if options.bids is not None else None
         cases = with_predictions(cases, options.predictions, derivative)
     return cases
-
-
-def _stripper(options: argparse.Namespace) -> Finder:
-    """Load the weights once, and return a function that strips a case with them."""
-    from pumba_pipe.devices import choose_device
-    from pumba_pipe.extraction import extract
-    from pumba_pipe.weights import load_weights
-
-    choose_device(options.device)
-    model = load_weights(options.weights)
-
-    def strip(case: Case) -> Found:
-        restart_peak()
-        start = time.perf_counter()
-        result = extract(case.image, model, options.device, options.threads)
-        seconds = time.perf_counter() - start
-        return Found(result.volume, result.mask, result.quality.confidence, seconds, peak_mb())
-
-    return strip
-
-
-def _read_found(case: Case) -> Found:
-    """Read the ready mask of a case."""
-    from pumba_pipe.evaluation_cases import check_grid, load_mask
-    from pumba_pipe.volume import load_volume
-
-    assert case.ready is not None
-    mask, affine = load_mask(case.ready)
-    volume = load_volume(case.image)
-    check_grid(case.ready, mask.shape, affine, volume.data.shape, volume.affine)
-    return Found(volume, mask)
-
-
-def _score_or_report(case: Case, find: Finder) -> tuple[CaseScore, list[Panel]]:
-    """Score a case; say on stderr why where it fails."""
-    from pumba_pipe.evaluation import CaseScore
-
-    try:
-        return _score(case, find)
-    except PumbaError as error:
-        message = str(error)
-    except Exception as error:  # one broken case must not lose the scores of all others
-        message = f'{type(error).__name__}: {error}'
-    print(f'{NAME}: {case.name}: {" ".join(message.split())}', file=sys.stderr)
-    return CaseScore(case.name, case.species, case.modality, failed=True), []
-
-
-def _score(case: Case, find: Finder) -> tuple[CaseScore, list[Panel]]:
-    from pumba_pipe.evaluation import CaseScore, compare
-    from pumba_pipe.evaluation_cases import check_grid, load_mask
-    from pumba_pipe.figures import FOUND_COLOUR, REFERENCE_COLOUR, planes
-
-    reference = load_mask(case.mask) if case.mask is not None else None
-    found = find(case)
-    volume, overlap, panels = found.volume, None, []
-    if case.mask is not None and reference is not None:
-        mask, affine = reference
-        check_grid(case.mask, mask.shape, affine, volume.data.shape, volume.affine)
-        overlap = compare(found.mask, mask, volume.voxel_size)
-        outlines = [(mask, REFERENCE_COLOUR), (found.mask, FOUND_COLOUR)]
-        panels = planes(volume.data, outlines, volume.affine)
-    score = CaseScore(
-        case.name, case.species, case.modality, overlap,
-        found.confidence, found.seconds, found.peak_mb,
-    )  # fmt: skip
-    return score, panels
-
-
-def _progress(score: CaseScore) -> str:
-    if score.failed:
-        return f'{score.case}: failed'
-    parts = []
-    if score.overlap is not None:
-        parts.append(f'Dice {score.overlap.dice:.3f}, HD95 {score.overlap.hd95_mm:.1f} mm')
-    if math.isfinite(score.seconds):
-        parts.append(f'confidence {score.confidence:.2f}, {score.seconds:.1f} s')
-    return f'{score.case}: {", ".join(parts)}'
-
-
-def _write(
-    folder: Path,
-    scores: Sequence[CaseScore],
-    summary: Sequence[Sequence[str]],
-    pictures: Sequence[tuple[CaseScore, list[Panel]]],
-    count: int,
-) -> None:
-    from pumba_pipe.evaluation import SCORE_COLUMNS, SUMMARY_COLUMNS, write_table
-    from pumba_pipe.figures import FOUND_COLOUR, REFERENCE_COLOUR, draw_grid
-
-    write_table(folder / 'scores.tsv', SCORE_COLUMNS, [score.cells() for score in scores])
-    write_table(folder / 'summary.tsv', SUMMARY_COLUMNS, summary)
-    worst = sorted(pictures, key=lambda pair: pair[0].overlap.dice if pair[0].overlap else 1.0)
-    if worst:
-        draw_grid(
-            folder / 'worst.png',
-            [panels for _, panels in worst[:count]],
-            [_progress(score) for score, _ in worst[:count]],
-            [('reference', REFERENCE_COLOUR), ('found', FOUND_COLOUR)],
-        )
-
-
-def restart_peak() -> None:
-    """Let the kernel measure the peak memory of this process anew, where it can (Linux)."""
-    with contextlib.suppress(OSError):
-        Path('/proc/self/clear_refs').write_text('5')
-
-
-def peak_mb() -> float:
-    """Peak memory of this process in MiB, since `restart_peak` where that works."""
-    with contextlib.suppress(OSError):
-        for line in Path('/proc/self/status').read_text().splitlines():
-            if line.startswith('VmHWM:'):
-                return int(line.split()[1]) / 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == 'darwin' else 1024)

@@ -2,20 +2,33 @@
 
 from pumba_pipe.interfaces.bias import N4BiasFieldCorrection, bias_mem_gb
 from pumba_pipe.interfaces.derivatives import SaveDerivative
+from pumba_pipe.interfaces.evaluate import EvaluateMasks, evaluate_mem_gb
 from pumba_pipe.interfaces.images import ApplyMask, ClipIntensities, Conform, image_mem_gb
 from pumba_pipe.interfaces.register import RegisterToTemplate, register_mem_gb
+from pumba_pipe.interfaces.report import QualityReport, report_mem_gb
 from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
+from pumba_pipe.interfaces.synthesis import SynthesizeHeads, synthesis_mem_gb
+from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard, training_mem_gb
 
 __all__ = [
     'ApplyMask',
     'ClipIntensities',
     'Conform',
+    'EvaluateMasks',
     'N4BiasFieldCorrection',
+    'QualityReport',
     'RegisterToTemplate',
     'SaveDerivative',
     'SkullStrip',
+    'SynthesizeHeads',
+    'TrainSynthetic',
+    'WriteModelCard',
     'bias_mem_gb',
+    'evaluate_mem_gb',
     'image_mem_gb',
     'register_mem_gb',
+    'report_mem_gb',
     'strip_mem_gb',
+    'synthesis_mem_gb',
+    'training_mem_gb',
 ]

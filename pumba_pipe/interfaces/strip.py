@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import (
@@ -16,7 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from pumba_pipe.files import image_suffix
+from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare: torch and the networks, then per voxel of a
 # volume, then per voxel of each further volume of a 4D image.
@@ -62,6 +61,7 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
     out_file = File(desc='name of the masked image')
     out_mask = File(desc='name of the mask')
     out_prob = File(desc='name of the probability map; not written unless given')
+    out_sdt = File(desc='name of the distance map; not written unless given')
 
 
 class SkullStripOutputSpec(TraitedSpec):
@@ -70,6 +70,7 @@ class SkullStripOutputSpec(TraitedSpec):
     out_file = File(desc='image with everything but the brain set to zero')
     out_mask = File(desc='brain mask, uint8')
     out_prob = File(desc='probability of being brain, 0..1')
+    out_sdt = File(desc="distance to the mask's border in mm, negative inside")
     quality = File(desc='quality record, JSON')
 
 
@@ -77,7 +78,8 @@ class SkullStrip(BaseInterface):
     """Find the brain in an image of any contrast and species.
 
     The fields are called as in the SynthStrip interface of NiPreps, so that one can stand in
-    for the other. Outputs are written to the node's folder.
+    for the other. Outputs are written to the node's folder; names given for them must be plain
+    file names. The maps `out_prob` and `out_sdt` are written only when they are given a name.
 
     Examples
     --------
@@ -93,12 +95,13 @@ class SkullStrip(BaseInterface):
         # torch takes two seconds to import: only where the network runs
         from pumba_pipe.extraction import strip_file
 
-        inputs, outputs = self.inputs, self._paths()
+        inputs, outputs = self.inputs, self._list_outputs()
         strip_file(
             inputs.in_file,
             outputs['out_file'],
             outputs['out_mask'],
             outputs.get('out_prob'),
+            outputs.get('out_sdt'),
             out_quality=outputs['quality'],
             border_mm=inputs.border_mm,
             device=inputs.device if inputs.use_gpu else 'cpu',
@@ -108,21 +111,14 @@ class SkullStrip(BaseInterface):
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:
-        outputs = self.output_spec().get()
-        outputs.update({name: str(path) for name, path in self._paths().items()})
-        return outputs
-
-    def _paths(self) -> dict[str, Path]:
-        """Absolute paths of what is written, in the current folder unless given otherwise."""
-        source = Path(self.inputs.in_file)
-        stem = source.name[: len(source.name) - len(image_suffix(source))]
+        name = stem(self.inputs.in_file)
         names = {
-            'out_file': f'{stem}_desc-brain.nii.gz',
-            'out_mask': f'{stem}_desc-brain_mask.nii.gz',
-            'quality': f'{stem}_desc-brain_quality.json',
+            'out_file': f'{name}_desc-brain.nii.gz',
+            'out_mask': f'{name}_desc-brain_mask.nii.gz',
+            'quality': f'{name}_desc-brain_quality.json',
         }
-        for field in ('out_file', 'out_mask', 'out_prob'):
+        for field in ('out_file', 'out_mask', 'out_prob', 'out_sdt'):
             given = getattr(self.inputs, field)
             if isdefined(given):
                 names[field] = given
-        return {field: Path.cwd() / name for field, name in names.items()}
+        return {field: in_folder(file, field) for field, file in names.items()}

@@ -1,0 +1,184 @@
+"""Training on synthetic heads as Nipype nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterface,
+    BaseInterfaceInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from pumba_pipe.interfaces.folder import in_folder, stem
+from pumba_pipe.training_run import LOG_COLUMNS, SIZES, WEIGHTS, WIDTHS, RunSettings
+
+# Measured as peak memory of training and of one process that makes heads, with a fifth to spare.
+BASE_GB, BYTES_PER_VOXEL = 1.2, 900
+CARD, LOG = 'weights.md', 'log.tsv'
+
+
+def training_mem_gb(size: int = SIZES['fine'], batch: int = 2) -> float:
+    """Memory to declare for a `TrainSynthetic` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    size : int
+        Side in voxels of the largest cube the network sees.
+    batch : int
+        Samples a step.
+    """
+    return round(BASE_GB + batch * size**3 * BYTES_PER_VOXEL / 1e9, 2)
+
+
+class TrainSyntheticInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `TrainSynthetic`."""
+
+    recipe = traits.Str('default', usedefault=True, desc='name of a recipe, or a TOML file')
+    stage = traits.Enum(
+        'both', 'coarse', 'fine', usedefault=True, desc='which network, or one after the other'
+    )
+    steps = traits.Range(low=1, value=20_000, usedefault=True, desc='all stages together')
+    time_limit = traits.Range(low=0.0, exclude_low=True, desc='minutes, all stages together')
+    seed = traits.Int(1, usedefault=True, desc='of everything that is drawn')
+    init_weights = File(exists=True, desc='weights to start from')
+    batch = traits.Range(low=1, value=2, usedefault=True, desc='samples a step')
+    learning_rate = traits.Range(
+        low=0.0, value=1e-3, exclude_low=True, usedefault=True, desc='at its peak'
+    )
+    coarse_size = traits.Range(
+        low=1, value=SIZES['coarse'], usedefault=True, desc='side of the coarse cube, in voxels'
+    )
+    fine_size = traits.Range(
+        low=1, value=SIZES['fine'], usedefault=True, desc='side of the fine cube, in voxels'
+    )
+    widths = traits.List(
+        traits.Range(low=1), list(WIDTHS), usedefault=True, desc='channels at each level'
+    )
+    pool_size = traits.Range(
+        low=1, value=2000, usedefault=True, desc='heads made ahead, when training on a CPU'
+    )
+    resume = traits.Bool(
+        True, usedefault=True, nohash=True, desc='go on where a killed run of this node stopped'
+    )
+    checkpoint_minutes = traits.Range(
+        low=0.0, value=2.0, exclude_low=True, usedefault=True, nohash=True,
+        desc='time between checkpoints',
+    )  # fmt: skip
+    use_gpu = traits.Bool(
+        False, usedefault=True, nohash=True, desc='train on the GPU; also reserves one'
+    )
+    device = traits.Enum('auto', 'cuda', 'mps', usedefault=True, nohash=True, desc='kind of GPU')
+    num_threads = traits.Int(nohash=True, desc='CPU threads')
+    out_dir = traits.Str('training', usedefault=True, desc='name of the folder of the run')
+
+
+class TrainSyntheticOutputSpec(TraitedSpec):
+    """Outputs of `TrainSynthetic`."""
+
+    weights = File(exists=True, desc='weights of both stages, safetensors')
+    model_card = File(exists=True, desc='how they were made, Markdown')
+    log = File(exists=True, desc='table: stage, quantity, step, value')
+
+
+class TrainSynthetic(BaseInterface):
+    """Train weights on heads made of random shapes, as ``pumba-train`` does.
+
+    A node that was killed goes on from its last checkpoint when it is run again with the same
+    inputs. On a CPU a further process makes heads while the network is trained.
+    """
+
+    input_spec = TrainSyntheticInputSpec
+    output_spec = TrainSyntheticOutputSpec
+
+    @property
+    def can_resume(self) -> bool:
+        """Keep the folder of a killed node: its checkpoint is needed."""
+        return bool(self.inputs.resume)
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from pumba_pipe.evaluation import write_table
+        from pumba_pipe.model_card import write_card
+        from pumba_pipe.synthesis.recipe import load_recipe
+        from pumba_pipe.training_run import log_rows, train_weights
+
+        inputs, outputs = self.inputs, self._list_outputs()
+        weights = Path(outputs['weights'])
+        train_weights(
+            weights.parent,
+            load_recipe(inputs.recipe),
+            self._settings(),
+            hardware=self._hardware(),
+            init=Path(inputs.init_weights) if isdefined(inputs.init_weights) else None,
+            resume=inputs.resume,
+            quiet=True,
+        )
+        write_card(weights, None, Path(outputs['model_card']))
+        write_table(Path(outputs['log']), LOG_COLUMNS, log_rows(weights.parent))
+        return runtime
+
+    def _list_outputs(self) -> dict[str, Any]:
+        folder = Path(in_folder(self.inputs.out_dir, 'out_dir'))
+        names = {'weights': WEIGHTS, 'model_card': CARD, 'log': LOG}
+        return {field: str(folder / name) for field, name in names.items()}
+
+    def _settings(self) -> RunSettings:
+        inputs = self.inputs
+        return RunSettings(
+            stage=inputs.stage,
+            steps=inputs.steps,
+            minutes=inputs.time_limit if isdefined(inputs.time_limit) else None,
+            batch=inputs.batch,
+            learning_rate=inputs.learning_rate,
+            seed=inputs.seed,
+            coarse_size=inputs.coarse_size,
+            fine_size=inputs.fine_size,
+            widths=tuple(inputs.widths),
+            checkpoint_minutes=inputs.checkpoint_minutes,
+            pool_size=inputs.pool_size,
+        )
+
+    def _hardware(self) -> Any:
+        from pumba_pipe.training import Hardware
+
+        inputs = self.inputs
+        device = inputs.device if inputs.use_gpu else 'cpu'
+        return Hardware(
+            accelerator='gpu' if device == 'cuda' else device,
+            threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
+        )
+
+
+class WriteModelCardInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `WriteModelCard`."""
+
+    weights = File(exists=True, mandatory=True, desc='weights file')
+    scores = File(exists=True, desc='scores of these weights, as EvaluateMasks writes them')
+
+
+class WriteModelCardOutputSpec(TraitedSpec):
+    """Outputs of `WriteModelCard`."""
+
+    model_card = File(exists=True, desc='Markdown')
+
+
+class WriteModelCard(BaseInterface):
+    """Describe weights: how they were made, and how they score."""
+
+    input_spec = WriteModelCardInputSpec
+    output_spec = WriteModelCardOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from pumba_pipe.model_card import write_card
+
+        inputs = self.inputs
+        scores = Path(inputs.scores) if isdefined(inputs.scores) else None
+        write_card(Path(inputs.weights), scores, Path(self._list_outputs()['model_card']))
+        return runtime
+
+    def _list_outputs(self) -> dict[str, Any]:
+        return {'model_card': in_folder(f'{stem(self.inputs.weights)}.md')}
