@@ -83,7 +83,7 @@ def cut(
         return np.asarray(picture.resize(size, Image.Resampling.BILINEAR, box))
 
     # not np.take, which copies the whole volume first
-    place = (*(slice(None),) * axis, index)
+    place: tuple[Any, ...] = (*(slice(None),) * axis, index)
     grey = pixels(scan.grey(scan.image[place]))
     mask = pixels(scan.mask[place].astype(np.float32))
     return Cut(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8), mask)

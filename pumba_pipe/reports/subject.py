@@ -1,0 +1,196 @@
+"""The page of one participant."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pumba_pipe.files import write_text
+from pumba_pipe.reports.findings import Finding, find_all
+from pumba_pipe.reports.naming import figure_paths, report_path
+from pumba_pipe.reports.pages import embedded_png, niivue, render
+from pumba_pipe.reports.records import ImageError, RunSummary
+from pumba_pipe.reports.words import LOW_CONFIDENCE, MEASURES, in_words, minutes, number
+
+BASE64 = re.compile(r'[A-Za-z0-9+/]+=*')
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """What a page shows of one image.
+
+    Attributes
+    ----------
+    anchor : str
+        Where on the page it is.
+    name, suffix : str
+    session : str or None
+    flags : list of str
+    confidence : float or None
+    measures : list of (label, value, meaning)
+    provenance : list of (key, value)
+    files : list of (name, address)
+    mosaic, before_after : str or None
+        Pictures, as addresses that hold them.
+    viewer : dict or None
+        What the slice viewer shows.
+    """
+
+    anchor: str
+    name: str
+    suffix: str
+    session: str | None
+    flags: list[str]
+    confidence: float | None
+    measures: list[tuple[str, str, str]]
+    provenance: list[tuple[str, str]]
+    files: list[tuple[str, str]]
+    mosaic: str | None
+    before_after: str | None
+    viewer: dict[str, str] | None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a person should look at this mask first."""
+        low = self.confidence is not None and self.confidence < LOW_CONFIDENCE
+        return bool(self.flags) or low
+
+
+def write_subject_report(
+    output_dir: Path, subject: str, errors: Sequence[ImageError], run: RunSummary
+) -> Path:
+    """Write ``sub-<label>.html`` from what lies in the derivative data set.
+
+    Images of earlier runs are shown too. Figures that are missing are said to be missing.
+
+    Parameters
+    ----------
+    output_dir : Path
+        The derivative data set.
+    subject : str
+        Label without ``sub-``.
+    errors : sequence of ImageError
+        The participant's images without results.
+    run : RunSummary
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    views = [view_of(output_dir, found) for found in find_all(output_dir, subject)]
+    page = render(
+        'subject.html',
+        'subject.js',
+        subject=subject,
+        sessions=[(name, list(group)) for name, group in groupby(views, lambda v: v.session)],
+        views=views,
+        errors=[error_row(output_dir, error) for error in errors],
+        run=run,
+        run_rows=run_rows(run),
+        option_rows=[(key, in_words(value)) for key, value in run.options.items()],
+        boilerplate=[part for part in re.split(r'\n\s*\n', run.boilerplate) if part.strip()],
+        meanings=[(one.label, one.meaning) for one in MEASURES],
+        niivue=niivue() if any(view.viewer for view in views) else '',
+    )
+    path = report_path(output_dir, subject)
+    write_text(path, page)
+    return path
+
+
+def view_of(output_dir: Path, found: Finding) -> ImageView:
+    """Gather what a page shows of one image."""
+    figures = figure_paths(output_dir, found.source)
+    return ImageView(
+        anchor=anchor_of(found.name),
+        name=found.name,
+        suffix=found.suffix,
+        session=found.session,
+        flags=found.flags,
+        confidence=number(found.quality.get('confidence')),
+        measures=measure_rows(found.quality),
+        provenance=flat_rows(found.metadata),
+        files=[link_to(output_dir, file) for file in found.files],
+        mosaic=embedded_png(figures['mosaic']),
+        before_after=embedded_png(figures['before_after']),
+        viewer=read_viewer(figures['viewer']),
+    )
+
+
+def anchor_of(name: str) -> str:
+    """Place of an image on a page."""
+    return 'image-' + re.sub(r'[^\w-]', '', name)
+
+
+def measure_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Label, value and meaning of everything in a quality record but the flags."""
+    known = [
+        (one.label, in_words(quality[one.key], one.units), one.meaning)
+        for one in MEASURES
+        if one.key in quality and one.key != 'flags'
+    ]
+    names = {one.key for one in MEASURES}
+    return known + [
+        (str(key), in_words(value), '') for key, value in quality.items() if key not in names
+    ]
+
+
+def flat_rows(content: dict[str, Any], before: str = '') -> list[tuple[str, str]]:
+    """Keys and values of nested JSON objects."""
+    rows = []
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            rows += flat_rows(value, f'{before}{key} / ')
+        else:
+            rows.append((f'{before}{key}', in_words(value)))
+    return rows
+
+
+def link_to(output_dir: Path, file: Path) -> tuple[str, str]:
+    """Name of a file, and its address as seen from the page; none for one outside the data set."""
+    try:
+        return file.name, quote(file.relative_to(output_dir).as_posix())
+    except ValueError:
+        return str(file), ''
+
+
+def error_row(output_dir: Path, error: ImageError) -> tuple[str, str, tuple[str, str] | None]:
+    """Image, message, and a link to the file with the whole story."""
+    crash = error.crash_file
+    return error.image, error.message, link_to(output_dir, crash) if crash else None
+
+
+def run_rows(run: RunSummary) -> list[tuple[str, str]]:
+    """Say what ran, when and with what."""
+    took = '' if run.seconds is None else f', {minutes(run.seconds)} up to this page'
+    rows: Iterable[tuple[str, str]] = (
+        ('pumba_pipe', run.version),
+        ('Command', run.command_line),
+        ('Started', f'{run.started:%Y-%m-%d %H:%M:%S}{took}'),
+        ('Device', run.device),
+        ('Weights', run.weights),
+        ('SHA-256 of the weights', run.weights_sha256),
+    )
+    return [(key, value) for key, value in rows if value]
+
+
+def read_viewer(path: Path) -> dict[str, str] | None:
+    """Read the data of the slice viewer; None when there is none that can be used."""
+    try:
+        content = json.loads(path.read_text('utf-8'))
+        data = {key: content[key] for key in ('image', 'mask')}
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    usable = all(isinstance(one, str) and BASE64.fullmatch(one) for one in data.values())
+    return data if usable else None

@@ -1,0 +1,111 @@
+"""What the figures of a quality record mean, for tables and pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+LOW_CONFIDENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One entry of a quality record.
+
+    Attributes
+    ----------
+    key : str
+        As in the record.
+    label : str
+        Its name on a page.
+    meaning : str
+        A sentence that explains it.
+    units : str
+        As BIDS wants them; empty for ratios and words.
+    """
+
+    key: str
+    label: str
+    meaning: str
+    units: str = ''
+
+
+MEASURES = (
+    Measure(
+        'confidence',
+        'Confidence',
+        'How far the mask can be trusted, 0..1; look at it below 0.5',
+    ),
+    Measure('volume_ml', 'Volume', 'Volume of the mask', 'mL'),
+    Measure(
+        'edge_contact',
+        'On the edge',
+        "Share of the mask's surface on the edge of the field of view, 0..1",
+    ),
+    Measure(
+        'pass_agreement',
+        'Agreement of passes',
+        'Dice overlap of the coarse and the fine pass, 0..1',
+    ),
+    Measure(
+        'flip_agreement',
+        'Agreement of mirrored images',
+        'Mean Dice overlap of the answers to mirrored images with their average, 0..1',
+    ),
+    Measure('certainty', 'Certainty', 'How clear-cut the answer is, 0..1'),
+    Measure(
+        'components',
+        'Pieces',
+        'Pieces of the raw answer, of which the largest was kept',
+    ),
+    Measure('already_stripped', 'Stripped before', 'Whether the image was skull-stripped before'),
+    Measure('flags', 'To look at', 'What a person should look at, in words'),
+    Measure('notes', 'Notes', 'What was done to read the image, in words'),
+)
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number as it is, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < float('inf') else None
+
+
+def in_words(value: Any, units: str = '') -> str:
+    """Write a value for people.
+
+    Examples
+    --------
+    >>> in_words(1307.22, 'mL'), in_words(0.9234), in_words(True), in_words(['a', 'b'])
+    ('1307 mL', '0.923', 'yes', 'a; b')
+    """
+    if value is None or value in ([], {}, ''):
+        return '–'
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    found = number(value)
+    if found is not None:
+        text = (
+            f'{found:.4g}' if units else f'{found:.3f}' if isinstance(value, float) else f'{value}'
+        )
+        return f'{text} {units}'.strip()
+    if isinstance(value, list | tuple):
+        return '; '.join(in_words(item) for item in value)
+    if isinstance(value, dict):
+        return '; '.join(f'{key}: {in_words(item)}' for key, item in value.items())
+    return str(value)
+
+
+def minutes(seconds: float) -> str:
+    """Write a duration.
+
+    Examples
+    --------
+    >>> minutes(7.25), minutes(75), minutes(7300)
+    ('7.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f'{seconds:.1f} s'
+    if seconds < 3600:
+        return f'{seconds // 60:.0f} min {seconds % 60:.0f} s'
+    return f'{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min'
