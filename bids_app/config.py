@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ OTHER_MODALITIES = (
     'S0map',
 )  # fmt: skip
 MODALITIES = DEFAULT_MODALITIES + OTHER_MODALITIES
+OptionValue = bool | int | float | str | list[str]
 
 
 class UsageError(PumbaError):
@@ -65,20 +66,49 @@ class RunConfig:
         Labels without ``sub-`` and ``ses-``; empty for all.
     modalities : tuple of str
         Suffixes of the images to strip.
+    species : tuple of str
+        Only participants of these species; empty for all.
+    filter_file : Path or None
+        PyBIDS filters, for each kind of image.
+    database_dir : Path or None
+        Index of the data set, read or made.
+    border_mm : float
+    n4 : bool
+        Correct the intensity bias.
+    spaces : tuple of str
+        Templates to register images to, as ``SPACE[:cohort-X][:res-Y]``.
+    deformable : bool
+        Register with deformations, not only affinely.
+    probability : bool
+        Write a map of the probability of being brain.
+    reports : bool
+        Write a page for each participant.
+    sloppy : bool
+        Quick and rough, for tests.
+    seed : int
+        Of the registration.
     nprocs : int
         CPUs to use altogether.
     omp_nthreads : int
         CPUs to use for each image.
     mem_gb : float
         Memory to use altogether, in GB.
+    plugin_file : Path or None
+        YAML file that names a Nipype plugin.
     device : str
         As given: ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
     weights : Path or None
         None for the shipped ones.
-    border_mm : float
+    clean_workdir, resource_monitor, write_graph, stop_on_first_crash : bool
+    dry_run, reports_only, boilerplate_only : bool
+        Do only so much; one of them at most.
     skip_bids_validation : bool
     verbosity : int
     run_id : str
+    command : str
+        The command line.
+    options : dict
+        The options in the spelling of the command line, without those left to the program.
     """
 
     bids_dir: Path
@@ -88,15 +118,42 @@ class RunConfig:
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     modalities: tuple[str, ...] = DEFAULT_MODALITIES
+    species: tuple[str, ...] = ()
+    filter_file: Path | None = None
+    database_dir: Path | None = None
+    border_mm: float = 0.0
+    n4: bool = True
+    spaces: tuple[str, ...] = ()
+    deformable: bool = False
+    probability: bool = False
+    reports: bool = True
+    sloppy: bool = False
+    seed: int = 1
     nprocs: int = 1
     omp_nthreads: int = 1
     mem_gb: float = field(default_factory=available_memory_gb)
+    plugin_file: Path | None = None
     device: str = 'auto'
     weights: Path | None = None
-    border_mm: float = 0.0
+    clean_workdir: bool = False
+    resource_monitor: bool = False
+    write_graph: bool = False
+    stop_on_first_crash: bool = False
+    dry_run: bool = False
+    reports_only: bool = False
+    boilerplate_only: bool = False
     skip_bids_validation: bool = False
     verbosity: int = 0
     run_id: str = field(default_factory=new_run_id)
+    command: str = ''
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    @property
+    def resource_record(self) -> Path | None:
+        """File for the use of memory and CPU, None when it is not watched."""
+        if not self.resource_monitor:
+            return None
+        return self.output_dir / 'logs' / f'resource_monitor_{self.run_id}.json'
 
 
 def check_folders(config: RunConfig) -> None:
@@ -134,23 +191,6 @@ def check_folders(config: RunConfig) -> None:
             )
     if config.work_dir == output_dir:
         raise UsageError(f'work dir {config.work_dir}: is output_dir; choose another with -w')
-
-
-def check_work_dir(work_dir: Path) -> None:
-    """Make the folder for intermediate files, and refuse one that cannot be written to.
-
-    Raises
-    ------
-    UsageError
-    """
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix='.pumba-', dir=work_dir):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f'work dir {work_dir}: cannot write here ({error.strerror}); choose another with -w'
-        ) from None
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.config import MODALITIES, RunConfig, UsageError
+from pumba_pipe.bids_app.filters import as_query, read_filters
+from pumba_pipe.bids_app.index import open_layout
+from pumba_pipe.bids_app.species import of_species
 from pumba_pipe.workflows.naming import ImageName, parse_name
 
 VALIDATOR = 'bids-validator-deno'
-EXTENSIONS = ('.nii', '.nii.gz')
+ANATOMICAL: dict[str, Any] = {'datatype': 'anat', 'extension': ['.nii', '.nii.gz']}
 NOT_MAGNITUDE = ('phase', 'real', 'imag')
-# Nothing there is stripped; leaving it out makes reading a large data set quick.
-IGNORED = re.compile(
-    r'^/(derivatives|sourcedata|code|stimuli|models|phenotype)(/|$)|/\.'
-    r'|/(func|dwi|fmap|perf|eeg|meg|ieeg|pet|beh|micr|nirs|motion|mrs)(/|$)'
-)
 
 
 @dataclass
@@ -90,45 +87,66 @@ def select_images(config: RunConfig) -> Selection:
     Raises
     ------
     UsageError
-        A label that is not there, or no image at all.
+        A label, species or filter that fits nothing, or no image at all.
     """
-    layout = _layout(config.bids_dir)
+    filters = read_filters(config.filter_file)
+    layout = open_layout(config)
     subjects = layout.get_subjects()
     _check_labels('participant', config.participants, subjects, config.bids_dir)
     if config.sessions:
         _check_labels('session', config.sessions, layout.get_sessions(), config.bids_dir)
-    paths = layout.get(return_type='filename', datatype='anat', extension=list(EXTENSIONS))
-    found = sorted(path for path in map(Path, paths) if _asked_for(config, parse_name(path)))
+    participants = list(config.participants) or subjects
+    if config.species:
+        participants = of_species(config.bids_dir, participants, config.species)
+    only = participants if config.participants or config.species else []
+    found = [
+        path
+        for path in _paths(layout.get(return_type='filename', **ANATOMICAL))
+        if _asked_for(parse_name(path), only, config.sessions)
+    ]
     wanted = [path for path in found if parse_name(path).suffix in config.modalities]
     selection = Selection()
+    if filters:
+        kept = _filtered(layout, config, filters)
+        passed = [path for path in found if path in kept]
+        if len(passed) < len(wanted):
+            selection.remarks.append(
+                f'left out by --bids-filter-file: {len(wanted) - len(passed)} images'
+            )
+        wanted = passed
     seen: set[ImageName] = set()
     for path in wanted:
         _place(path, selection, seen)
     if not selection.images and not selection.broken:
         raise UsageError(_nothing_found(config, found))
-    _remark_absent(config, subjects, wanted, selection)
+    _remark_absent(participants, wanted, selection)
     _remark_unasked(config, found, selection)
     return selection
 
 
-def _asked_for(config: RunConfig, name: ImageName) -> bool:
-    return (not config.participants or name.get('sub') in config.participants) and (
-        not config.sessions or name.get('ses') in config.sessions
+def _paths(names: Iterable[str]) -> list[Path]:
+    return sorted(map(Path, names))
+
+
+def _asked_for(name: ImageName, participants: Sequence[str], sessions: Sequence[str]) -> bool:
+    return (not participants or name.get('sub') in participants) and (
+        not sessions or name.get('ses') in sessions
     )
 
 
-def _layout(bids_dir: Path) -> Any:
-    from bids import BIDSLayout, BIDSLayoutIndexer
-
-    try:
-        return BIDSLayout(
-            bids_dir,
-            validate=False,
-            indexer=BIDSLayoutIndexer(validate=False, ignore=[IGNORED], index_metadata=False),
-        )
-    except Exception as error:  # pybids raises many kinds on a broken data set
-        reason = str(error).strip().split('\n')[0]
-        raise UsageError(f'bids_dir {bids_dir}: cannot be read as BIDS ({reason})') from None
+def _filtered(layout: Any, config: RunConfig, filters: dict[str, dict[str, Any]]) -> set[Path]:
+    """Images that pass the filters of their kind."""
+    kept: set[Path] = set()
+    for suffix in config.modalities:
+        query = ANATOMICAL | {'suffix': suffix} | as_query(filters.get(suffix, {}))
+        try:
+            kept.update(_paths(layout.get(return_type='filename', **query)))
+        except Exception as error:  # an unknown entity, a value of a kind it cannot have
+            reason = ' '.join(str(error).split())
+            raise UsageError(
+                f'--bids-filter-file {config.filter_file}: {suffix}: {reason}'
+            ) from None
+    return kept
 
 
 def _check_labels(kind: str, asked: Iterable[str], there: list[str], bids_dir: Path) -> None:
@@ -157,9 +175,14 @@ def _place(path: Path, selection: Selection, seen: set[ImageName]) -> None:
     seen.add(name)
     if path.exists():
         selection.images.append(path)
-    else:
+    elif path.is_symlink():
         selection.broken[path] = (
             'a link to a file that is not here; fetch it first (git-annex, DataLad)'
+        )
+    else:
+        selection.broken[path] = (
+            'is in the database and no longer in the folder; remove --bids-database-dir to have '
+            'the database made anew'
         )
 
 
@@ -171,11 +194,9 @@ def _nothing_found(config: RunConfig, found: list[Path]) -> str:
     )
 
 
-def _remark_absent(
-    config: RunConfig, subjects: list[str], wanted: list[Path], selection: Selection
-) -> None:
+def _remark_absent(participants: list[str], wanted: list[Path], selection: Selection) -> None:
     present = {parse_name(path).get('sub') for path in wanted}
-    absent = [f'sub-{name}' for name in config.participants or subjects if name not in present]
+    absent = [f'sub-{name}' for name in participants if name not in present]
     if absent:
         selection.remarks.append(f'no image to strip: {", ".join(absent)}')
 

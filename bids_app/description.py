@@ -13,6 +13,7 @@ from pumba_pipe.files import write_json, write_text
 
 PIPELINE = 'pumba_pipe'
 BIDS_VERSION = '1.10.0'
+TEMPLATEFLOW = 'https://github.com/templateflow'
 DESCRIPTION = 'dataset_description.json'
 # Without trailing slashes, which the validator does not understand.
 BIDSIGNORE = (
@@ -56,8 +57,15 @@ def check_owner(output_dir: Path) -> None:
         )
 
 
-def write_description(bids_dir: Path, output_dir: Path) -> None:
-    """Write dataset_description.json, README and .bidsignore; the last two only once."""
+def write_description(bids_dir: Path, output_dir: Path, templates: bool = False) -> None:
+    """Write dataset_description.json, README and .bidsignore; the last two only once.
+
+    Parameters
+    ----------
+    bids_dir, output_dir : Path
+    templates : bool
+        Whether results refer to TemplateFlow.
+    """
     from pumba_pipe import __version__
 
     source = _read(bids_dir / DESCRIPTION)
@@ -73,6 +81,9 @@ def write_description(bids_dir: Path, output_dir: Path) -> None:
         'SourceDatasets': [origin],
         'DatasetLinks': {'raw': location},
     }
+    before = _read(output_dir / DESCRIPTION).get('DatasetLinks') or {}
+    if templates or 'templateflow' in before:
+        description['DatasetLinks']['templateflow'] = TEMPLATEFLOW
     description |= {key: source[key] for key in ('Authors', 'License') if source.get(key)}
     write_json(output_dir / DESCRIPTION, description)
     texts = {'README': README.format(version=__version__), '.bidsignore': '\n'.join(BIDSIGNORE)}

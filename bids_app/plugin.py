@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
@@ -20,10 +21,10 @@ KILLED = (
 )
 
 
-def start_worker(folder: str, verbosity: int) -> None:
+def start_worker(folder: str, verbosity: int, record: Path | None) -> None:
     """Prepare a worker process, which inherits no setting but the environment."""
     process_initializer(folder)
-    quiet_nipype(verbosity)
+    quiet_nipype(verbosity, record=record)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
@@ -54,8 +55,29 @@ class SturdyMultiProcPlugin(MultiProcPlugin):
             self.processors,
             mp_context=process_context(),
             initializer=start_worker,
-            initargs=(self._cwd, self.plugin_args.get('verbosity', 0)),
+            initargs=(
+                self._cwd,
+                self.plugin_args.get('verbosity', 0),
+                self.plugin_args.get('record'),
+            ),
         )
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
+        """Run a graph; what ends that early ends the workers too."""
+        try:
+            super().run(graph, config, updatehash=updatehash)
+        except BaseException:
+            # they only write to the work dir: results are put in their places by this process
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            self.pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
+        try:
+            return super()._report_crash(node, result)
+        except OSError:  # a full disk must not stop the images that lie elsewhere
+            return ''
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pumba_pipe.workflows.outputs import SINKS
+from pumba_pipe.workflows.naming import node_name, parse_name
+from pumba_pipe.workflows.outputs import BrainOutputs
 
+SINK = 'ds_'  # how the names of nodes begin that write results
+TOKEN = re.compile(r'(?:^|_)(sub[^_]+_.+?)(?:_wf)?$')
 ERROR_LINE = re.compile(r'^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)): (.+)$')
+NODE_LINE = re.compile(r'^Node: (\S+)')
+OURS = ('InputError', 'NothingFoundError', 'OutputError', 'WeightsError')
 
 
 def clock(seconds: float) -> str:
@@ -25,49 +31,68 @@ def clock(seconds: float) -> str:
     return f'{minutes // 60}:{minutes % 60:02}:{rest:02}'
 
 
+def token_of(full_name: str) -> str | None:
+    """Find the image that a node works on, None for a node of no image.
+
+    Examples
+    --------
+    >>> token_of('pumba_wf.sub_01_ses_a_wf.ds_sub01_sesa_T1w_wf.ds_mask')
+    'sub01_sesa_T1w'
+    """
+    for part in full_name.split('.'):
+        found = TOKEN.search(part)
+        if found:
+            return found[1]
+    return None
+
+
 class Progress:
     """Counts images as Nipype reports what happens to their nodes.
 
     Parameters
     ----------
-    tokens : mapping of str to str
-        Name of an image in the workflow to its name for people.
+    images : sequence of BrainOutputs
     say : callable
         Takes a line.
     """
 
-    def __init__(self, tokens: Mapping[str, str], say: Callable[[str], None]) -> None:
-        self.tokens = dict(tokens)
+    def __init__(self, images: Sequence[BrainOutputs], say: Callable[[str], None]) -> None:
+        self.images: Mapping[str, BrainOutputs] = {
+            node_name(parse_name(outputs.source)): outputs for outputs in images
+        }
         self.say = say
-        self.written: dict[str, set[str]] = {token: set() for token in tokens}
         self.failed: set[str] = set()
         self.done: set[str] = set()
         self.started = time.monotonic()
 
     def __call__(self, node: Any, status: str) -> None:
         """Note the end of a node; Nipype calls this with ``'start'`` as well."""
-        kind, token = self._parts(node.name)
+        full_name = node.fullname or node.name
+        token = token_of(full_name)
         # a plugin may say of a node that it failed, and then that it or its followers ended
-        if token in self.failed or token in self.done or token not in self.tokens:
+        if token not in self.images or token in self.failed or token in self.done:
             return
         if status == 'exception':
             self.failed.add(token)
-            self._report(f'{self.tokens[token]} failed')
-        elif status == 'end' and kind in SINKS:
-            self.written[token].add(kind)
-            if self.written[token] == set(SINKS):
-                self.done.add(token)
-                self._report(self.tokens[token])
+            self._report(f'{self._name(token)} failed')
+        elif status == 'end' and full_name.split('.')[-1].startswith(SINK):
+            self.settle(token)
 
-    @staticmethod
-    def _parts(node_name: str) -> tuple[str, str]:
-        for kind in (*SINKS, 'strip'):
-            if node_name.startswith(f'{kind}_'):
-                return kind, node_name[len(kind) + 1 :]
-        return '', node_name
+    def settle(self, token: str) -> bool:
+        """Note that an image is done, when all its results are there."""
+        if token in self.done:
+            return True
+        if token in self.failed or self.images[token].state() != 'done':
+            return False
+        self.done.add(token)
+        self._report(self._name(token))
+        return True
+
+    def _name(self, token: str) -> str:
+        return parse_name(self.images[token].source).stem
 
     def _report(self, what: str) -> None:
-        finished, total = len(self.done) + len(self.failed), len(self.tokens)
+        finished, total = len(self.done) + len(self.failed), len(self.images)
         elapsed = time.monotonic() - self.started
         left = elapsed / finished * (total - finished)
         self.say(
@@ -76,17 +101,36 @@ class Progress:
         )
 
 
-def crash_reason(crash_dir: Path, token: str) -> str | None:
+@dataclass(frozen=True)
+class Failure:
+    """Why an image has no results.
+
+    Attributes
+    ----------
+    message : str
+        One line.
+    crash_file : Path or None
+        What Nipype wrote about it.
+    """
+
+    message: str
+    crash_file: Path | None = None
+
+
+def crash_of(crash_dir: Path, token: str) -> Failure | None:
     """Read why an image failed from the file that Nipype wrote about it, None without one."""
-    files = sorted(crash_dir.glob(f'crash-*_{token}-*.txt'))
-    for file in files:
-        found = [ERROR_LINE.match(line) for line in _lines(file)]
-        errors = [match for match in found if match]
+    fallback = None
+    for file in sorted(crash_dir.glob('crash-*.txt')):
+        lines = _lines(file)
+        nodes = [match[1] for match in map(NODE_LINE.match, lines) if match]
+        if not nodes or token_of(nodes[0]) != token:
+            continue
+        errors = [match for match in map(ERROR_LINE.match, lines) if match]
         if errors:
             kind, message = errors[-1].groups()
-            ours = kind in ('InputError', 'NothingFoundError', 'OutputError', 'WeightsError')
-            return message if ours else f'{kind}: {message}'
-    return f'see {files[0]}' if files else None
+            return Failure(message if kind in OURS else f'{kind}: {message}', file)
+        fallback = fallback or Failure(f'see {file}', file)
+    return fallback
 
 
 def _lines(file: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 NO_TELEMETRY = {'NO_ET': '1', 'NIPYPE_NO_ET': '1'}
 SETTINGS = {
@@ -16,18 +17,35 @@ SETTINGS = {
 LEVELS = ('CRITICAL', 'WARNING', 'INFO')
 
 
-def quiet_nipype(verbosity: int) -> None:
+def quiet_nipype(verbosity: int, stop: bool = False, record: Path | None = None) -> None:
     """Set up Nipype in this process; call it before anything else imports nipype.
 
     Parameters
     ----------
     verbosity : int
         0: errors are reported by us alone; 1: warnings; 2: everything.
+    stop : bool
+        Stop at the first node that fails.
+    record : Path or None
+        File for the use of memory and CPU; None: do not watch it.
     """
     os.environ.update(NO_TELEMETRY)
     from nipype import config, logging
 
     level = LEVELS[min(verbosity, len(LEVELS) - 1)]
     levels = {f'{part}_level': level for part in ('workflow', 'utils', 'interface')}
-    config.update_config({'execution': SETTINGS, 'logging': {**levels, 'log_to_file': 'false'}})
+    settings = {
+        'execution': SETTINGS | {'stop_on_first_crash': str(stop).lower()},
+        'logging': {**levels, 'log_to_file': 'false'},
+    }
+    if record is not None:
+        settings['monitoring'] = {
+            'enabled': 'true',
+            'sample_frequency': '0.5',
+            'summary_append': 'true',
+            'summary_file': str(record),
+        }
+    config.update_config(settings)
+    if record is not None:
+        config.enable_resource_monitor()
     logging.update_logging(config)

@@ -59,7 +59,7 @@ def run(config: RunConfig) -> int:
             return run_group(config, say)
         from pumba_pipe.bids_app.quiet import quiet_nipype
 
-        quiet_nipype(config.verbosity)
+        quiet_nipype(config.verbosity, config.stop_on_first_crash, config.resource_record)
         from pumba_pipe.bids_app.participant import run_participants
 
         work = run_participants(config, say)

@@ -10,7 +10,7 @@ import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 from pumba_pipe.bids_app.plugin import KILLED, SturdyMultiProcPlugin
-from pumba_pipe.bids_app.progress import Progress, clock, crash_reason
+from pumba_pipe.bids_app.progress import Progress, clock, crash_of, token_of
 
 
 def work(number, folder):
@@ -39,7 +39,7 @@ def workflow(tmp_path):
     for number in range(3):
         node = pe.Node(
             Function(function=work, input_names=['number', 'folder'], output_names=['pid']),
-            name=f'strip_image{number}',
+            name=f'strip_sub{number}_T1w',
         )
         node.inputs.number, node.inputs.folder = number, str(done)
         workflow.add_nodes([node])
@@ -49,43 +49,62 @@ def workflow(tmp_path):
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a process the POSIX way')
 def test_a_killed_worker_stops_neither_the_run_nor_the_others(workflow, tmp_path):
     said = []
-    progress = Progress({'image0': 'first'}, said.append)
+    progress = Progress([image(tmp_path, 0)], said.append)
     plugin = SturdyMultiProcPlugin(
         {'n_procs': 1, 'raise_insufficient': False, 'status_callback': progress}
     )
     with pytest.raises(RuntimeError):
         workflow.run(plugin=plugin)
     assert sorted(path.name for path in (tmp_path / 'done').iterdir()) == ['1', '2']
-    assert progress.failed == {'image0'}
-    assert 'first failed' in said[0]
-    assert crash_reason(tmp_path / 'log', 'image0') == KILLED
+    assert progress.failed == {'sub0_T1w'}
+    assert 'sub-0_T1w failed' in said[0]
+    assert crash_of(tmp_path / 'log', 'sub0_T1w').message == KILLED
+
+
+def image(folder, label, state='done'):
+    """What `Progress` needs to know of an image."""
+    return SimpleNamespace(source=folder / f'sub-{label}_T1w.nii.gz', state=lambda: state)
 
 
 def node(name):
-    return SimpleNamespace(name=name)
+    return SimpleNamespace(name=name, fullname=f'wf.sub_01_wf.{name}')
 
 
-def test_an_image_is_done_when_both_files_are_written():
+def test_an_image_is_done_when_all_its_files_are_written(tmp_path):
     said = []
-    progress = Progress({'a': 'sub-01_T1w', 'b': 'sub-02_T1w'}, said.append)
-    for name in ('strip_a', 'ds_mask_a', 'strip_b'):
+    first, second = image(tmp_path, '01', 'missing'), image(tmp_path, '02')
+    progress = Progress([first, second], said.append)
+    for name in ('strip_sub01_T1w', 'ds_mask_sub01_T1w', 'strip_sub02_T1w'):
         progress(node(name), 'start')
         progress(node(name), 'end')
     assert said == []
-    progress(node('ds_brain_a'), 'end')
+    first.state = lambda: 'done'
+    progress(node('ds_brain_sub01_T1w'), 'end')
     assert said[0].startswith('1/2 done, 0 failed, 0:00:00 elapsed')
     assert said[0].endswith('sub-01_T1w')
 
 
-def test_what_follows_a_failure_does_not_count_as_done():
+def test_what_follows_a_failure_does_not_count_as_done(tmp_path):
     said = []
-    progress = Progress({'a': 'sub-01_T1w'}, said.append)
-    progress(node('strip_a'), 'exception')
-    for name in ('strip_a', 'ds_mask_a', 'ds_brain_a'):
+    progress = Progress([image(tmp_path, '01')], said.append)
+    progress(node('strip_sub01_T1w'), 'exception')
+    for name in ('strip_sub01_T1w', 'ds_mask_sub01_T1w', 'ds_brain_sub01_T1w'):
         progress(node(name), 'end')
     assert len(said) == 1
     assert said[0].startswith('0/1 done, 1 failed')
     assert progress.done == set()
+
+
+@pytest.mark.parametrize(
+    ('name', 'token'),
+    [
+        ('pumba_wf.sub_01_wf.strip_sub01_T1w', 'sub01_T1w'),
+        ('pumba_wf.sub_01_ses_a_wf.anat_sub01_sesa_acqx_T1w_wf.n4', 'sub01_sesa_acqx_T1w'),
+        ('pumba_wf.sub_01_wf.other', None),
+    ],
+)
+def test_image_of_a_node(name, token):
+    assert token_of(name) == token
 
 
 @pytest.mark.parametrize(
@@ -97,11 +116,13 @@ def test_what_follows_a_failure_does_not_count_as_done():
     ],
 )
 def test_reason_of_a_crash(tmp_path, last, reason):
-    file = tmp_path / 'crash-1-me-strip_a-x.txt'
-    file.write_text(f'Node: wf.a\nTraceback:\nNodeExecutionError: node a\n{last}\n')
-    expected = reason or 'NodeExecutionError: node a'
-    assert crash_reason(tmp_path, 'a') == expected
-    assert crash_reason(tmp_path, 'other') is None
+    file = tmp_path / 'crash-1-me-strip-x.txt'
+    text = 'Node: wf.a_sub01_T1w_wf.strip\nTraceback:\nNodeExecutionError: node a\n'
+    file.write_text(f'{text}{last}\n')
+    failure = crash_of(tmp_path, 'sub01_T1w')
+    assert failure.message == (reason or 'NodeExecutionError: node a')
+    assert failure.crash_file == file
+    assert crash_of(tmp_path, 'sub02_T1w') is None
 
 
 def test_clock():

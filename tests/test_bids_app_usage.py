@@ -5,7 +5,8 @@ import time
 
 import pytest
 from pumba_pipe.bids_app import dataset
-from pumba_pipe.bids_app.parser import memory_gb, parse
+from pumba_pipe.bids_app.arguments import memory_gb
+from pumba_pipe.bids_app.parser import parse
 from pumba_pipe.bids_app.run import main
 
 
