@@ -18,14 +18,17 @@ import pytest
 import pumba_pipe
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ('torch', 'numpy', 'nibabel', 'nipype', 'bids', 'matplotlib', 'scipy', 'pandas')
+HEAVY = (
+    'torch', 'numpy', 'nibabel', 'nipype', 'bids', 'matplotlib', 'scipy', 'pandas', 'SimpleITK',
+    'templateflow', 'jinja2', 'PIL', 'yaml',
+)  # fmt: skip
 COMMANDS = ('pumba', 'pumba-strip', 'pumba-train', 'pumba-synth', 'pumba-evaluate')
 
 # What a training machine may lack; whoever imports one of these fails.
 NOT_IN_CORE = """
 import sys
-BLOCKED = ('bids', 'lightning', 'matplotlib', 'nibabel', 'nipype', 'pandas', 'safetensors',
-           'scipy', 'templateflow', 'tensorboard', 'tqdm')
+BLOCKED = ('PIL', 'SimpleITK', 'bids', 'jinja2', 'lightning', 'matplotlib', 'nibabel', 'nipype',
+           'pandas', 'safetensors', 'scipy', 'templateflow', 'tensorboard', 'tqdm', 'yaml')
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.partition('.')[0] in BLOCKED:
@@ -167,10 +170,12 @@ def test_wheel_holds_every_module_under_one_name(wheel_names: set[str]) -> None:
     assert tops == {'pumba_pipe', f'pumba_pipe-{pumba_pipe.__version__}.dist-info'}
 
 
-def test_wheel_holds_recipes_weights_and_licence(wheel_names: set[str]) -> None:
+def test_wheel_holds_recipes_weights_reports_and_licence(wheel_names: set[str]) -> None:
     folder = ROOT / 'pumba_pipe'
     data = [folder / 'py.typed', *(folder / 'synthesis' / 'recipes').glob('*.toml')]
-    data += [file for file in (folder / 'weights').glob('*') if file.is_file()]
+    for name in ('weights', 'reports/assets', 'reports/templates'):
+        data += [file for file in (folder / name).glob('*') if file.is_file()]
     assert {file.relative_to(ROOT).as_posix() for file in data} <= wheel_names
     assert 'pumba_pipe/synthesis/recipes/default.toml' in wheel_names
+    assert 'pumba_pipe/reports/templates/subject.html' in wheel_names
     assert any(name.endswith('.dist-info/licenses/LICENSE') for name in wheel_names)
