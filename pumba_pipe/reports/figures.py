@@ -114,7 +114,8 @@ def draw_before_after(scan: Scan, path: Path) -> None:
             _letters(canvas, axis, left, top, columns, rows)
         left += columns + GAP
     canvas.write('before', GAP + 2, 6, TEXT_SIZE)
-    canvas.write('after', GAP + 2, half + 6, TEXT_SIZE)
+    # at the end where a page that slides between the halves shows the lower one
+    canvas.write('after', canvas.grey.shape[1] - GAP - 2, half + 6, TEXT_SIZE, 'ra')
     canvas.save(path)
 
 

@@ -1,6 +1,6 @@
 'use strict';
 
-// Before and after: the lower half of the picture slides over the upper one.
+// Before and after: the picture's upper half on the left, its lower half on the right.
 for (const figure of document.querySelectorAll('.pair')) {
   const picture = figure.querySelector('img');
   const build = () => {
@@ -23,10 +23,10 @@ for (const figure of document.querySelectorAll('.pair')) {
     input.max = '100';
     input.step = '0.5';
     input.value = '50';
-    input.setAttribute('aria-label', 'how much is shown without skull');
+    input.setAttribute('aria-label', 'how much is shown with the skull');
     const move = () => {
-      before.style.clipPath = `inset(0 0 0 ${input.value}%)`;
-      after.style.clipPath = `inset(0 ${100 - input.value}% 0 0)`;
+      before.style.clipPath = `inset(0 ${100 - input.value}% 0 0)`;
+      after.style.clipPath = `inset(0 0 0 ${input.value}%)`;
       line.style.left = `calc(${input.value}% - 1px)`;
     };
     input.addEventListener('input', move);
@@ -81,7 +81,8 @@ async function open(details) {
       viewer = new niivue.Niivue({
         backColor: [0, 0, 0, 1],
         crosshairColor: [0.45, 0.75, 1, 0.8],
-        crosshairWidth: 0.5,
+        crosshairWidth: 0.2,
+        crosshairWidthUnit: 'percent',
         dragAndDropEnabled: false,
         isOrientationTextVisible: true,
         logLevel: 'error',
@@ -91,16 +92,15 @@ async function open(details) {
       await viewer.attachToCanvas(canvas);
     }
     for (const volume of [...viewer.volumes]) viewer.removeVolume(volume);
-    const common = { trustCalMinMax: false, cal_min: 0 };
-    const image = await niivue.NVImage.loadFromBase64({
-      ...common, base64: details.dataset.image, name: 'image.nii.gz', colormap: 'gray', cal_max: 255,
-    });
-    const mask = await niivue.NVImage.loadFromBase64({
-      ...common, base64: details.dataset.mask, name: 'mask.nii.gz', colormap: 'red', cal_max: 1,
-      opacity: 0.7,
-    });
+    const options = { trustCalMinMax: false, cal_min: 0, cal_max: 255, colormap: 'gray' };
+    const [image, mask] = await Promise.all(['image', 'mask'].map((name) => (
+      niivue.NVImage.loadFromBase64({
+        ...options, base64: details.dataset[name], name: `${name}.nii.gz`,
+      })
+    )));
     viewer.addVolume(image);
-    viewer.addVolume(mask);
+    // as a drawing, which has a rim one pixel wide in every plane
+    viewer.loadDrawing(mask);
     control(details);
     viewer.resizeListener();
   } catch (error) {
@@ -117,8 +117,10 @@ function control(details) {
   const filled = controls.querySelector('.filled');
   const planes = controls.querySelector('.planes');
   const update = () => {
-    viewer.overlayOutlineWidth = filled.checked ? 0 : 1;
-    viewer.setOpacity(1, Number(opacity.value));
+    const value = Number(opacity.value);
+    viewer.drawRimOpacity = value;
+    // the rim is drawn where the inside is not wholly transparent
+    viewer.setDrawOpacity(filled.checked ? 0.5 * value : Math.min(value, 0.004));
     viewer.setSliceType(Number(planes.value));
   };
   for (const one of [opacity, filled, planes]) one.addEventListener('input', update);
