@@ -4,10 +4,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from pumba_pipe.bids_app.config_file import read_options
 from pumba_pipe.bids_app.group import COLUMNS
+from pumba_pipe.bids_app.parser import parse
+from pumba_pipe.bids_app.references import REFERENCES
 from pumba_pipe.bids_app.run import main
 
 from pumba_pipe.quality import Quality
@@ -52,7 +56,32 @@ def test_every_image_is_stripped(finished):
     ]
     assert (finished / 'sub-03/anat/sub-03_inv-1_part-mag_desc-brain_MP2RAGE.nii.gz').exists()
     assert not list(finished.rglob('.partial-*'))
-    assert not list(finished.rglob('log'))
+    assert not list(finished.rglob('crash-*'))
+
+
+def test_what_was_run_is_kept(finished, bids_dir, tmp_path):
+    files = sorted((finished / 'sub-01/log').glob('*/pumba.toml'))
+    options = read_options(files[0])
+    assert options['modalities'] == EVERYTHING[1:]
+    assert options['nprocs'] == 1
+    words = ['participant', '--config-file', str(files[0])]
+    assert parse([str(bids_dir), str(tmp_path), *words]).modalities == tuple(EVERYTHING[1:])
+    citation = (finished / 'logs/CITATION.md').read_text()
+    assert '5 images (1 FLAIR, 1 MP2RAGE, 2 T1w and 1 T2w) of 3 participants' in citation
+    assert version('nipype') in citation
+    keys = {key for key in REFERENCES if f'[@{key}]' in citation}
+    bib = (finished / 'logs/CITATION.bib').read_text()
+    assert {key for key in REFERENCES if f'{{{key},' in bib} == keys
+    html = (finished / 'logs/CITATION.html').read_text()
+    assert all(f'href="#{key}"' in html and f'id="{key}"' in html for key in keys)
+
+
+def test_every_participant_has_a_page(finished):
+    assert sorted(path.name for path in finished.glob('sub-*.html')) == [
+        'sub-01.html',
+        'sub-02.html',
+        'sub-03.html',
+    ]
 
 
 def test_results_are_described(finished, bids_dir):
@@ -143,7 +172,7 @@ def test_a_workflow_that_cannot_be_built(bids_dir, tmp_path, capsys, monkeypatch
     def fail(**kwargs):
         raise ValueError('no\nway')
 
-    monkeypatch.setattr('pumba_pipe.bids_app.participant.init_participant_wf', fail)
+    monkeypatch.setattr('pumba_pipe.bids_app.execution.init_participant_wf', fail)
     assert pumba(bids_dir, tmp_path / 'out', '--skip-bids-validation') == 70
     assert capsys.readouterr().err == (
         'pumba: error: the workflow could not be built (ValueError: no way)\n'
