@@ -148,7 +148,7 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         seed=config.seed,
     )
     images = [
-        BrainOutputs(path, config.bids_dir, config.output_dir, settings.parameters())
+        BrainOutputs(path, config.bids_dir, config.output_dir, settings)
         for path in selection.images
     ]
     states = {outputs.source: outputs.state() for outputs in images}

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -5,8 +6,19 @@ from pathlib import Path
 import pytest
 from pumba_pipe.workflows import StripSettings, init_ds_brain_wf, init_participant_wf
 from pumba_pipe.workflows.base import image_shape
-from pumba_pipe.workflows.naming import brain_path, mask_path, node_name, parse_name
+from pumba_pipe.workflows.naming import (
+    brain_path,
+    mask_path,
+    node_name,
+    parse_name,
+    preproc_path,
+    probability_path,
+    transform_paths,
+)
 from pumba_pipe.workflows.outputs import BrainOutputs
+from pumba_pipe.workflows.templates import Space, Template
+
+from pumba_pipe.errors import InputError
 
 SHA = 'ab' * 32
 
@@ -21,17 +33,27 @@ def settings(tmp_path):
 @pytest.fixture
 def t1w(bids_dir, tmp_path, settings):
     source = bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz'
-    return BrainOutputs(source, bids_dir, tmp_path / 'out', settings.parameters())
+    return BrainOutputs(source, bids_dir, tmp_path / 'out', settings)
+
+
+@pytest.fixture
+def everything(t1w, settings, tmp_path):
+    """All that can be asked for."""
+    path = tmp_path / 'templates/tpl-X/tpl-X_res-02_T1w.nii.gz'
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'')
+    template = Template(path, None, 2, Space('X', None, 2))
+    asked = dataclasses.replace(settings, spaces=(template,), probability=True)
+    return dataclasses.replace(t1w, settings=asked)
 
 
 def make_outputs(outputs):
-    for image, metadata in (
-        (outputs.mask, outputs.mask_metadata()),
-        (outputs.brain, outputs.brain_metadata()),
-    ):
-        image.parent.mkdir(parents=True, exist_ok=True)
-        Path(str(image).replace('.nii.gz', '.json')).write_text(json.dumps(metadata))
-        image.write_bytes(b'image')
+    for target in outputs.everything():
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        if target.metadata is not None:
+            sidecar = target.path.with_name(target.path.name.split('.')[0] + '.json')
+            sidecar.write_text(json.dumps(target.metadata))
+        target.path.write_bytes(b'image')
 
 
 @pytest.mark.parametrize(
@@ -69,8 +91,30 @@ def test_no_two_images_share_a_name():
         for suffix in ('T1w', 'T2w', 'UNIT1', 'MP2RAGE', 'VFA')
     ]  # fmt: skip
     names = [parse_name(Path(source)) for source in sources]
-    for make in (mask_path, brain_path, node_name):
+    in_space = [lambda name, m=make: m(name, Space('X')) for make in (mask_path, preproc_path)]
+    transforms = lambda name: transform_paths(name, Space('X'), '.txt')  # noqa: E731
+    for make in (
+        mask_path, brain_path, node_name, preproc_path, probability_path, transforms, *in_space
+    ):  # fmt: skip
         assert len({make(name) for name in names}) == len(sources)
+
+
+def test_names_in_a_standard_space():
+    name = parse_name(Path('sub-01_ses-a_run-2_chunk-1_T2w.nii.gz'))
+    space = Space('MNIPediatricAsym', '2', 1)
+    assert preproc_path(name, space).as_posix() == (
+        'sub-01/ses-a/anat/sub-01_ses-a_run-2_space-MNIPediatricAsym+2_chunk-1_res-1_'
+        'desc-preproc_T2w.nii.gz'
+    )
+    assert mask_path(name, space).name == (
+        'sub-01_ses-a_run-2_space-MNIPediatricAsym+2_chunk-1_res-1_desc-brainT2w_mask.nii.gz'
+    )
+    there, back = transform_paths(name, space, '.h5')
+    start = 'sub-01_ses-a_run-2_chunk-1'
+    assert there.name == f'{start}_from-T2w_to-MNIPediatricAsym+2_mode-image_xfm.h5'
+    assert back.name == f'{start}_from-MNIPediatricAsym+2_to-T2w_mode-image_xfm.h5'
+    t1w = parse_name(Path('sub-01_T1w.nii.gz'))
+    assert mask_path(t1w, Space('X')).name == 'sub-01_space-X_desc-brain_mask.nii.gz'
 
 
 @pytest.mark.parametrize(
@@ -89,28 +133,59 @@ def test_names_that_are_not_bids(file, valid):
 
 def test_nodes_declare_what_they_need(t1w, settings, tmp_path):
     workflow = init_participant_wf(images=[t1w], settings=settings, crash_dir=tmp_path / 'log')
-    strip = workflow.get_node('strip_sub01_T1w')
+    strip = workflow.get_node('sub01_T1w_wf.strip')
     assert strip.n_procs == strip.inputs.num_threads == 3
     assert 0.4 < strip.mem_gb < 1
     assert not strip.is_gpu_node()
     assert strip.inputs.model == str(settings.weights)
-    configs = [workflow.get_node(name).config for name in workflow.list_node_names()]
-    assert {c['execution']['crashdump_dir'] for c in configs} == {str(tmp_path / 'log')}
+    bias = workflow.get_node('sub01_T1w_wf.inu_n4_final')
+    assert bias.n_procs == bias.inputs.num_threads == 3
+    nodes = [workflow.get_node(name) for name in workflow.list_node_names()]
+    assert {n.config['execution']['crashdump_dir'] for n in nodes} == {str(tmp_path / 'log')}
 
 
 def test_a_gpu_is_reserved_only_on_a_gpu(t1w, settings, tmp_path):
-    on_gpu = StripSettings(weights=settings.weights, sha256=SHA, device='cuda:0')
+    on_gpu = dataclasses.replace(settings, device='cuda:0')
     workflow = init_participant_wf(images=[t1w], settings=on_gpu, crash_dir=tmp_path)
-    strip = workflow.get_node('strip_sub01_T1w')
-    assert strip.is_gpu_node()
-    assert strip.inputs.device == 'cuda:0'
+    nodes = [workflow.get_node(name) for name in workflow.list_node_names()]
+    assert [node.name for node in nodes if node.is_gpu_node()] == ['strip']
+    assert workflow.get_node('sub01_T1w_wf.strip').inputs.device == 'cuda:0'
 
 
-def test_sinks_write_mask_and_brain(t1w, tmp_path):
+def test_only_what_is_asked_for_is_done(t1w, everything, settings, tmp_path):
+    def names(settings, outputs):
+        outputs = dataclasses.replace(outputs, settings=settings)
+        workflow = init_participant_wf(images=[outputs], settings=settings, crash_dir=tmp_path)
+        return {name.split('.')[-1] for name in workflow.list_node_names()}
+
+    least = dataclasses.replace(settings, bias_correction=False, reports=False)
+    assert names(least, t1w) == {
+        'inputnode', 'outputnode', 'strip', 'conform', 'ds_mask', 'ds_bias_corrected', 'ds_file',
+    }  # fmt: skip
+    most = names(everything.settings, t1w)
+    assert {'inu_n4', 'inu_n4_final', 'report', 'register', 'ds_prob', 'ds_mosaic'} <= most
+    assert {'ds_forward_xfm', 'ds_warped_mask'} <= most
+
+
+def test_maps_of_physical_values_are_not_corrected(bids_dir, settings, tmp_path):
+    source = bids_dir / 'sub-01/anat/sub-01_T1map.nii.gz'
+    outputs = BrainOutputs(source, bids_dir, tmp_path / 'out', settings)
+    workflow = init_participant_wf(images=[outputs], settings=settings, crash_dir=tmp_path)
+    assert not [name for name in workflow.list_node_names() if 'n4' in name]
+    assert outputs.targets()[0].metadata['BrainExtraction']['BiasCorrection'] == 'none'
+
+
+def test_a_space_cannot_be_asked_for_twice(settings):
+    twice = [Template(Path('x'), None, n, Space('X', None, n)) for n in (1, 2)]
+    with pytest.raises(InputError, match='space X: asked for 2 times'):
+        dataclasses.replace(settings, spaces=tuple(twice))
+
+
+def test_sinks_write_everything(t1w, tmp_path):
     files = {}
-    for field in ('out_mask', 'out_file'):
-        files[field] = tmp_path / f'{field}.nii.gz'
-        files[field].write_text(field)
+    for target in t1w.targets():
+        files[target.field] = tmp_path / f'{target.field}.nii.gz'
+        files[target.field].write_text(target.field)
     files['quality'] = tmp_path / 'quality.json'
     files['quality'].write_text('{"confidence": 1.0}')
     workflow = init_ds_brain_wf(outputs=t1w)
@@ -119,6 +194,13 @@ def test_sinks_write_mask_and_brain(t1w, tmp_path):
     workflow.run()
     assert t1w.mask.read_text() == 'out_mask'
     assert t1w.brain.read_text() == 'out_file'
+    assert t1w.preproc.read_text() == 'bias_corrected'
+    figures = sorted(path.name for path in (t1w.output_dir / 'sub-01/figures').iterdir())
+    assert figures == [
+        'sub-01_desc-beforeafter_T1w.png',
+        'sub-01_desc-mosaic_T1w.png',
+        'sub-01_desc-viewer_T1w.json',
+    ]
     sidecar = json.loads(t1w.mask.with_name('sub-01_desc-brain_mask.json').read_text())
     assert sidecar['Type'] == 'Brain'
     assert sidecar['Sources'] == ['bids:raw:sub-01/anat/sub-01_T1w.nii.gz']
@@ -126,26 +208,41 @@ def test_sinks_write_mask_and_brain(t1w, tmp_path):
     assert t1w.state() == 'done'
 
 
-def test_state_of_outputs(t1w):
-    assert t1w.state() == 'missing'
-    make_outputs(t1w)
-    assert t1w.state() == 'done'
-    t1w.brain.write_bytes(b'')
-    assert t1w.state() == 'missing'
-    make_outputs(t1w)
-    t1w.mask.with_name('sub-01_desc-brain_mask.json').write_text('{half')
-    assert t1w.state() == 'missing'
+def test_state_of_outputs(everything):
+    assert everything.state() == 'missing'
+    make_outputs(everything)
+    assert everything.state() == 'done'
+    for target in everything.everything():
+        target.path.write_bytes(b'')
+        assert everything.state() == 'missing', target.field
+        target.path.unlink()
+        assert everything.state() == 'missing', target.field
+        target.path.write_bytes(b'image')
+    everything.mask.with_name('sub-01_desc-brain_mask.json').write_text('{half')
+    assert everything.state() == 'missing'
 
 
-def test_outputs_are_outdated_when_the_image_or_the_options_change(t1w):
-    make_outputs(t1w)
-    other = BrainOutputs(
-        t1w.source, t1w.bids_dir, t1w.output_dir, {**t1w.parameters, 'BorderMm': 2.0}
-    )
-    assert other.state() == 'outdated'
-    before = t1w.source.stat().st_mtime - 60
-    os.utime(t1w.mask, (before, before))
-    assert t1w.state() == 'outdated'
+@pytest.mark.parametrize(
+    'change',
+    [{'border_mm': 2.0}, {'bias_correction': False}, {'seed': 2}, {'sha256': 'cd' * 32}],
+)
+def test_outputs_are_outdated_when_the_options_change(everything, change):
+    make_outputs(everything)
+    other = dataclasses.replace(everything.settings, **change)
+    assert dataclasses.replace(everything, settings=other).state() == 'outdated'
+
+
+def test_asking_for_less_leaves_results_as_they_are(everything, settings):
+    make_outputs(everything)
+    for fewer in (settings, dataclasses.replace(settings, seed=7, device='cuda')):
+        assert dataclasses.replace(everything, settings=fewer).state() == 'done'
+
+
+def test_outputs_are_outdated_when_the_image_changes(everything):
+    make_outputs(everything)
+    before = everything.source.stat().st_mtime - 60
+    os.utime(everything.mask, (before, before))
+    assert everything.state() == 'outdated'
 
 
 def test_shape_of_an_unreadable_image_is_unknown(tmp_path):

@@ -3,69 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nipype.pipeline import engine as pe
-from pumba_pipe.workflows.naming import node_name, parse_name
-from pumba_pipe.workflows.outputs import BrainOutputs, init_ds_brain_wf
-from pumba_pipe.workflows.templates import Template
+from pumba_pipe.workflows.anat import connect_registration, init_image_preproc_wf
+from pumba_pipe.workflows.naming import node_name
+from pumba_pipe.workflows.outputs import BrainOutputs, init_ds_brain_wf, init_ds_space_wf
+from pumba_pipe.workflows.registration import init_registration_wf
+from pumba_pipe.workflows.settings import StripSettings
 
-from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
-
-
-@dataclass(frozen=True)
-class StripSettings:
-    """How images are stripped.
-
-    Attributes
-    ----------
-    weights : Path
-    sha256 : str
-        Of the weights.
-    border_mm : float
-    device : str
-        A device known to be there: ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
-    num_threads : int
-        CPU threads for each image.
-    bias_correction : bool
-        Correct the image's intensity non-uniformity (N4) before and after stripping.
-    spaces : tuple of Template
-        Standard spaces to align each image to.
-    deformable : bool
-        Align with a deformation field too, not an affine alone; needs the extra ``ants``.
-    probability : bool
-        Write the probability of being brain.
-    reports : bool
-        Make the pictures of the report.
-    sloppy : bool
-        Align quickly and roughly, for tests.
-    seed : int
-        Of what is random in an alignment.
-    """
-
-    weights: Path
-    sha256: str
-    border_mm: float = 0.0
-    device: str = 'cpu'
-    num_threads: int = 1
-    bias_correction: bool = True
-    spaces: tuple[Template, ...] = ()
-    deformable: bool = False
-    probability: bool = False
-    reports: bool = True
-    sloppy: bool = False
-    seed: int = 1
-
-    @property
-    def use_gpu(self) -> bool:
-        """Whether Nipype has to reserve a GPU."""
-        return self.device != 'cpu'
-
-    def parameters(self) -> dict[str, Any]:
-        """What the masks depend on, for their sidecars."""
-        return {'WeightsSHA256': self.sha256, 'BorderMm': self.border_mm}
+__all__ = ['StripSettings', 'init_participant_wf']
 
 
 def init_participant_wf(
@@ -77,7 +25,8 @@ def init_participant_wf(
 ) -> pe.Workflow:
     """Strip all images of a participant, or of one session, and write the derivatives.
 
-    Images do not depend on each other: one that fails leaves the others alone.
+    Images do not depend on each other, nor does a mask on what is made of it: a step that fails
+    leaves the others alone.
 
     Parameters
     ----------
@@ -90,40 +39,52 @@ def init_participant_wf(
     """
     workflow = pe.Workflow(name=name)
     workflow.config['execution'] = {'crashdump_dir': str(crash_dir)}
+    shapes = [image_shape(template.path) for template in settings.spaces]
     for outputs in images:
-        token = node_name(parse_name(outputs.source))
-        strip = pe.Node(
-            SkullStrip(
-                in_file=str(outputs.source),
-                model=str(settings.weights),
-                border_mm=settings.border_mm,
-                use_gpu=settings.use_gpu,
-                device=settings.device,
-                num_threads=settings.num_threads,
-            ),
-            name=f'strip_{token}',
-            mem_gb=strip_mem_gb(image_shape(outputs.source)),
-            n_procs=settings.num_threads,
-        )
-        ds_brain_wf = init_ds_brain_wf(outputs=outputs, name=f'ds_{token}_wf')
-        workflow.connect(
-            [
-                (
-                    strip,
-                    ds_brain_wf,
-                    [
-                        ('out_mask', 'inputnode.out_mask'),
-                        ('out_file', 'inputnode.out_file'),
-                        ('quality', 'inputnode.quality'),
-                    ],
-                )
-            ]
-        )
+        _add_image(workflow, outputs, settings, shapes)
     for node_path in workflow.list_node_names():
         # a node would else take the folder of the workflow that this one is put into
         node = workflow.get_node(node_path)
         node.config = {'execution': {'crashdump_dir': str(crash_dir)}}
     return workflow
+
+
+def _add_image(
+    workflow: pe.Workflow,
+    outputs: BrainOutputs,
+    settings: StripSettings,
+    template_shapes: Sequence[tuple[int, ...] | None],
+) -> None:
+    """Add the steps for one image and the sinks of its results."""
+    token = node_name(outputs.name)
+    shape = image_shape(outputs.source)
+    image_wf = init_image_preproc_wf(
+        settings=settings, suffix=outputs.name.suffix, shape=shape, name=f'{token}_wf'
+    )
+    image_wf.inputs.inputnode.in_file = str(outputs.source)
+    _sink(workflow, image_wf, init_ds_brain_wf(outputs=outputs, name=f'ds_{token}_wf'))
+    for number, template in enumerate(settings.spaces):
+        aligned = init_registration_wf(
+            template=template,
+            transform=settings.transform,
+            sloppy=settings.sloppy,
+            seed=settings.seed,
+            num_threads=settings.num_threads,
+            shape=shape,
+            template_shape=template_shapes[number],
+            name=f'space{number}_{token}_wf',
+        )
+        connect_registration(workflow, image_wf, aligned)
+        sinks = init_ds_space_wf(
+            outputs=outputs, template=template, name=f'ds_space{number}_{token}_wf'
+        )
+        _sink(workflow, aligned, sinks)
+
+
+def _sink(workflow: pe.Workflow, part: pe.Workflow, sinks: pe.Workflow) -> None:
+    """Connect each input of the sinks with the output of the same name."""
+    for field in sinks.get_node('inputnode').outputs.copyable_trait_names():
+        workflow.connect(part, f'outputnode.{field}', sinks, f'inputnode.{field}')
 
 
 def image_shape(path: Path) -> tuple[int, ...] | None:

@@ -10,12 +10,18 @@ suffix ``mask``, so the masks of a T1w and a T2w image of one session would shar
   the T1w image ask for no ``space`` and so never take it by mistake;
 * entities that BIDS does not allow on masks (``inv``, ``flip``, ``mt``, ``dir``) are joined to
   that label: ``sub-01_inv-1_MP2RAGE`` gives ``sub-01_space-MP2RAGEinv1_desc-brain_mask``.
+
+Transforms and what lies in a standard space follow sMRIPrep: a cohort is joined to the name of its
+template by a plus sign, and ``res`` is there when a resolution was asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from pumba_pipe.workflows.templates import Space
 
 from pumba_pipe.files import image_suffix
 
@@ -99,8 +105,22 @@ def brain_path(name: ImageName) -> Path:
     return folder(name) / 'anat' / f'{stem}.nii.gz'
 
 
-def mask_path(name: ImageName) -> Path:
+def preproc_path(name: ImageName, space: Space | None = None) -> Path:
+    """Path of the whole image after its preparation, in its own space or a standard one.
+
+    Examples
+    --------
+    >>> preproc_path(parse_name(Path('sub-01_T2w.nii.gz'))).name
+    'sub-01_desc-preproc_T2w.nii.gz'
+    """
+    entities = [*_placed(list(name.entities), space), ('desc', 'preproc')]
+    return folder(name) / 'anat' / f'{_joined(entities, name.suffix)}.nii.gz'
+
+
+def mask_path(name: ImageName, space: Space | None = None) -> Path:
     """Path of the mask, relative to the derivative data set.
+
+    In a standard space, ``space`` says which, so whose mask it is stands in ``desc``.
 
     Examples
     --------
@@ -108,16 +128,47 @@ def mask_path(name: ImageName) -> Path:
     'sub-01/anat/sub-01_desc-brain_mask.nii.gz'
     >>> mask_path(parse_name(Path('sub-01_inv-1_part-mag_MP2RAGE.nii'))).name
     'sub-01_part-mag_space-MP2RAGEinv1_desc-brain_mask.nii.gz'
+    >>> mask_path(parse_name(Path('sub-01_T2w.nii')), Space('MNI152Lin', None, 2)).name
+    'sub-01_space-MNI152Lin_res-2_desc-brainT2w_mask.nii.gz'
     """
-    allowed = [pair for pair in name.entities if pair[0] in MASK_ENTITIES]
-    others = [pair for pair in name.entities if pair[0] not in MASK_ENTITIES]
-    if name.suffix != BARE_MASK_SUFFIX or others:
-        space = name.suffix + ''.join(key + label for key, label in others)
-        last = [pair for pair in allowed if pair[0] in AFTER_SPACE]
-        allowed = [pair for pair in allowed if pair[0] not in AFTER_SPACE]
-        allowed += [('space', space), *last]
-    stem = _joined((*allowed, ('desc', 'brain')), 'mask')
+    entities, label = _for_masks(name)
+    own = '' if label == BARE_MASK_SUFFIX else label
+    if space is None:
+        placed = _placed(entities, Space(own)) if own else entities
+        stem = _joined([*placed, ('desc', 'brain')], 'mask')
+    else:
+        stem = _joined([*_placed(entities, space), ('desc', f'brain{own}')], 'mask')
     return folder(name) / 'anat' / f'{stem}.nii.gz'
+
+
+def probability_path(name: ImageName) -> Path:
+    """Path of the map of the probability of being brain; named as the mask.
+
+    Examples
+    --------
+    >>> probability_path(parse_name(Path('sub-01_T1w.nii.gz'))).name
+    'sub-01_label-brain_probseg.nii.gz'
+    """
+    mask = mask_path(name)
+    return mask.with_name(mask.name.replace('_desc-brain_mask', '_label-brain_probseg'))
+
+
+def transform_paths(name: ImageName, space: Space, extension: str) -> tuple[Path, Path]:
+    """Paths of the transforms to a standard space and back.
+
+    Examples
+    --------
+    >>> there, back = transform_paths(
+    ...     parse_name(Path('sub-01_T1w.nii.gz')), Space('MNI152Lin'), '.txt')
+    >>> there.name
+    'sub-01_from-T1w_to-MNI152Lin_mode-image_xfm.txt'
+    """
+    entities, label = _for_masks(name)
+    paths = []
+    for start, end in ((label, space.label), (space.label, label)):
+        pairs = [*entities, ('from', start), ('to', end), ('mode', 'image')]
+        paths.append(folder(name) / 'anat' / f'{_joined(pairs, "xfm")}{extension}')
+    return paths[0], paths[1]
 
 
 def node_name(name: ImageName) -> str:
@@ -131,5 +182,22 @@ def node_name(name: ImageName) -> str:
     return name.stem.replace('-', '')
 
 
-def _joined(entities: tuple[tuple[str, str], ...] | list[tuple[str, str]], suffix: str) -> str:
+def _for_masks(name: ImageName) -> tuple[list[tuple[str, str]], str]:
+    """Entities that masks may have, and a label with the suffix and all other entities."""
+    allowed = [pair for pair in name.entities if pair[0] in MASK_ENTITIES]
+    others = [pair for pair in name.entities if pair[0] not in MASK_ENTITIES]
+    return allowed, name.suffix + ''.join(key + label for key, label in others)
+
+
+def _placed(entities: list[tuple[str, str]], space: Space | None) -> list[tuple[str, str]]:
+    """Entities with those of a space among them, in the order of BIDS."""
+    if space is None:
+        return entities
+    first = [pair for pair in entities if pair[0] not in AFTER_SPACE]
+    last = [pair for pair in entities if pair[0] in AFTER_SPACE]
+    grid = [('res', str(space.resolution))] if space.resolution is not None else []
+    return [*first, ('space', space.label), *last, *grid]
+
+
+def _joined(entities: Iterable[tuple[str, str]], suffix: str) -> str:
     return '_'.join([f'{key}-{label}' for key, label in entities] + [suffix])

@@ -6,17 +6,47 @@ The quality record of an image lies in its mask's sidecar, under ``Quality``.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
-from pumba_pipe.workflows.naming import brain_path, mask_path, node_name, parse_name
+from pumba_pipe.workflows.naming import (
+    ImageName,
+    brain_path,
+    mask_path,
+    parse_name,
+    preproc_path,
+    probability_path,
+    transform_paths,
+)
+from pumba_pipe.workflows.settings import StripSettings
+from pumba_pipe.workflows.templates import Template
 
 from pumba_pipe.interfaces.derivatives import SaveDerivative, sidecar_of
+from pumba_pipe.reports.naming import figure_paths
 
-SINKS = ('ds_mask', 'ds_brain')
+EXTRACTION, ALIGNMENT = 'BrainExtraction', 'Alignment'  # keys of what results depend on
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that is written.
+
+    Attributes
+    ----------
+    field : str
+        The output of the workflow that it comes from.
+    path : Path
+    metadata : dict or None
+        Content of its sidecar; None for a file without one.
+    """
+
+    field: str
+    path: Path
+    metadata: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,50 +58,126 @@ class BrainOutputs:
     source : Path
         The image.
     bids_dir, output_dir : Path
-    parameters : dict
-        What the results depend on besides the image; kept in their sidecars.
+    settings : StripSettings
+        What is asked for. What the results depend on is kept in their sidecars.
     """
 
     source: Path
     bids_dir: Path
     output_dir: Path
-    parameters: dict[str, Any]
+    settings: StripSettings
+
+    @property
+    def name(self) -> ImageName:
+        """Name of the image, taken apart."""
+        return parse_name(self.source)
 
     @property
     def mask(self) -> Path:
         """Path of the mask."""
-        return self.output_dir / mask_path(parse_name(self.source))
+        return self.output_dir / mask_path(self.name)
 
     @property
     def brain(self) -> Path:
         """Path of the masked image."""
-        return self.output_dir / brain_path(parse_name(self.source))
+        return self.output_dir / brain_path(self.name)
+
+    @property
+    def preproc(self) -> Path:
+        """Path of the whole image as it was prepared."""
+        return self.output_dir / preproc_path(self.name)
 
     @property
     def source_uri(self) -> str:
         """BIDS URI of the image; ``raw`` is a link of dataset_description.json."""
         return f'bids:raw:{self.source.relative_to(self.bids_dir).as_posix()}'
 
-    def mask_metadata(self) -> dict[str, Any]:
-        """Content of the mask's sidecar."""
-        return {
+    def uri(self, path: Path) -> str:
+        """BIDS URI of a file that is written."""
+        return f'bids::{path.relative_to(self.output_dir).as_posix()}'
+
+    def targets(self) -> tuple[Target, ...]:
+        """All files in the image's own space, and its figures."""
+        corrected = self.settings.corrects(self.name.suffix)
+        depends = {EXTRACTION: self.settings.parameters(self.name.suffix)}
+        mask = {
             'Type': 'Brain',
             'Description': 'Mask of the brain, on the grid of the image it was made from',
             'Sources': [self.source_uri],
             'SpatialReference': self.source_uri,
             'Manual': False,
-            'BrainExtraction': self.parameters,
+            **depends,
         }
-
-    def brain_metadata(self) -> dict[str, Any]:
-        """Content of the masked image's sidecar."""
-        mask_uri = f'bids::{self.mask.relative_to(self.output_dir).as_posix()}'
-        return {
+        preproc = {
+            'SkullStripped': False,
+            'Description': 'Image corrected for intensity non-uniformity (N4), nothing masked'
+            if corrected
+            else 'Image as one volume of finite values, nothing masked',
+            'Sources': [self.source_uri, *([self.uri(self.mask)] if corrected else [])],
+            **depends,
+        }
+        brain = {
             'SkullStripped': True,
-            'Description': 'Image with everything outside the brain mask set to zero',
-            'Sources': [self.source_uri, mask_uri],
-            'BrainExtraction': self.parameters,
+            'Description': 'Image with everything outside the brain mask set to zero'
+            + (', corrected for intensity non-uniformity (N4)' if corrected else ''),
+            'Sources': [
+                self.uri(self.preproc) if corrected else self.source_uri,
+                self.uri(self.mask),
+            ],
+            **depends,
         }
+        targets = [
+            Target('out_mask', self.mask, mask),
+            Target('bias_corrected', self.preproc, preproc),
+            Target('out_file', self.brain, brain),
+        ]
+        if self.settings.probability:
+            described = mask | {'Description': 'Probability of being brain, 0 to 1'}
+            path = self.output_dir / probability_path(self.name)
+            targets.append(Target('out_prob', path, described))
+        if self.settings.reports:
+            figures = figure_paths(self.output_dir, self.source)
+            targets += [Target(field, path) for field, path in figures.items()]
+        return tuple(targets)
+
+    def aligned(self, template: Template) -> tuple[Target, ...]:
+        """All files that have to do with a standard space."""
+        space = template.space
+        extension = '.h5' if self.settings.deformable else '.txt'
+        forward, inverse = (
+            self.output_dir / path for path in transform_paths(self.name, space, extension)
+        )
+        depends = {
+            EXTRACTION: self.settings.parameters(self.name.suffix),
+            ALIGNMENT: self.settings.alignment() | {'Template': template.uri},
+        }
+        sources = [self.uri(self.preproc), self.uri(self.mask), template.uri]
+        there = {
+            'Sources': [self.uri(self.preproc), self.uri(forward)],
+            'SpatialReference': template.uri,
+            **depends,
+        }
+        if space.resolution is not None:
+            there['Resolution'] = f'The grid of {template.path.name}'
+        return (
+            Target('forward_xfm', forward, {'Sources': sources, **depends}),
+            Target('inverse_xfm', inverse, {'Sources': sources, **depends}),
+            Target(
+                'warped_file',
+                self.output_dir / preproc_path(self.name, space),
+                {'SkullStripped': False, **there},
+            ),
+            Target(
+                'warped_mask',
+                self.output_dir / mask_path(self.name, space),
+                {'Type': 'Brain', 'Manual': False, **there},
+            ),
+        )
+
+    def everything(self) -> tuple[Target, ...]:
+        """All files that are asked for."""
+        aligned = [self.aligned(template) for template in self.settings.spaces]
+        return sum(aligned, self.targets())
 
     def state(self) -> str:
         """Say what an earlier run left.
@@ -80,23 +186,30 @@ class BrainOutputs:
         -------
         str
             ``'done'``, ``'missing'`` (some or all files), or ``'outdated'``: the image changed
-            since, or the mask was made with other weights or options.
+            since, or the results were made with other weights or options.
         """
-        images = (self.mask, self.brain)
+        targets = self.everything()
         try:
-            if min(image.stat().st_size for image in images) == 0:
+            found = [target.path.stat() for target in targets]
+            if min(file.st_size for file in found) == 0:
                 return 'missing'
-            sidecars = [json.loads(sidecar_of(image).read_text('utf-8')) for image in images]
+            current = all(_is_current(target) for target in targets)
         except (OSError, ValueError):
             return 'missing'
-        if any(sidecar.get('BrainExtraction') != self.parameters for sidecar in sidecars):
-            return 'outdated'
-        made = min(image.stat().st_mtime for image in images)
-        return 'outdated' if self.source.stat().st_mtime > made else 'done'
+        made = min(file.st_mtime for file in found)
+        return 'done' if current and self.source.stat().st_mtime <= made else 'outdated'
+
+
+def _is_current(target: Target) -> bool:
+    """Whether a file was made with the options that its target has."""
+    if target.metadata is None:
+        return True
+    sidecar = json.loads(sidecar_of(target.path).read_text('utf-8'))
+    return all(sidecar.get(key) == target.metadata.get(key) for key in (EXTRACTION, ALIGNMENT))
 
 
 def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.Workflow:
-    """Write a mask, the masked image and their sidecars to their places.
+    """Write what was found in an image, its sidecars and its figures to their places.
 
     Parameters
     ----------
@@ -107,31 +220,61 @@ def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.
     ------
     out_mask
         Brain mask
+    bias_corrected
+        Whole image
     out_file
         Masked image
+    out_prob
+        Probability of being brain, when it was asked for
     quality
         Quality record, JSON
+    mosaic, before_after, viewer
+        Figures, when they were asked for
     """
+    return _sinks(outputs.targets(), name)
+
+
+def init_ds_space_wf(
+    *, outputs: BrainOutputs, template: Template, name: str = 'ds_space_wf'
+) -> pe.Workflow:
+    """Write an image and its mask in a standard space, and the transforms, to their places.
+
+    Parameters
+    ----------
+    outputs : BrainOutputs
+    template : Template
+    name : str
+
+    Inputs
+    ------
+    forward_xfm, inverse_xfm
+        Transforms to the standard space and back
+    warped_file, warped_mask
+        Image and brain mask in the standard space
+    """
+    return _sinks(outputs.aligned(template), name)
+
+
+def _sinks(targets: Sequence[Target], name: str) -> pe.Workflow:
     workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(
-        IdentityInterface(fields=['out_mask', 'out_file', 'quality']), name='inputnode'
-    )
-    token = node_name(parse_name(outputs.source))
-    targets = (
-        ('out_mask', outputs.mask, outputs.mask_metadata()),
-        ('out_file', outputs.brain, outputs.brain_metadata()),
-    )
-    for sink, (field, path, metadata) in zip(SINKS, targets, strict=True):
+    fields = [target.field for target in targets]
+    if 'out_mask' in fields:
+        fields.append('quality')
+    inputnode = pe.Node(IdentityInterface(fields=fields), name='inputnode')
+    for target in targets:
+        sink = SaveDerivative(out_path=str(target.path))
+        if target.metadata is not None:
+            sink.inputs.metadata = target.metadata
         node = pe.Node(
-            SaveDerivative(out_path=str(path), metadata=metadata),
-            name=f'{sink}_{token}',
+            sink,
+            name=f'ds_{target.field.removeprefix("out_")}',
             mem_gb=0.05,
             # Copying costs less than handing the work to another process, and must not wait
             # for a CPU: else nothing is written until all images are stripped.
             run_without_submitting=True,
             n_procs=0,
         )
-        workflow.connect(inputnode, field, node, 'in_file')
-        if field == 'out_mask':
+        workflow.connect(inputnode, target.field, node, 'in_file')
+        if target.field == 'out_mask':
             workflow.connect(inputnode, 'quality', node, 'quality')
     return workflow

@@ -73,6 +73,12 @@ class Template:
     resolution: int | None
     space: Space
 
+    @property
+    def uri(self) -> str:
+        """BIDS URI of the image; ``templateflow`` is a link of dataset_description.json."""
+        inside = self.path.parts[self.path.parts.index(f'tpl-{self.space.name}') :]
+        return f'bids:templateflow:{"/".join(inside)}'
+
 
 def parse_space(text: str) -> Space:
     """Read the name of a space.

@@ -49,7 +49,7 @@ class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
 
     in_file = File(exists=True, mandatory=True, desc='result of a node')
     out_path = traits.Str(mandatory=True, desc='where it goes, absolute')
-    metadata = traits.Dict(mandatory=True, desc='content of the JSON file beside it')
+    metadata = traits.Dict(desc='content of the JSON file beside it; without, there is none')
     quality = File(exists=True, desc='JSON file whose content becomes the key Quality')
 
 
@@ -60,9 +60,9 @@ class SaveDerivativeOutputSpec(TraitedSpec):
 
 
 class SaveDerivative(BaseInterface):
-    """Copy a file to its place, with a JSON file beside it.
+    """Copy a file to its place, with a JSON file beside it when there is something to describe.
 
-    The image is renamed into place last: where it lies, it is complete and described.
+    The file is renamed into place last: where it lies, it is complete and described.
     """
 
     input_spec = SaveDerivativeInputSpec
@@ -72,6 +72,13 @@ class SaveDerivative(BaseInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         target = Path(self.inputs.out_path)
+        if isdefined(self.inputs.metadata):
+            self._describe(target)
+        with atomic_path(target) as partial:
+            shutil.copyfile(self.inputs.in_file, partial)
+        return runtime
+
+    def _describe(self, target: Path) -> None:
         metadata = dict(self.inputs.metadata)
         if isdefined(self.inputs.quality):
             metadata['Quality'] = json.loads(Path(self.inputs.quality).read_text('utf-8'))
@@ -79,9 +86,6 @@ class SaveDerivative(BaseInterface):
             # never an old image beside a new description, should this run be killed
             remove(target)
         write_json(sidecar_of(target), metadata)
-        with atomic_path(target) as partial:
-            shutil.copyfile(self.inputs.in_file, partial)
-        return runtime
 
     def _list_outputs(self) -> dict[str, Any]:
         return {'out_file': self.inputs.out_path}

@@ -1,0 +1,257 @@
+"""Preparation of anatomical images: intensity correction, brain extraction, standard spaces.
+
+The order of the steps is that of MRIQC: clip, N4, strip, N4 weighted by the brain mask, apply
+the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline import engine as pe
+from pumba_pipe.workflows.naming import parse_name
+from pumba_pipe.workflows.registration import FIELDS as ALIGNED
+from pumba_pipe.workflows.registration import init_registration_wf
+from pumba_pipe.workflows.settings import StripSettings
+
+from pumba_pipe.interfaces.bias import N4BiasFieldCorrection, bias_mem_gb
+from pumba_pipe.interfaces.images import ApplyMask, Conform, image_mem_gb
+from pumba_pipe.interfaces.report import QualityReport, report_mem_gb
+from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
+
+CLIP = (10.0, 99.9)  # percentiles
+FOUND = ('bias_corrected', 'out_mask', 'out_file', 'quality')
+FIGURES = ('mosaic', 'before_after', 'viewer')
+
+
+def init_anat_preproc_wf(
+    *, images: Sequence[Path], settings: StripSettings, name: str = 'anat_preproc_wf'
+) -> pe.Workflow:
+    """Prepare several images of a person: any runs and modalities, each for itself.
+
+    Parameters
+    ----------
+    images : sequence of Path
+        Need not exist yet; their names say which are corrected for intensity non-uniformity.
+    settings : StripSettings
+    name : str
+
+    Outputs
+    -------
+    bias_corrected, out_mask, out_file, quality, bias_image, out_prob
+        Lists in the order of `images`; see `init_image_preproc_wf`. ``bias_image`` needs images
+        that are all corrected, ``out_prob`` settings that ask for it.
+    forward_xfm, inverse_xfm, warped_file, warped_mask
+        Lists in the order of `images`, for each image in that of the spaces; only with spaces.
+    """
+    workflow = pe.Workflow(name=name)
+    suffixes = [parse_name(image).suffix for image in images]
+    fields = found_fields(settings, all(map(settings.corrects, suffixes)))
+    parts = []
+    for number, (image, suffix) in enumerate(zip(images, suffixes, strict=True)):
+        part = init_image_preproc_wf(settings=settings, suffix=suffix, name=f'image{number}_wf')
+        part.inputs.inputnode.in_file = str(image)
+        parts.append(part)
+    outputnode = pe.Node(
+        IdentityInterface(fields=[*fields, *(ALIGNED if settings.spaces else ())]),
+        name='outputnode',
+    )
+    for field in fields:
+        sources = [(part, f'outputnode.{field}') for part in parts]
+        _collect(workflow, outputnode, field, sources)
+    if settings.spaces:
+        aligned = [
+            _align(workflow, part, settings, index, f'image{number}_space{index}_wf')
+            for number, part in enumerate(parts)
+            for index in range(len(settings.spaces))
+        ]
+        for field in ALIGNED:
+            _collect(workflow, outputnode, field, [(p, f'outputnode.{field}') for p in aligned])
+    return workflow
+
+
+def init_image_preproc_wf(
+    *,
+    settings: StripSettings,
+    suffix: str = 'T1w',
+    shape: Sequence[int] | None = None,
+    name: str = 'image_preproc_wf',
+) -> pe.Workflow:
+    """Correct one image for intensity non-uniformity and strip it.
+
+    Without correction, the network sees the image as it is, and the masked image keeps the
+    type of its values.
+
+    Parameters
+    ----------
+    settings : StripSettings
+    suffix : str
+        BIDS suffix of the image: maps of physical values are not corrected.
+    shape : sequence of int, optional
+        Of the image, for the memory to reserve.
+    name : str
+
+    Inputs
+    ------
+    in_file
+        Image in any format that nibabel reads, 3D or 4D
+
+    Outputs
+    -------
+    bias_corrected
+        Whole image after the second correction; as one plain volume when it is not corrected
+    bias_image
+        Field that was divided out; only when the image is corrected
+    out_mask
+        Brain mask on the image's own grid
+    out_file
+        ``bias_corrected`` with everything outside the mask set to zero
+    out_prob
+        Probability of being brain, when it was asked for
+    quality
+        Quality record, JSON
+    mosaic, before_after, viewer
+        Figures, when they were asked for
+    """
+    workflow = pe.Workflow(name=name)
+    corrected = settings.corrects(suffix)
+    fields = found_fields(settings, corrected)
+    inputnode = pe.Node(IdentityInterface(fields=['in_file']), name='inputnode')
+    outputnode = pe.Node(
+        IdentityInterface(fields=[*fields, *(FIGURES if settings.reports else ())]),
+        name='outputnode',
+    )
+    strip = strip_node(settings, shape)
+    found = ['out_mask', 'quality', *(['out_prob'] if settings.probability else [])]
+    workflow.connect([(strip, outputnode, [(field, field) for field in found])])
+    if corrected:
+        _connect_corrected(workflow, inputnode, strip, outputnode, settings, shape)
+    else:
+        conform = pe.Node(Conform(), name='conform', mem_gb=image_mem_gb(shape))
+        workflow.connect(
+            [
+                (inputnode, strip, [('in_file', 'in_file')]),
+                (inputnode, conform, [('in_file', 'in_file')]),
+                (conform, outputnode, [('out_file', 'bias_corrected')]),
+                (strip, outputnode, [('out_file', 'out_file')]),
+            ]
+        )
+    if settings.reports:
+        report = pe.Node(QualityReport(), name='report', mem_gb=report_mem_gb(shape))
+        workflow.connect(
+            [
+                (inputnode, report, [('in_file', 'in_file')]),
+                (strip, report, [('out_mask', 'in_mask'), ('quality', 'quality')]),
+                (report, outputnode, [(figure, figure) for figure in FIGURES]),
+            ]
+        )
+    return workflow
+
+
+def found_fields(settings: StripSettings, corrected: bool) -> tuple[str, ...]:
+    """Outputs of `init_image_preproc_wf`, but for figures."""
+    bias = ('bias_image',) if corrected else ()
+    probability = ('out_prob',) if settings.probability else ()
+    return (*FOUND, *bias, *probability)
+
+
+def strip_node(settings: StripSettings, shape: Sequence[int] | None = None) -> pe.Node:
+    """Make the node that finds the brain."""
+    strip = pe.Node(
+        SkullStrip(
+            model=str(settings.weights),
+            border_mm=settings.border_mm,
+            use_gpu=settings.use_gpu,
+            device=settings.device,
+            num_threads=settings.num_threads,
+        ),
+        name='strip',
+        mem_gb=strip_mem_gb(shape),
+        n_procs=settings.num_threads,
+    )
+    if settings.probability:
+        strip.inputs.out_prob = 'probability.nii.gz'
+    return strip
+
+
+def _connect_corrected(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    strip: pe.Node,
+    outputnode: pe.Node,
+    settings: StripSettings,
+    shape: Sequence[int] | None,
+) -> None:
+    """Correct before stripping, for the network, and again with the brain's mask as weights."""
+    nodes: dict[str, Any] = {'mem_gb': bias_mem_gb(shape), 'n_procs': settings.num_threads}
+    inu_n4, inu_n4_final = (
+        pe.Node(
+            N4BiasFieldCorrection(clip=CLIP, num_threads=settings.num_threads), name=node, **nodes
+        )
+        for node in ('inu_n4', 'inu_n4_final')
+    )
+    apply_mask = pe.Node(ApplyMask(), name='apply_mask', mem_gb=image_mem_gb(shape))
+    workflow.connect(
+        [
+            (inputnode, inu_n4, [('in_file', 'in_file')]),
+            (inu_n4, strip, [('out_file', 'in_file')]),
+            (inputnode, inu_n4_final, [('in_file', 'in_file')]),
+            (strip, inu_n4_final, [('out_mask', 'weight_file')]),
+            (inu_n4_final, apply_mask, [('out_file', 'in_file')]),
+            (strip, apply_mask, [('out_mask', 'in_mask')]),
+            (
+                inu_n4_final,
+                outputnode,
+                [('out_file', 'bias_corrected'), ('bias_image', 'bias_image')],
+            ),
+            (apply_mask, outputnode, [('out_file', 'out_file')]),
+        ]
+    )
+
+
+def _align(
+    workflow: pe.Workflow, part: pe.Workflow, settings: StripSettings, index: int, name: str
+) -> pe.Workflow:
+    """Align what came of one image to one of the spaces."""
+    aligned = init_registration_wf(
+        template=settings.spaces[index],
+        transform=settings.transform,
+        sloppy=settings.sloppy,
+        seed=settings.seed,
+        num_threads=settings.num_threads,
+        name=name,
+    )
+    connect_registration(workflow, part, aligned)
+    return aligned
+
+
+def connect_registration(workflow: pe.Workflow, part: pe.Workflow, aligned: pe.Workflow) -> None:
+    """Give what came of one image to the alignment."""
+    workflow.connect(
+        [
+            (
+                part,
+                aligned,
+                [
+                    ('outputnode.bias_corrected', 'inputnode.in_file'),
+                    ('outputnode.out_mask', 'inputnode.in_mask'),
+                ],
+            )
+        ]
+    )
+
+
+def _collect(
+    workflow: pe.Workflow,
+    outputnode: pe.Node,
+    field: str,
+    sources: Sequence[tuple[pe.Workflow, str]],
+) -> None:
+    """Make a list of one output of several workflows."""
+    merge = pe.Node(Merge(len(sources)), name=f'merge_{field}', run_without_submitting=True)
+    for number, (part, output) in enumerate(sources, 1):
+        workflow.connect(part, output, merge, f'in{number}')
+    workflow.connect(merge, 'out', outputnode, field)

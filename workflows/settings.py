@@ -1,0 +1,100 @@
+"""How images are stripped, and what is written: plain values that a run shares."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pumba_pipe.workflows.templates import Template
+
+from pumba_pipe.errors import InputError
+
+# Values that mean something by themselves, and images whose bias field was taken out by the way
+# they were made: dividing by an estimated field would spoil them.
+NOT_CORRECTED = (
+    'UNIT1', 'T1map', 'T2map', 'T2starmap', 'R1map', 'R2map', 'R2starmap', 'PDmap', 'MTRmap',
+    'MTsat', 'MTVmap', 'MWFmap', 'M0map', 'S0map', 'Chimap', 'TB1map', 'RB1map',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StripSettings:
+    """How images are stripped.
+
+    Attributes
+    ----------
+    weights : Path
+    sha256 : str
+        Of the weights.
+    border_mm : float
+    device : str
+        A device known to be there: ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
+    num_threads : int
+        CPU threads for each image.
+    bias_correction : bool
+        Correct the image's intensity non-uniformity (N4), but for maps of physical values.
+    spaces : tuple of Template
+        Standard spaces to align each image to.
+    deformable : bool
+        Align with a deformation too, not an affine alone; needs the extra ``ants``.
+    probability : bool
+        Write the probability of being brain.
+    reports : bool
+        Make the pictures of the report.
+    sloppy : bool
+        Align quickly and roughly, for tests.
+    seed : int
+        Of what is random in an alignment.
+
+    Raises
+    ------
+    InputError
+        A space is named twice: its transforms would have one name.
+    """
+
+    weights: Path
+    sha256: str
+    border_mm: float = 0.0
+    device: str = 'cpu'
+    num_threads: int = 1
+    bias_correction: bool = True
+    spaces: tuple[Template, ...] = ()
+    deformable: bool = False
+    probability: bool = False
+    reports: bool = True
+    sloppy: bool = False
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        counts = Counter(template.space.label for template in self.spaces)
+        for label, count in counts.items():
+            if count > 1:
+                raise InputError(f'space {label}: asked for {count} times; choose one resolution')
+
+    @property
+    def use_gpu(self) -> bool:
+        """Whether Nipype has to reserve a GPU."""
+        return self.device != 'cpu'
+
+    @property
+    def transform(self) -> str:
+        """Kind of the alignment: ``'affine'`` or ``'syn'``."""
+        return 'syn' if self.deformable else 'affine'
+
+    def corrects(self, suffix: str) -> bool:
+        """Whether images of a suffix are corrected for intensity non-uniformity."""
+        return self.bias_correction and suffix not in NOT_CORRECTED
+
+    def parameters(self, suffix: str = 'T1w') -> dict[str, Any]:
+        """What the results of an image depend on, for their sidecars."""
+        return {
+            'WeightsSHA256': self.sha256,
+            'BorderMm': self.border_mm,
+            'BiasCorrection': 'N4' if self.corrects(suffix) else 'none',
+        }
+
+    def alignment(self) -> dict[str, Any]:
+        """What transforms to standard spaces depend on besides, for their sidecars."""
+        return {'Transform': self.transform, 'Sloppy': self.sloppy, 'Seed': self.seed}
