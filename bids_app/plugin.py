@@ -13,6 +13,7 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 from pumba_pipe.bids_app.engine import process_context
+from pumba_pipe.bids_app.progress import token_of
 from pumba_pipe.bids_app.quiet import quiet_nipype
 
 KILLED = (
@@ -78,6 +79,13 @@ class SturdyMultiProcPlugin(MultiProcPlugin):
             return super()._report_crash(node, result)
         except OSError:  # a full disk must not stop the images that lie elsewhere
             return ''
+
+    def _sort_jobs(self, jobids: list[int], scheduler: str | None = None) -> list[int]:
+        """Finish the images that were begun before beginning others."""
+        if scheduler:
+            return super()._sort_jobs(jobids, scheduler=scheduler)
+        tokens = [token_of(node.fullname or node.name) for node in self.procs]
+        return sorted(jobids, key=lambda job: (tokens.index(tokens[job]), job))
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1

@@ -118,6 +118,18 @@ def test_names_in_a_standard_space():
 
 
 @pytest.mark.parametrize(
+    ('source', 'preproc'),
+    [
+        ('sub-01_T1w', 'sub-01_desc-preproc_T1w'),
+        ('sub-01_T2w', 'sub-01_space-T2w_desc-preproc_T2w'),
+        ('sub-01_inv-2_MP2RAGE', 'sub-01_inv-2_space-MP2RAGEinv2_desc-preproc_MP2RAGE'),
+    ],
+)
+def test_other_tools_take_only_t1w_images_as_prepared(source, preproc):
+    assert preproc_path(parse_name(Path(f'{source}.nii.gz'))).name == f'{preproc}.nii.gz'
+
+
+@pytest.mark.parametrize(
     ('file', 'valid'),
     [
         ('sub-01_T1w.nii.gz', True),

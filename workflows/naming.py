@@ -8,6 +8,8 @@ suffix ``mask``, so the masks of a T1w and a T2w image of one session would shar
 * the mask of any other image says whose grid it is on, ``<entities>_space-T2w_desc-brain_mask``,
   and the sidecar's ``SpatialReference`` points to that image. Tools that look for the mask of
   the T1w image ask for no ``space`` and so never take it by mistake;
+* so do the names of prepared images (``desc-preproc``): sMRIPrep takes a T2w image without
+  ``space`` as one that lies on the T1w image already;
 * entities that BIDS does not allow on masks (``inv``, ``flip``, ``mt``, ``dir``) are joined to
   that label: ``sub-01_inv-1_MP2RAGE`` gives ``sub-01_space-MP2RAGEinv1_desc-brain_mask``.
 
@@ -110,9 +112,14 @@ def preproc_path(name: ImageName, space: Space | None = None) -> Path:
 
     Examples
     --------
+    >>> preproc_path(parse_name(Path('sub-01_T1w.nii.gz'))).name
+    'sub-01_desc-preproc_T1w.nii.gz'
     >>> preproc_path(parse_name(Path('sub-01_T2w.nii.gz'))).name
-    'sub-01_desc-preproc_T2w.nii.gz'
+    'sub-01_space-T2w_desc-preproc_T2w.nii.gz'
     """
+    _, label = _for_masks(name)
+    if space is None and label != BARE_MASK_SUFFIX:
+        space = Space(label)
     entities = [*_placed(list(name.entities), space), ('desc', 'preproc')]
     return folder(name) / 'anat' / f'{_joined(entities, name.suffix)}.nii.gz'
 

@@ -114,6 +114,7 @@ class BrainOutputs:
             if corrected
             else 'Image as one volume of finite values, nothing masked',
             'Sources': [self.source_uri, *([self.uri(self.mask)] if corrected else [])],
+            'SpatialReference': self.source_uri,
             **depends,
         }
         brain = {
@@ -165,12 +166,17 @@ class BrainOutputs:
             Target(
                 'warped_file',
                 self.output_dir / preproc_path(self.name, space),
-                {'SkullStripped': False, **there},
+                {'SkullStripped': False, 'Description': f'Image aligned to {space}', **there},
             ),
             Target(
                 'warped_mask',
                 self.output_dir / mask_path(self.name, space),
-                {'Type': 'Brain', 'Manual': False, **there},
+                {
+                    'Type': 'Brain',
+                    'Description': f'Mask of the brain, aligned to {space}',
+                    'Manual': False,
+                    **there,
+                },
             ),
         )
 
