@@ -1,94 +1,113 @@
-"""The group level: one table of quality records for each kind of image."""
+"""The group level: a table and a page of quality records for each kind of image."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.config import RunConfig, UsageError
-from pumba_pipe.workflows.naming import parse_name
+from pumba_pipe.bids_app.species import of_species, read_species
 
 from pumba_pipe.files import write_json, write_text
+from pumba_pipe.reports.findings import Finding, find_all
+from pumba_pipe.reports.group import write_group_report
+from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP, find_outliers
+from pumba_pipe.reports.words import MEASURES
 
 ABSENT = 'n/a'
-COLUMNS: dict[str, dict[str, str]] = {
-    'bids_name': {'Description': 'Name of the image, without extension'},
-    'volume_ml': {'Description': 'Volume of the mask', 'Units': 'mL'},
-    'components': {'Description': 'Pieces of the raw answer, of which the largest was kept'},
-    'edge_contact': {
-        'Description': "Share of the mask's surface on the edge of the field of view, 0..1"
-    },
-    'pass_agreement': {'Description': 'Dice overlap of the coarse and the fine pass, 0..1'},
-    'flip_agreement': {
-        'Description': 'Mean Dice overlap of the answers to mirrored images with their average'
-    },
-    'certainty': {'Description': 'How clear-cut the answer is, 0..1'},
-    'confidence': {'Description': 'How far the mask can be trusted, 0..1; look at it below 0.5'},
-    'already_stripped': {'Description': 'Whether the image was skull-stripped before'},
-    'flags': {'Description': 'What a person should look at, in words'},
-    'notes': {'Description': 'What was done to read the image, in words'},
-}
 
 
 def run_group(config: RunConfig, say: Callable[[str], None]) -> int:
-    """Write ``group_<suffix>.tsv``, with a JSON file that explains its columns.
+    """Write ``group_<suffix>.tsv``, a JSON file that explains it, and ``group_<suffix>.html``.
 
     Raises
     ------
     UsageError
         There are no results of the participant level.
     """
-    tables: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for sidecar in sorted(config.output_dir.glob('sub-*/**/anat/*_desc-brain_mask.json')):
-        found = _record(sidecar)
-        if found is not None and _asked_for(config, found[0]):
-            tables[parse_name(found[0]).suffix].append(found[1])
-    if not tables:
+    groups: dict[str, list[Finding]] = defaultdict(list)
+    for image in asked_for(config, find_all(config.output_dir)):
+        groups[image.suffix].append(image)
+    if not groups:
         raise UsageError(
             f'output_dir {config.output_dir}: no results here; run the participant level first'
         )
-    for suffix, rows in sorted(tables.items()):
+    species = read_species(config.bids_dir)
+    for suffix, found in sorted(groups.items()):
+        kinds = [species.get(image.subject, '') for image in found]
+        outliers = find_outliers(found, kinds)
         path = config.output_dir / f'group_{suffix}.tsv'
-        lines = ['\t'.join(COLUMNS)]
-        lines += ['\t'.join(row[column] for column in COLUMNS) for row in rows]
-        write_json(path.with_suffix('.json'), COLUMNS)
-        write_text(path, '\n'.join(lines) + '\n')
-        flagged = sum(row['flags'] != ABSENT for row in rows)
-        say(f'{path}: {len(rows)} images, {flagged} to look at')
+        write_table(path, found, outliers, kinds)
+        flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
+        say(f'{path}: {len(found)} images, {flagged} to look at')
+        if config.reports:
+            page = path.with_suffix('.html')
+            write_group_report(page, suffix, found, outliers, kinds)
+            say(f'{page}: the same, to look at')
     return 0
 
 
-def _record(sidecar: Path) -> tuple[Path, dict[str, str]] | None:
-    """Read source and quality of a mask; None for a sidecar that is not ours."""
-    try:
-        content = json.loads(sidecar.read_text('utf-8'))
-        source = Path(content['Sources'][0].split(':')[-1])
-        quality = dict(content['Quality'])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
-    row = {column: _cell(quality.get(column)) for column in COLUMNS}
-    row['bids_name'] = parse_name(source).stem
-    return source, row
+def asked_for(config: RunConfig, found: Sequence[Finding]) -> list[Finding]:
+    """Keep the images that the command line names."""
+    participants = set(config.participants or (image.subject for image in found))
+    if config.species and participants:
+        participants = set(of_species(config.bids_dir, sorted(participants), config.species))
+    return [
+        image
+        for image in found
+        if image.subject in participants
+        and (not config.sessions or image.session in config.sessions)
+        and image.suffix in config.modalities
+    ]
 
 
-def _asked_for(config: RunConfig, source: Path) -> bool:
-    name = parse_name(source)
-    return (
-        (not config.participants or name.get('sub') in config.participants)
-        and (not config.sessions or name.get('ses') in config.sessions)
-        and name.suffix in config.modalities
-    )
+def columns() -> dict[str, dict[str, str]]:
+    """Columns of a table, explained the way BIDS wants it."""
+    explained = {
+        'bids_name': {'Description': 'Name of the image, without extension'},
+        'species': {'Description': 'From participants.tsv of the raw data set'},
+    }
+    for one in MEASURES:
+        explained[one.key] = {'Description': one.meaning}
+        if one.units:
+            explained[one.key]['Units'] = one.units
+    explained['outlying'] = {
+        'Description': f'Measures that differ from the median of all images of this kind and '
+        f'species by more than {LIMIT} robust standard deviations, for the worse, with that '
+        f'difference; groups of fewer than {MIN_GROUP} images are not judged'
+    }
+    return explained
 
 
-def _cell(value: Any) -> str:
+def write_table(
+    path: Path,
+    found: Sequence[Finding],
+    outliers: Sequence[Mapping[str, float]],
+    kinds: Sequence[str],
+) -> None:
+    """Write a table of quality records, and the JSON file that explains its columns."""
+    explained = columns()
+    lines = ['\t'.join(explained)]
+    for image, strange, kind in zip(found, outliers, kinds, strict=True):
+        row = {
+            **image.quality,
+            'bids_name': image.name,
+            'species': kind,
+            'outlying': [f'{key}: {z:.1f}' for key, z in strange.items()],
+        }
+        lines.append('\t'.join(cell(row.get(column)) for column in explained))
+    write_json(path.with_suffix('.json'), explained)
+    write_text(path, '\n'.join(lines) + '\n')
+
+
+def cell(value: Any) -> str:
     """Write a value the way BIDS tables have it."""
-    if value is None or value == []:
+    if value is None or value in ([], ''):
         return ABSENT
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         value = '; '.join(str(item) for item in value)
-    return ' '.join(str(value).split())
+    return ' '.join(str(value).split()) or ABSENT

@@ -12,7 +12,9 @@ from typing import Any
 from pumba_pipe.files import image_suffix
 
 MASK_ENDING = '_desc-brain_mask'
-IMAGES = ('.nii.gz', '.nii')
+RAW, OWN = 'bids:raw:', 'bids::'
+MAX_STEPS = 5  # from a derivative to the image it comes from
+DESCRIBED = ('.nii.gz', '.nii', '.txt', '.h5')  # files that have a sidecar
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Finding:
     metadata : dict
         The rest of the mask's sidecar.
     files : tuple of Path
-        Everything there is with a sidecar that names this image as its source.
+        Everything there is whose sidecar leads back to this image.
     """
 
     source: Path
@@ -84,17 +86,17 @@ def find_all(output_dir: Path, subject: str = '*') -> list[Finding]:
     subject : str
         Label without ``sub-``; all participants by default.
     """
+    sidecars = dict(_sidecars(output_dir, subject))
     files: dict[str, list[Path]] = defaultdict(list)
     masks: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for image, content in _sidecars(output_dir, subject):
-        source = _source(content)
+    for file, content in sidecars.items():
+        source = _source(content, output_dir, sidecars)
         if source is None:
             continue
-        files[source].append(image)
-        if image.name.split('.')[0].endswith(MASK_ENDING) and isinstance(
-            content.get('Quality'), dict
-        ):
-            masks[source] = (image, content)
+        files[source].append(file)
+        is_mask = file.name.split('.')[0].endswith(MASK_ENDING)
+        if is_mask and isinstance(content.get('Quality'), dict):
+            masks[source] = (file, content)
     found = []
     for source, (mask, content) in masks.items():
         metadata = {key: value for key, value in content.items() if key != 'Quality'}
@@ -105,25 +107,39 @@ def find_all(output_dir: Path, subject: str = '*') -> list[Finding]:
 
 
 def _sidecars(output_dir: Path, subject: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Images of the data set that have a sidecar, with its content."""
+    """Files of the data set that have a sidecar, with its content."""
     for pattern in (f'sub-{subject}/*/*.json', f'sub-{subject}/ses-*/*/*.json'):
         for sidecar in sorted(output_dir.glob(pattern)):
-            candidates = [sidecar.with_suffix(ending) for ending in IMAGES]
-            image = next((path for path in candidates if path.is_file()), None)
-            if image is None:
+            candidates = [sidecar.with_suffix(ending) for ending in DESCRIBED]
+            file = next((path for path in candidates if path.is_file()), None)
+            if file is None:
                 continue
             try:
                 content = json.loads(sidecar.read_text('utf-8'))
             except (OSError, ValueError):
                 continue
             if isinstance(content, dict):
-                yield image, content
+                yield file, content
 
 
-def _source(content: dict[str, Any]) -> str | None:
-    """Path of the raw image that a derivative was made from, relative to its data set."""
-    sources = content.get('Sources')
-    for uri in sources if isinstance(sources, list) else []:
-        if isinstance(uri, str) and uri.startswith('bids:raw:'):
-            return PurePosixPath(uri.removeprefix('bids:raw:')).as_posix()
+def _source(
+    content: dict[str, Any], output_dir: Path, sidecars: dict[Path, dict[str, Any]]
+) -> str | None:
+    """Path of the raw image that a derivative was made from, relative to its data set.
+
+    A derivative of another derivative is followed up to the raw image.
+    """
+    for _ in range(MAX_STEPS):
+        sources = content.get('Sources')
+        uris = (
+            [uri for uri in sources if isinstance(uri, str)] if isinstance(sources, list) else []
+        )
+        for uri in uris:
+            if uri.startswith(RAW):
+                return PurePosixPath(uri.removeprefix(RAW)).as_posix()
+        before = (output_dir / uri.removeprefix(OWN) for uri in uris if uri.startswith(OWN))
+        following = next((sidecars[file] for file in before if file in sidecars), None)
+        if following is None:
+            return None
+        content = following
     return None

@@ -22,12 +22,19 @@ class Measure:
         A sentence that explains it.
     units : str
         As BIDS wants them; empty for ratios and words.
+    worse : str
+        Which values are suspicious when they are rare: ``'low'``, ``'high'`` or ``'both'``;
+        empty for what is not compared between images.
+    tolerance : float
+        Differences from the usual value up to this one never matter.
     """
 
     key: str
     label: str
     meaning: str
     units: str = ''
+    worse: str = ''
+    tolerance: float = 0.0
 
 
 MEASURES = (
@@ -35,33 +42,50 @@ MEASURES = (
         'confidence',
         'Confidence',
         'How far the mask can be trusted, 0..1; look at it below 0.5',
+        worse='low',
+        tolerance=0.05,
     ),
-    Measure('volume_ml', 'Volume', 'Volume of the mask', 'mL'),
+    Measure('volume_ml', 'Volume', 'Volume of the mask', 'mL', worse='both'),
     Measure(
         'edge_contact',
         'On the edge',
         "Share of the mask's surface on the edge of the field of view, 0..1",
+        worse='high',
+        tolerance=0.02,
     ),
     Measure(
         'pass_agreement',
         'Agreement of passes',
         'Dice overlap of the coarse and the fine pass, 0..1',
+        worse='low',
+        tolerance=0.02,
     ),
     Measure(
         'flip_agreement',
         'Agreement of mirrored images',
         'Mean Dice overlap of the answers to mirrored images with their average, 0..1',
+        worse='low',
+        tolerance=0.01,
     ),
-    Measure('certainty', 'Certainty', 'How clear-cut the answer is, 0..1'),
+    Measure(
+        'certainty',
+        'Certainty',
+        'How clear-cut the answer is, 0..1',
+        worse='low',
+        tolerance=0.05,
+    ),
     Measure(
         'components',
         'Pieces',
         'Pieces of the raw answer, of which the largest was kept',
+        worse='high',
+        tolerance=3,
     ),
     Measure('already_stripped', 'Stripped before', 'Whether the image was skull-stripped before'),
     Measure('flags', 'To look at', 'What a person should look at, in words'),
     Measure('notes', 'Notes', 'What was done to read the image, in words'),
 )
+COMPARED = tuple(one for one in MEASURES if one.worse)
 
 
 def number(value: Any) -> float | None:

@@ -1,0 +1,151 @@
+"""The page of all images of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pumba_pipe.files import write_text
+from pumba_pipe.reports.findings import Finding
+from pumba_pipe.reports.naming import report_path
+from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP
+from pumba_pipe.reports.pages import render
+from pumba_pipe.reports.plots import HEIGHT, WIDTH, dot_plot
+from pumba_pipe.reports.subject import anchor_of
+from pumba_pipe.reports.words import COMPARED, LOW_CONFIDENCE, MEASURES, in_words, number
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image in the table of a group page.
+
+    Attributes
+    ----------
+    name : str
+    address : str
+        Its place on the page of its participant; empty when there is no such page.
+    kind : str
+        Its species, empty when nothing is said of it.
+    cells : list of (text, sort key, whether it is outlying)
+        One for each compared measure.
+    flags, outlying : str
+        What to look at, in words.
+    """
+
+    name: str
+    address: str
+    kind: str
+    cells: list[tuple[str, float | None, bool]]
+    flags: str
+    outlying: str
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a person should look at this image."""
+        return bool(self.flags or self.outlying)
+
+
+def write_group_report(
+    path: Path,
+    suffix: str,
+    found: Sequence[Finding],
+    outliers: Sequence[dict[str, float]],
+    kinds: Sequence[str] | None = None,
+) -> None:
+    """Write the page of all images with one suffix.
+
+    Parameters
+    ----------
+    path : Path
+        The page, in the derivative data set; it links to the pages of participants beside it.
+    suffix : str
+        Such as ``T1w``.
+    found : sequence of Finding
+    outliers : sequence of dict
+        From `find_outliers`.
+    kinds : sequence of str, optional
+        The species of each image, empty when unknown.
+
+    Raises
+    ------
+    OutputError
+    """
+    from pumba_pipe import __version__
+
+    species = kinds or [''] * len(found)
+    rows = [
+        row_of(path.parent, image, strange, kind)
+        for image, strange, kind in zip(found, outliers, species, strict=True)
+    ]
+    page = render(
+        'group.html',
+        'group.js',
+        suffix=suffix,
+        rows=rows,
+        plots=plots_of(rows),
+        measures=COMPARED,
+        with_kinds=any(species),
+        meanings=[(one.label, one.meaning) for one in MEASURES],
+        participants=len({image.subject for image in found}),
+        limit=LIMIT,
+        least=MIN_GROUP,
+        size=(WIDTH, HEIGHT),
+        version=__version__,
+    )
+    write_text(path, page)
+
+
+def row_of(output_dir: Path, image: Finding, strange: dict[str, float], kind: str) -> Row:
+    """Gather what the table shows of one image."""
+    page = report_path(output_dir, image.subject)
+    address = f'{quote(page.name)}#{anchor_of(image.name)}' if page.is_file() else ''
+    cells = []
+    for one in COMPARED:
+        value = image.quality.get(one.key)
+        cells.append((in_words(value, one.units), number(value), one.key in strange))
+    flags = image.flags
+    confidence = number(image.quality.get('confidence'))
+    if not flags and confidence is not None and confidence < LOW_CONFIDENCE:
+        flags = ['low confidence']
+    return Row(image.name, address, kind, cells, '; '.join(flags), describe(strange))
+
+
+def describe(strange: dict[str, float]) -> str:
+    """Say in words how an image differs from the others.
+
+    Examples
+    --------
+    >>> describe({'volume_ml': -4.21})
+    'volume low (z = -4.2)'
+    """
+    labels = {one.key: one.label.lower() for one in COMPARED}
+    return '; '.join(
+        f'{labels[key]} {"low" if z < 0 else "high"} (z = {z:.1f})' for key, z in strange.items()
+    )
+
+
+def plots_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Lay out the distribution of each measure that has numbers."""
+    plots = []
+    for column, measure in enumerate(COMPARED):
+        known = [
+            (row, value) for row in rows if (value := row.cells[column][1]) is not None
+        ]  # fmt: skip
+        if not known:
+            continue
+        plot = dot_plot([value for _, value in known])
+        dots = [
+            {
+                'x': x,
+                'y': y,
+                'title': f'{row.name}: {row.cells[column][0]}',
+                'address': row.address,
+                'outlying': row.cells[column][2],
+            }
+            for (row, _), (x, y) in zip(known, plot.places, strict=True)
+        ]
+        plots.append({'measure': measure, 'plot': plot, 'dots': dots})
+    return plots
