@@ -1,4 +1,4 @@
-"""Nipype workflows: one per participant, and the sinks that write derivatives."""
+"""Nipype workflows: parts for other pipelines, and those of the BIDS-App with their sinks."""
 
 from __future__ import annotations
 
@@ -6,18 +6,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pumba_pipe.workflows.base import StripSettings, init_participant_wf
-    from pumba_pipe.workflows.outputs import init_ds_brain_wf
+    from pumba_pipe.workflows.anat import init_anat_preproc_wf, init_image_preproc_wf
+    from pumba_pipe.workflows.base import init_participant_wf
+    from pumba_pipe.workflows.brain_extraction import init_brain_extraction_wf
+    from pumba_pipe.workflows.outputs import init_ds_brain_wf, init_ds_space_wf
+    from pumba_pipe.workflows.reference import init_reference_wf
+    from pumba_pipe.workflows.registration import init_registration_wf
+    from pumba_pipe.workflows.settings import StripSettings
     from pumba_pipe.workflows.templates import Space, Template, find_template, parse_space
+    from pumba_pipe.workflows.training import init_synthetic_training_wf
 
 # Names are imported when first used: what needs no workflow costs no nipype.
 _HOMES = {
     'Space': 'templates',
-    'StripSettings': 'base',
+    'StripSettings': 'settings',
     'Template': 'templates',
     'find_template': 'templates',
+    'init_anat_preproc_wf': 'anat',
+    'init_brain_extraction_wf': 'brain_extraction',
     'init_ds_brain_wf': 'outputs',
+    'init_ds_space_wf': 'outputs',
+    'init_image_preproc_wf': 'anat',
     'init_participant_wf': 'base',
+    'init_reference_wf': 'reference',
+    'init_registration_wf': 'registration',
+    'init_synthetic_training_wf': 'training',
     'parse_space': 'templates',
 }
 
@@ -26,8 +39,15 @@ __all__ = [
     'StripSettings',
     'Template',
     'find_template',
+    'init_anat_preproc_wf',
+    'init_brain_extraction_wf',
     'init_ds_brain_wf',
+    'init_ds_space_wf',
+    'init_image_preproc_wf',
     'init_participant_wf',
+    'init_reference_wf',
+    'init_registration_wf',
+    'init_synthetic_training_wf',
     'parse_space',
 ]
 

@@ -1,0 +1,94 @@
+"""References of BOLD, ASL and diffusion series, and their brain masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline import engine as pe
+
+from pumba_pipe.interfaces.reference import MakeReference, reference_mem_gb
+from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
+
+
+def init_reference_wf(
+    *,
+    diffusion: bool = False,
+    weights: Path | None = None,
+    border_mm: float = 0.0,
+    use_gpu: bool = False,
+    num_threads: int = 1,
+    shape: Sequence[int] | None = None,
+    name: str = 'reference_wf',
+) -> pe.Workflow:
+    """Make one volume of a series, and find the brain in it.
+
+    The reference of a BOLD or ASL series is the mean of its volumes without outliers, that of a
+    diffusion series the mean of its b0 volumes. Volumes are not aligned to each other: give a
+    series that was, when the head moved a lot.
+
+    Parameters
+    ----------
+    diffusion : bool
+        The series is a diffusion series; `bval_file` has to be given.
+    weights : Path, optional
+        Default: the shipped ones.
+    border_mm : float
+        Grow the mask by so many mm, shrink it when negative.
+    use_gpu : bool
+        Run the network on a GPU, and have Nipype reserve one.
+    num_threads : int
+    shape : sequence of int, optional
+        Of the series, for the memory to reserve.
+    name : str
+
+    Inputs
+    ------
+    in_file
+        Series, or a single volume
+    bval_file
+        b-values; only of a diffusion series
+
+    Outputs
+    -------
+    reference
+        Mean of the volumes that were used
+    record
+        Which volumes were used and which dropped, JSON
+    out_mask
+        Brain mask
+    out_file
+        ``reference`` with everything outside the mask set to zero
+    quality
+        Quality record of the mask, JSON
+    """
+    workflow = pe.Workflow(name=name)
+    fields = ['in_file', *(['bval_file'] if diffusion else [])]
+    inputnode = pe.Node(IdentityInterface(fields=fields), name='inputnode')
+    outputnode = pe.Node(
+        IdentityInterface(fields=['reference', 'record', 'out_mask', 'out_file', 'quality']),
+        name='outputnode',
+    )
+    reference = pe.Node(MakeReference(), name='reference', mem_gb=reference_mem_gb(shape))
+    strip = pe.Node(
+        SkullStrip(border_mm=border_mm, use_gpu=use_gpu, num_threads=num_threads),
+        name='strip',
+        mem_gb=strip_mem_gb(shape[:3] if shape else None),
+        n_procs=num_threads,
+    )
+    if weights is not None:
+        strip.inputs.model = str(weights)
+    workflow.connect(
+        [
+            (inputnode, reference, [(field, field) for field in fields]),
+            (reference, strip, [('out_file', 'in_file')]),
+            (reference, outputnode, [('out_file', 'reference'), ('record', 'record')]),
+            (
+                strip,
+                outputnode,
+                [(field, field) for field in ('out_mask', 'out_file', 'quality')],
+            ),
+        ]
+    )
+    return workflow
