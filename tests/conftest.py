@@ -75,3 +75,69 @@ def bids_dir(tmp_path_factory):
 def own_bids_dir(bids_dir, tmp_path):
     """A copy of that data set, to be changed."""
     return Path(shutil.copytree(bids_dir, tmp_path / 'bids'))
+
+
+@pytest.fixture
+def ball_head(tmp_path):
+    """A head made of balls, and its brain, as two NIfTI files."""
+
+    def make(shape=(40, 48, 36), zooms=(2.0, 2.0, 2.0), axes='RAS', folder=tmp_path):
+        centre = np.array(shape) / 2
+        grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing='ij'), -1) + 0.5
+        radius = np.sqrt((((grid - centre) * zooms) ** 2).sum(-1))
+        size = min(np.array(shape) * zooms) / 2
+        brain = radius < 0.6 * size
+        image = np.where(brain, 800, np.where(radius < 0.9 * size, 400, 0)).astype(np.int16)
+        image[: shape[0] // 2] -= image[: shape[0] // 2] // 4  # the left is darker
+        affine = np.diag([*zooms, 1.0])
+        affine[:3, 3] = -centre * zooms
+        paths = []
+        for name, data in (('sub-01_T1w', image), ('sub-01_mask', brain.astype(np.uint8))):
+            stored = nib.Nifti1Image(data, affine)
+            turn = nib.orientations.ornt_transform(
+                nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(axes)
+            )
+            folder.mkdir(parents=True, exist_ok=True)
+            paths.append(folder / f'{name}.nii.gz')
+            nib.save(stored.as_reoriented(turn), paths[-1])
+        return paths
+
+    return make
+
+
+@pytest.fixture
+def derivative(tmp_path):
+    """A function that puts a mask with a quality record into a derivative data set."""
+    root = tmp_path / 'out'
+
+    def add(name, folder=None, source=None, **quality):
+        place = root / (folder or name.split('_')[0]) / 'anat'
+        place.mkdir(parents=True, exist_ok=True)
+        stem, suffix = name.rsplit('_', 1)
+        space = '' if suffix == 'T1w' else f'_space-{suffix}'
+        mask = place / f'{stem}{space}_desc-brain_mask.nii.gz'
+        mask.write_bytes(b'a mask')
+        record = {
+            'volume_ml': 1300.0,
+            'components': 1,
+            'edge_contact': 0.0,
+            'pass_agreement': 0.95,
+            'flip_agreement': 0.98,
+            'certainty': 0.8,
+            'confidence': 0.9,
+            'already_stripped': False,
+            'flags': [],
+            'notes': [],
+        }
+        raw = source or f'{(folder or name.split("_")[0])}/anat/{name}.nii.gz'
+        sidecar = {
+            'Type': 'Brain',
+            'Sources': [f'bids:raw:{raw}'],
+            'BrainExtraction': {'BorderMm': 0.0},
+            'Quality': record | quality,
+        }
+        path = mask.with_name(mask.name.replace('.nii.gz', '.json'))
+        path.write_text(json.dumps(sidecar))
+        return root
+
+    return add

@@ -3,18 +3,14 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from pumba_pipe.bids_app.config_file import read_options
-from pumba_pipe.bids_app.group import COLUMNS
 from pumba_pipe.bids_app.parser import parse
 from pumba_pipe.bids_app.references import REFERENCES
 from pumba_pipe.bids_app.run import main
-
-from pumba_pipe.quality import Quality
 
 EVERYTHING = ['--modalities', 'T1w', 'T2w', 'FLAIR', 'MP2RAGE']
 
@@ -177,22 +173,6 @@ def test_a_workflow_that_cannot_be_built(bids_dir, tmp_path, capsys, monkeypatch
     assert capsys.readouterr().err == (
         'pumba: error: the workflow could not be built (ValueError: no way)\n'
     )
-
-
-def test_group_tables(own_results, bids_dir, capsys):
-    assert pumba(bids_dir, own_results, *EVERYTHING, level='group') == 0
-    lines = (own_results / 'group_T1w.tsv').read_text().splitlines()
-    assert lines[0].split('\t') == list(COLUMNS)
-    rows = [line.split('\t') for line in lines[1:]]
-    assert [row[0] for row in rows] == ['sub-01_T1w', 'sub-02_ses-a_acq-x_run-01_T1w']
-    assert all(len(row) == len(COLUMNS) and float(row[1]) > 0 for row in rows)
-    assert json.loads((own_results / 'group_T1w.json').read_text()) == COLUMNS
-    assert (own_results / 'group_FLAIR.tsv').exists()
-    assert 'group_T2w.tsv: 1 images' in capsys.readouterr().out
-
-
-def test_group_tables_have_the_whole_quality_record():
-    assert [*COLUMNS][1:] == [field.name for field in fields(Quality)]
 
 
 def test_several_processes(own_bids_dir, tmp_path):
