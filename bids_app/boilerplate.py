@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pumba_pipe.bids_app.config import RunConfig
 from pumba_pipe.bids_app.references import REFERENCES
+from pumba_pipe.workflows.settings import NOT_CORRECTED
 
 from pumba_pipe.files import write_text
 
@@ -112,20 +113,23 @@ def _images(config: RunConfig, methods: Methods) -> str:
 def _strip(config: RunConfig, methods: Methods) -> str:
     shipped = methods.weights == 'default'
     weights = 'the shipped weights' if shipped else f'weights of our own ({methods.weights})'
-    sentences = [
+    kinds = set(methods.modalities)
+    corrected = sorted(kinds - set(NOT_CORRECTED)) if config.n4 else []
+    sentences = []
+    if corrected:
+        some = 'Each image' if corrected == sorted(kinds) else f'Each {_list(corrected)} image'
+        sentences.append(
+            f'{some} was clipped to its 10th and 99.9th percentile and corrected for intensity '
+            'non-uniformity with N4 [@n4itk2010] as SimpleITK has it [@simpleitk2013]; when the '
+            'brain had been found in the result, the correction was repeated with the mask as '
+            'weight.'
+        )
+    sentences.append(
         'The brain was found by a 3D U-Net that was trained only on synthetic heads made of '
         'random shapes, in a coarse pass over the whole image and a fine pass around the brain, '
         f'with {weights} (SHA-256 {methods.sha256[:12]}); the method follows the idea of PUMBA '
         '[@park2025].'
-    ]
-    if config.n4:
-        sentences.insert(
-            0,
-            'Each image was clipped to its 10th and 99.9th percentile and corrected for '
-            'intensity non-uniformity with N4 [@n4itk2010] as SimpleITK has it [@simpleitk2013], '
-            'the brain was found in the result, and the correction was repeated with the mask as '
-            'weight.',
-        )
+    )
     if config.border_mm:
         verb = 'grown' if config.border_mm > 0 else 'shrunk'
         sentences.append(f'Masks were {verb} by {abs(config.border_mm):g} mm.')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -49,6 +50,7 @@ class SturdyMultiProcPlugin(MultiProcPlugin):
 
     def __init__(self, plugin_args: dict[str, Any]) -> None:
         super().__init__(plugin_args=plugin_args)
+        self._ranks: dict[str, int] = {}
         self.pool: ProcessPoolExecutor = self._new_pool()
 
     def _new_pool(self) -> ProcessPoolExecutor:
@@ -65,6 +67,7 @@ class SturdyMultiProcPlugin(MultiProcPlugin):
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Run a graph; what ends that early ends the workers too."""
+        self._ranks.clear()
         try:
             super().run(graph, config, updatehash=updatehash)
         except BaseException:
@@ -73,6 +76,19 @@ class SturdyMultiProcPlugin(MultiProcPlugin):
                 worker.terminate()
             self.pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+    def _sort_jobs(self, jobids: Iterable[int], scheduler: str | None = 'tsort') -> list[int]:
+        """Finish images that were begun first: Nipype would take every step of all images in turn.
+
+        Results would then come all at the end, and a run that is killed would leave none.
+        """
+        ready = super()._sort_jobs(jobids, scheduler=scheduler)
+        return sorted(ready, key=self._rank)
+
+    def _rank(self, jobid: int) -> int:
+        """Place of the image that a job works on, in the order in which they are begun."""
+        token = token_of(self.procs[jobid].fullname or '') or ''
+        return self._ranks.setdefault(token, jobid)
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
         try:

@@ -34,18 +34,14 @@ def quiet_nipype(verbosity: int, stop: bool = False, record: Path | None = None)
 
     level = LEVELS[min(verbosity, len(LEVELS) - 1)]
     levels = {f'{part}_level': level for part in ('workflow', 'utils', 'interface')}
-    settings = {
-        'execution': SETTINGS | {'stop_on_first_crash': str(stop).lower()},
-        'logging': {**levels, 'log_to_file': 'false'},
-    }
-    if record is not None:
-        settings['monitoring'] = {
-            'enabled': 'true',
-            'sample_frequency': '0.5',
-            'summary_append': 'true',
-            'summary_file': str(record),
+    config.update_config(
+        {
+            'execution': SETTINGS | {'stop_on_first_crash': str(stop).lower()},
+            'logging': {**levels, 'log_to_file': 'false'},
         }
-    config.update_config(settings)
+    )
     if record is not None:
+        config.set('monitoring', 'sample_frequency', '0.5')
+        config.set('monitoring', 'summary_file', str(record))
         config.enable_resource_monitor()
     logging.update_logging(config)

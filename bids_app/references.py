@@ -40,9 +40,9 @@ class Reference:
     @property
     def text(self) -> str:
         """The entry of a list of references."""
-        authors = self.authors.replace(' and others', ', et al.').replace(' and ', '; ')
-        year = f' {self.year}' if self.year else ''
-        return f'{authors}. {self.title}. {self.where}{year}. {self.link}'
+        authors = self.authors.replace(' and others', ' et al.').replace(' and ', '; ')
+        year = f' ({self.year})' if self.year else ''
+        return f'{authors.rstrip(".")}. {self.title}. {self.where}{year}. {self.link}'
 
     @property
     def bibtex(self) -> str:
