@@ -46,7 +46,7 @@ for (const figure of document.querySelectorAll('.pair')) {
 
 // The slice viewer: one for the page, which goes where it is opened.
 let started = null;
-let viewer = null;
+let shown = null;
 
 async function unpack(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -54,7 +54,7 @@ async function unpack(text) {
   return new Response(stream).text();
 }
 
-async function start() {
+async function start(stage) {
   if (!document.createElement('canvas').getContext('webgl2')) {
     throw new Error('this browser has no WebGL 2');
   }
@@ -63,45 +63,47 @@ async function start() {
   document.head.append(script);
   const canvas = document.createElement('canvas');
   const box = document.createElement('div');
-  box.append(canvas);
   box.style.height = '100%';
-  return { canvas, box };
+  box.append(canvas);
+  stage.append(box);
+  const viewer = new niivue.Niivue({
+    backColor: [0, 0, 0, 1],
+    crosshairColor: [0.45, 0.75, 1, 0.8],
+    crosshairWidth: 0.2,
+    crosshairWidthUnit: 'percent',
+    dragAndDropEnabled: false,
+    isOrientationTextVisible: true,
+    logLevel: 'error',
+    multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
+    show3Dcrosshair: false,
+  });
+  await viewer.attachToCanvas(canvas);
+  return { viewer, box };
 }
 
 async function open(details) {
+  if (details === shown) return;
+  shown = details;
   const stage = details.querySelector('.stage');
   for (const other of document.querySelectorAll('details.viewer[open]')) {
     if (other !== details) other.open = false;
   }
   try {
-    started = started ?? start();
-    const { canvas, box } = await started;
-    stage.append(box);
-    if (!viewer) {
-      viewer = new niivue.Niivue({
-        backColor: [0, 0, 0, 1],
-        crosshairColor: [0.45, 0.75, 1, 0.8],
-        crosshairWidth: 0.2,
-        crosshairWidthUnit: 'percent',
-        dragAndDropEnabled: false,
-        isOrientationTextVisible: true,
-        logLevel: 'error',
-        multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
-        show3Dcrosshair: false,
-      });
-      await viewer.attachToCanvas(canvas);
-    }
-    for (const volume of [...viewer.volumes]) viewer.removeVolume(volume);
+    started = started ?? start(stage);
+    const { viewer, box } = await started;
     const options = { trustCalMinMax: false, cal_min: 0, cal_max: 255, colormap: 'gray' };
     const [image, mask] = await Promise.all(['image', 'mask'].map((name) => (
       niivue.NVImage.loadFromBase64({
         ...options, base64: details.dataset[name], name: `${name}.nii.gz`,
       })
     )));
+    if (details !== shown) return; // another one was opened meanwhile
+    stage.append(box);
+    for (const volume of [...viewer.volumes]) viewer.removeVolume(volume);
     viewer.addVolume(image);
     // as a drawing, which has a rim one pixel wide in every plane
     viewer.loadDrawing(mask);
-    control(details);
+    control(details, viewer);
     viewer.resizeListener();
   } catch (error) {
     stage.classList.add('empty');
@@ -110,7 +112,7 @@ async function open(details) {
   }
 }
 
-function control(details) {
+function control(details, viewer) {
   details.querySelector('.controls')?.remove();
   const controls = document.getElementById('controls').content.cloneNode(true).firstElementChild;
   const opacity = controls.querySelector('.opacity');
@@ -132,4 +134,5 @@ for (const details of document.querySelectorAll('details.viewer')) {
   details.addEventListener('toggle', () => {
     if (details.open) open(details);
   });
+  if (details.open) open(details);
 }
