@@ -209,9 +209,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         out_dir = given.out_dir.absolute()
+        recipe = Path(given.recipe)
         train(
             out_dir,
-            recipe=given.recipe,
+            # nodes run in folders of their own
+            recipe=str(recipe.absolute()) if recipe.is_file() else given.recipe,
             steps=given.steps,
             time_limit=given.time_limit,
             seed=given.seed,
