@@ -1,4 +1,5 @@
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from nipype.pipeline import engine as pe
 
+from pumba_pipe import interfaces
 from pumba_pipe.errors import OutputError
-from pumba_pipe.interfaces import SaveDerivative, SkullStrip, strip_mem_gb
+from pumba_pipe.interfaces import SaveDerivative, SkullStrip, SynthesizeHeads, strip_mem_gb
 
 
 @pytest.fixture
@@ -18,9 +20,52 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_importing_the_interfaces_does_not_import_torch():
-    code = 'import sys, pumba_pipe.interfaces; sys.exit("torch" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+HEAVY = ('torch', 'SimpleITK', 'matplotlib', 'nilearn', 'niworkflows', 'pandas', 'bids')
+EVERY = [
+    getattr(interfaces, name)
+    for name in interfaces.__all__
+    if isinstance(getattr(interfaces, name), type)
+]
+
+
+def test_importing_the_interfaces_imports_nothing_heavy():
+    code = (
+        'import sys, pumba_pipe.interfaces; '
+        f'print(*[name for name in {HEAVY} if name in sys.modules])'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout.strip()) == (0, '')
+
+
+@pytest.mark.parametrize('interface', EVERY, ids=lambda interface: interface.__name__)
+def test_where_a_node_runs_does_not_change_its_hash(interface):
+    plain = interface().inputs.get_hashval()[1]
+    where = {'use_gpu': True, 'device': 'cuda', 'num_threads': 3, 'resume': False}
+    known = {name: value for name, value in where.items() if name in interface().inputs.get()}
+    assert interface(**known).inputs.get_hashval()[1] == plain
+
+
+@pytest.mark.parametrize('interface', EVERY, ids=lambda interface: interface.__name__)
+def test_interfaces_pickle(interface):
+    again = pickle.loads(pickle.dumps(interface()))
+    assert again.inputs.get_hashval() == interface().inputs.get_hashval()
+
+
+@pytest.mark.parametrize('interface', EVERY, ids=lambda interface: interface.__name__)
+def test_fields_are_described(interface):
+    assert interface.__doc__
+    for spec in (interface.input_spec(), interface.output_spec()):
+        for name in spec.copyable_trait_names():
+            assert spec.trait(name).desc, name
+
+
+def test_a_recipe_file_counts_by_its_content(tmp_path):
+    recipe = tmp_path / 'own.toml'
+    hashes = []
+    for neck in (0.1, 0.8):
+        recipe.write_text(f"generator = 'shapes'\n[skin]\nneck = {neck}\n")
+        hashes.append(SynthesizeHeads(recipe=str(recipe)).inputs.get_hashval()[1])
+    assert hashes[0] != hashes[1]
 
 
 def test_outputs_are_known_before_running(head_file, in_folder):
@@ -28,6 +73,7 @@ def test_outputs_are_known_before_running(head_file, in_folder):
     assert outputs['out_file'] == str(in_folder / 'head_desc-brain.nii.gz')
     assert outputs['out_mask'] == str(in_folder / 'm.nii.gz')
     assert outputs['quality'] == str(in_folder / 'head_desc-brain_quality.json')
+    assert not {'out_prob', 'out_sdt'} & set(outputs)
     assert not list(in_folder.iterdir())
 
 
@@ -39,18 +85,16 @@ def test_fields_are_those_of_the_synthstrip_interface():
     assert inputs.use_gpu is False
 
 
-def test_where_it_runs_does_not_change_the_hash(head_file):
+def test_what_is_asked_for_changes_the_hash(head_file):
     def digest(**inputs):
         return SkullStrip(in_file=str(head_file), **inputs).inputs.get_hashval()[1]
 
-    plain = digest()
-    assert digest(use_gpu=True, device='cuda:1', num_threads=3) == plain
-    assert digest(border_mm=1.0) != plain
+    assert len({digest(), digest(border_mm=1.0), digest(out_sdt='d.nii.gz')}) == 3
 
 
 def test_node_writes_to_its_own_folder(head_file, in_folder):
     strip = pe.Node(
-        SkullStrip(in_file=str(head_file), num_threads=1, out_prob='p.nii.gz'),
+        SkullStrip(in_file=str(head_file), num_threads=1, out_prob='p.nii.gz', out_sdt='d.nii.gz'),
         name='strip',
         base_dir=str(in_folder),
     )
@@ -64,6 +108,8 @@ def test_node_writes_to_its_own_folder(head_file, in_folder):
     np.testing.assert_array_equal(brain.get_fdata()[inside], source.get_fdata()[inside])
     assert not brain.get_fdata()[~inside].any()
     assert nib.load(outputs.out_prob).get_fdata().min() >= 0
+    distance = nib.load(outputs.out_sdt).get_fdata()
+    assert (distance[inside] < 0).all() and (distance[~inside] > 0).all()
     assert json.loads(Path(outputs.quality).read_text())['volume_ml'] > 0
     assert strip.n_procs == 1
 
