@@ -17,7 +17,9 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.reports.naming import figure_names
 
-BASE_GB, BYTES_PER_VOXEL = 0.2, 16
+# Measured as peak memory, with a third to spare: the process, then per voxel of a volume, then
+# per voxel of each further volume of a 4D image.
+BASE_GB, BYTES_PER_VOXEL, BYTES_PER_VOXEL_4D = 0.15, 18, 10
 UNKNOWN_SHAPE = (256, 256, 256)
 
 
@@ -29,8 +31,10 @@ def report_mem_gb(shape: Sequence[int] | None = None) -> float:
     shape : sequence of int, optional
         Of the image; without it, 256 voxels along each axis are assumed.
     """
-    voxels = prod(int(side) for side in shape or UNKNOWN_SHAPE)
-    return round(BASE_GB + voxels * BYTES_PER_VOXEL / 1e9, 2)
+    sides = [int(side) for side in shape or UNKNOWN_SHAPE]
+    voxels, volumes = prod(sides[:3]), prod(sides[3:])
+    size = voxels * (BYTES_PER_VOXEL + BYTES_PER_VOXEL_4D * max(0, volumes - 1))
+    return round(BASE_GB + size / 1e9, 2)
 
 
 class QualityReportInputSpec(BaseInterfaceInputSpec):

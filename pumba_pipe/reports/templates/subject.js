@@ -69,9 +69,10 @@ async function start(stage) {
   const viewer = new niivue.Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [0.45, 0.75, 1, 0.8],
-    crosshairWidth: 0.2,
+    crosshairWidth: 0.35,
     crosshairWidthUnit: 'percent',
     dragAndDropEnabled: false,
+    fontColor: [0.8, 0.8, 0.8, 1],
     isOrientationTextVisible: true,
     logLevel: 'error',
     multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
