@@ -228,7 +228,7 @@ def test_a_page_that_cannot_be_written_is_one_error(derivative):
     [
         (None, '–'),
         ([], '–'),
-        (0.0, '0.000'),
+        (0.0, '0.0'),
         (3, '3'),
         (float('nan'), 'nan'),
         ({'a': [1]}, 'a: 1'),

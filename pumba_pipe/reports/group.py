@@ -15,7 +15,7 @@ from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP
 from pumba_pipe.reports.pages import render
 from pumba_pipe.reports.plots import HEIGHT, WIDTH, dot_plot
 from pumba_pipe.reports.subject import anchor_of
-from pumba_pipe.reports.words import COMPARED, LOW_CONFIDENCE, MEASURES, in_words, number
+from pumba_pipe.reports.words import COMPARED, LOW_CONFIDENCE, MEASURES, PLACES, in_words, number
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def row_of(output_dir: Path, image: Finding, strange: dict[str, float], kind: st
     cells = []
     for one in COMPARED:
         value = image.quality.get(one.key)
-        cells.append((in_words(value, one.units), number(value), one.key in strange))
+        cells.append((in_words(value, one.units, PLACES), number(value), one.key in strange))
     flags = image.flags
     confidence = number(image.quality.get('confidence'))
     if not flags and confidence is not None and confidence < LOW_CONFIDENCE:

@@ -16,7 +16,7 @@ from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.naming import figure_paths, report_path
 from pumba_pipe.reports.pages import embedded_png, niivue, render
 from pumba_pipe.reports.records import ImageError, RunSummary
-from pumba_pipe.reports.words import LOW_CONFIDENCE, MEASURES, in_words, minutes, number
+from pumba_pipe.reports.words import LOW_CONFIDENCE, MEASURES, PLACES, in_words, minutes, number
 
 BASE64 = re.compile(r'[A-Za-z0-9+/]+=*')
 
@@ -136,7 +136,7 @@ def anchor_of(name: str) -> str:
 def measure_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Label, value and meaning of everything in a quality record but the flags."""
     known = [
-        (one.label, in_words(quality[one.key], one.units), one.meaning)
+        (one.label, in_words(quality[one.key], one.units, PLACES), one.meaning)
         for one in MEASURES
         if one.key in quality and one.key != 'flags'
     ]

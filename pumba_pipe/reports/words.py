@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LOW_CONFIDENCE = 0.5
+PLACES = 3  # of ratios in tables
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,20 @@ def number(value: Any) -> float | None:
     return float(value) if abs(value) < float('inf') else None
 
 
-def in_words(value: Any, units: str = '') -> str:
+def in_words(value: Any, units: str = '', places: int | None = None) -> str:
     """Write a value for people.
+
+    Parameters
+    ----------
+    value : plain value
+    units : str
+    places : int, optional
+        Decimal places of a ratio; whole numbers and numbers with units do without.
 
     Examples
     --------
-    >>> in_words(1307.22, 'mL'), in_words(0.9234), in_words(True), in_words(['a', 'b'])
-    ('1307 mL', '0.923', 'yes', 'a; b')
+    >>> in_words(1307.22, 'mL'), in_words(0.92, places=3), in_words(True), in_words(['a', 'b'])
+    ('1307 mL', '0.920', 'yes', 'a; b')
     """
     if value is None or value in ([], {}, ''):
         return '–'
@@ -109,10 +117,11 @@ def in_words(value: Any, units: str = '') -> str:
         return 'yes' if value else 'no'
     found = number(value)
     if found is not None:
-        text = (
-            f'{found:.4g}' if units else f'{found:.3f}' if isinstance(value, float) else f'{value}'
-        )
-        return f'{text} {units}'.strip()
+        if units:
+            return f'{found:.4g} {units}'
+        if places is None or isinstance(value, int):
+            return str(value)
+        return f'{found:.{places}f}'
     if isinstance(value, list | tuple):
         return '; '.join(in_words(item) for item in value)
     if isinstance(value, dict):
