@@ -13,7 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = ROOT / 'README.md'
 ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
-DOCUMENTS = [README, ROOT / 'CHANGELOG.md', ROOT / 'docker' / 'README.md', ARCHITECTURE]
+DOCUMENTS = [
+    README,
+    ROOT / 'CHANGELOG.md',
+    ROOT / 'docker' / 'README.md',
+    *sorted((ROOT / 'docs').glob('*.md')),
+]
 PLAIN = [ROOT / 'Makefile', ROOT / '.ci' / 'run', ROOT / 'CITATION.cff', ROOT / 'setup.py']
 
 
@@ -68,11 +73,23 @@ def test_every_core_module_is_in_architecture() -> None:
     assert [name for name in names if f'`{name}`' not in text] == []
 
 
+def anchors(file: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r'^#+ (.+)$', text_of(file), re.MULTILINE)
+    plain = [re.sub(r'[^\w\- ]', '', head.lower()) for head in heads]
+    return {head.replace(' ', '-') for head in plain}
+
+
 @pytest.mark.parametrize('file', DOCUMENTS, ids=lambda file: file.name)
 def test_links_lead_somewhere(file: Path) -> None:
     links = re.findall(r'\]\(([^)\s]+)\)', re.sub(r'\s+', ' ', text_of(file)))
-    local = [link for link in links if '://' not in link]
-    assert [link for link in local if not (file.parent / link).exists()] == []
+    for link in links:
+        if '://' in link:
+            continue
+        target, _, anchor = link.partition('#')
+        page = file.parent / target if target else file
+        assert page.exists(), link
+        assert not anchor or anchor in anchors(page), link
 
 
 @pytest.mark.parametrize('file', DOCUMENTS + PLAIN, ids=lambda file: file.name)

@@ -130,7 +130,7 @@ def at_hand(bids_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(template.with_name(f'{template.name}_T1w.nii.gz'), head)
     save(template.with_name(f'{template.name}_desc-brain_mask.nii.gz'), brain)
     (root / 'participants.txt').write_text('01\n02\n')
-    shutil.copytree(bids_dir, root / 'bids')
+    shutil.copytree(bids_dir, root / 'bids', ignore=shutil.ignore_patterns('sub-03', 'ses-b'))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         run_line('pumba bids out participant --nprocs 1 --skip-bids-validation', patch)
