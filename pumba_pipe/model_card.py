@@ -34,7 +34,8 @@ def training_card(recipe: Any, seed: int, stages: dict[str, dict[str, Any]]) -> 
     recipe : Recipe
     seed : int
     stages : dict
-        Per stage: size, steps, samples, seconds, hardware, initial weights.
+        Per stage: recipe, seed, size, steps, samples, seconds, hardware, initial weights, and
+        under ``before`` the same about the run that made those.
     """
     import torch
 
@@ -82,15 +83,12 @@ def markdown(card: dict[str, Any], sha256: str, size: int, scores: list[dict[str
         '',
         '## Training',
         '',
-        '| stage | cube | parameters | steps | samples seen | time | hardware | started from |',
-        '|---|---|---|---|---|---|---|---|',
+        '| stage | cube | parameters | recipe | seed | steps | samples seen | time | hardware '
+        '| started from |',
+        '|---|---|---|---|---|---|---|---|---|---|',
     ]
     for name, stage in card['stages'].items():
-        lines.append(
-            f'| {name} | {stage["size"]}³ | {stage["parameters"]:,} | {stage["steps"]:,} '
-            f'| {stage["samples"]:,} | {stage["seconds"] / 60:.0f} min | {stage["hardware"]} '
-            f'| {stage["initial"]} |'
-        )
+        lines += _stage_lines(name, stage, card)
     if scores:
         lines += ['', '## Scores on real scans', '', *_score_lines(scores)]
     lines += [
@@ -100,6 +98,19 @@ def markdown(card: dict[str, Any], sha256: str, size: int, scores: list[dict[str
         'Not a medical device. Every mask comes with a confidence; look at those below 0.5.',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list[str]:
+    """A row for a stage, after the rows of the runs it went on from."""
+    before = stage.get('before')
+    earlier = _stage_lines(f'{name}, before', before, card) if before else []
+    recipe, digest = (stage.get(key, card[key]) for key in ('recipe', 'recipe_sha256'))
+    return [
+        *earlier,
+        f'| {name} | {stage["size"]}³ | {stage["parameters"]:,} | `{recipe}` {digest[:8]} '
+        f'| {stage.get("seed", card["seed"])} | {stage["steps"]:,} | {stage["samples"]:,} '
+        f'| {stage["seconds"] / 60:.0f} min | {stage["hardware"]} | {stage["initial"]} |',
+    ]
 
 
 def _score_lines(scores: list[dict[str, str]]) -> list[str]:

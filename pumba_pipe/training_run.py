@@ -151,7 +151,10 @@ def train_weights(
             quiet=quiet,
         )
         stages[name] = Stage(result.network, settings.size(name))
-        history[name] = _described(result, settings.size(name), origin)
+        before = history.get(name)
+        history[name] = _described(result, recipe, settings, name, origin)
+        if before is not None:
+            history[name]['before'] = before
     target = folder / WEIGHTS
     if result.rank == 0:
         ordered = {name: history[name] for name in STAGES if name in history}
@@ -165,7 +168,8 @@ def _kept(start: Model | None) -> tuple[dict[str, Stage], dict[str, Any]]:
     """Stages of the initial weights; those that are not trained stay as they are."""
     if start is None:
         return {}, {}
-    history = dict(start.card.get('stages', {}))
+    shared = {key: start.card.get(key) for key in ('recipe', 'recipe_sha256', 'seed')}
+    history = {name: shared | entry for name, entry in start.card.get('stages', {}).items()}
     stages = {'coarse': start.coarse, 'fine': start.fine}
     return {name: stages[name] for name in history if name in stages}, history
 
@@ -181,12 +185,19 @@ def _initial(
     return None, 'random values'
 
 
-def _described(result: TrainingResult, size: int, origin: str) -> dict[str, Any]:
+def _described(
+    result: TrainingResult, recipe: Recipe, settings: RunSettings, name: str, origin: str
+) -> dict[str, Any]:
     """Plain values for the model card."""
     from pumba_pipe.network import parameter_count
 
     return {
-        'size': size,
+        'recipe': recipe.name,
+        'recipe_sha256': recipe.digest,
+        'seed': settings.seed,
+        'batch': settings.batch,
+        'learning_rate': settings.learning_rate,
+        'size': settings.size(name),
         'parameters': parameter_count(result.network),
         'steps': result.progress.step,
         'samples': result.progress.samples,

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from pumba_pipe.commands.train import duration, main
 from pumba_pipe.errors import InputError, WeightsError
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
+from pumba_pipe.model_card import markdown
 from pumba_pipe.network import NetworkConfig, UNet, depth_to_space, space_to_depth
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import Hardware, initialize, train
@@ -190,6 +191,14 @@ def test_command_starts_from_weights_and_keeps_the_other_stage(tmp_path, capsys)
     model = load_weights(tmp_path / 'b' / 'weights.safetensors')
     assert_same(state(model.coarse.network), state(load_weights(first).coarse.network))
     assert list(model.card['stages']) == ['coarse', 'fine']
+    more = ('--steps', '3', '--stage', 'coarse', '--seed', '9', '--init', str(first))
+    assert main(arguments(tmp_path / 'c', *more)) == 0
+    card = load_weights(tmp_path / 'c' / 'weights.safetensors').card
+    coarse = card['stages']['coarse']
+    assert (coarse['steps'], coarse['seed']) == (3, 9)
+    assert (coarse['before']['steps'], coarse['before']['seed']) == (2, 1)
+    rows = [line for line in markdown(card, 'abc', 1, []).splitlines() if 'coarse' in line]
+    assert [row.split(' | ')[0] for row in rows[:2]] == ['| coarse, before', '| coarse']
 
 
 def test_command_refuses_bad_settings_in_one_line(tmp_path, capsys):
