@@ -119,10 +119,10 @@ def _strip(config: RunConfig, methods: Methods) -> str:
     if corrected:
         some = 'Each image' if corrected == sorted(kinds) else f'Each {_list(corrected)} image'
         sentences.append(
-            f'{some} was clipped to its 10th and 99.9th percentile and corrected for intensity '
-            'non-uniformity with N4 [@n4itk2010] as SimpleITK has it [@simpleitk2013]; when the '
-            'brain had been found in the result, the correction was repeated with the mask as '
-            'weight.'
+            f'{some} was corrected for intensity non-uniformity with N4 [@n4itk2010] as SimpleITK '
+            'has it [@simpleitk2013], estimated from values clipped to their 10th and 99.9th '
+            'percentile; when the brain had been found in the result, the correction was repeated '
+            'with the mask as weight.'
         )
     sentences.append(
         'The brain was found by a 3D U-Net that was trained only on synthetic heads made of '
