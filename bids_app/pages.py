@@ -48,7 +48,7 @@ class Pages:
         self.started = datetime.now().astimezone()
         self.clock = time.monotonic()
         self.failures: dict[Path, Failure] = {}
-        self.written: set[str] = set()
+        self.tried: set[str] = set()
         self.failed = 0
 
     def note(self, failures: Mapping[Path, Failure]) -> None:
@@ -67,6 +67,7 @@ class Pages:
         if not self.config.reports:
             return
         for subject in subjects:
+            self.tried.add(subject)
             errors = [
                 ImageError(
                     image=source.relative_to(self.config.bids_dir).as_posix(),
@@ -82,7 +83,6 @@ class Pages:
                 write_subject_report(
                     self.config.output_dir, subject, errors, self._run_summary(ran)
                 )
-                self.written.add(subject)
             except Exception as error:  # results must not be lost for a page
                 self.failed += 1
                 if self.config.verbosity:
@@ -95,7 +95,7 @@ class Pages:
         return [
             subject
             for subject in self.subjects
-            if subject not in self.written and self._is_stale(subject)
+            if subject not in self.tried and self._is_stale(subject)
         ]
 
     def _is_stale(self, subject: str) -> bool:

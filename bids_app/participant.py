@@ -17,7 +17,12 @@ from pumba_pipe.bids_app.execution import build_batches, execute, log_dir
 from pumba_pipe.bids_app.pages import Pages
 from pumba_pipe.bids_app.plan import Plan, Say, make_plan, subject_of, weights_name
 from pumba_pipe.bids_app.progress import Failure
-from pumba_pipe.bids_app.workdir import check_work_dir, own_folder, remove_leftovers
+from pumba_pipe.bids_app.workdir import (
+    check_work_dir,
+    current_folder,
+    own_folder,
+    remove_leftovers,
+)
 from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.interfaces.derivatives import sidecar_of
@@ -89,7 +94,9 @@ def _work(plan: Plan, text: str, say: Say) -> int:
                 batches = build_batches(plan, base_dir)
             except Exception as error:  # whatever went wrong, the user needs one line
                 return _not_built(config, error)
-            failed |= execute(plan, batches, say, after)
+            # Nipype's monitor leaves its notes in the current folder of each process
+            with current_folder(base_dir if config.resource_monitor else None):
+                failed |= execute(plan, batches, say, after)
     pages.write(pages.outstanding())
     return _conclude(plan, failed, pages, say)
 
@@ -140,7 +147,8 @@ def _write_pages_again(config: RunConfig) -> Callable[[], int]:
     def work() -> int:
         pages = Pages(config, subjects, read_citation(config.output_dir))
         pages.write(subjects, ran=False)
-        print(f'pumba: {len(pages.written)} reports in {config.output_dir}', flush=True)
+        count = len(subjects) - pages.failed
+        print(f'pumba: {count} reports in {config.output_dir}', flush=True)
         return EXIT_FAILED if pages.failed else 0
 
     return work

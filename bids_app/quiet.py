@@ -40,8 +40,7 @@ def quiet_nipype(verbosity: int, stop: bool = False, record: Path | None = None)
             'logging': {**levels, 'log_to_file': 'false'},
         }
     )
+    config.resource_monitor = record is not None
     if record is not None:
-        config.set('monitoring', 'sample_frequency', '0.5')
         config.set('monitoring', 'summary_file', str(record))
-        config.enable_resource_monitor()
     logging.update_logging(config)

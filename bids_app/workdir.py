@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -58,6 +59,20 @@ def own_folder(work_dir: Path, clean: bool = False) -> Iterator[Path]:
     assert folder is not None
     with held:
         yield folder
+
+
+@contextlib.contextmanager
+def current_folder(folder: Path | None) -> Iterator[None]:
+    """Work in a folder; None: stay."""
+    if folder is None:
+        yield
+        return
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def remove_leftovers(output_dir: Path) -> int:

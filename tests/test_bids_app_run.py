@@ -21,8 +21,9 @@ def snapshot(folder):
 
 
 def pumba(bids_dir, out, *words, level='participant'):
+    """Run the command in this process, without the correction that takes most of the time."""
     words = [str(bids_dir), str(out), level, '-w', str(out.parent / 'work'), *words]
-    return main([*words, '--nprocs', '1', '--device', 'cpu'])
+    return main([*words, '--nprocs', '1', '--device', 'cpu', '--no-n4'])
 
 
 @pytest.fixture(scope='module')
@@ -139,7 +140,7 @@ def test_a_broken_image_leaves_the_others_alone(own_bids_dir, tmp_path, capsys):
     broken.write_bytes(broken.read_bytes()[:2000])
     link = own_bids_dir / 'sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz'
     link.symlink_to('/nowhere/annex/object')
-    assert pumba(own_bids_dir, out, '--skip-bids-validation') == 1
+    assert pumba(own_bids_dir, out, '--skip-bids-validation', '--no-reports') == 1
     printed, errors = capsys.readouterr()
     lines = sorted(errors.splitlines())
     assert len(lines) == 2
@@ -150,7 +151,9 @@ def test_a_broken_image_leaves_the_others_alone(own_bids_dir, tmp_path, capsys):
     assert (out / 'sub-01/anat/sub-01_space-T2w_desc-brain_mask.nii.gz').exists()
     assert not (out / 'sub-01/anat/sub-01_desc-brain_mask.nii.gz').exists()
     assert (out / 'dataset_description.json').exists()
-    assert len(list((out / 'sub-01/log').glob('*/crash-*sub01_T1w*.txt'))) == 1
+    crashes = list((out / 'sub-01/log').glob('*/crash-*.txt'))
+    assert crashes
+    assert all(str(broken) in crash.read_text() for crash in crashes)
 
 
 def test_results_that_cannot_be_written_are_one_line(bids_dir, tmp_path, capsys):
@@ -158,6 +161,7 @@ def test_results_that_cannot_be_written_are_one_line(bids_dir, tmp_path, capsys)
     (out / 'sub-01').mkdir(parents=True)
     (out / 'sub-01/anat').write_text('in the way')
     words = ['--skip-bids-validation', '--participant-label', '01', '--modalities', 'T1w']
+    words += ['--no-reports']
     assert pumba(bids_dir, out, *words) == 1
     errors = capsys.readouterr().err
     assert errors.count('\n') == 1
@@ -169,7 +173,7 @@ def test_a_workflow_that_cannot_be_built(bids_dir, tmp_path, capsys, monkeypatch
         raise ValueError('no\nway')
 
     monkeypatch.setattr('pumba_pipe.bids_app.execution.init_participant_wf', fail)
-    assert pumba(bids_dir, tmp_path / 'out', '--skip-bids-validation') == 70
+    assert pumba(bids_dir, tmp_path / 'out', '--skip-bids-validation', '--no-reports') == 70
     assert capsys.readouterr().err == (
         'pumba: error: the workflow could not be built (ValueError: no way)\n'
     )

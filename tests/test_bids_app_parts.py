@@ -1,0 +1,98 @@
+"""Runs that do more than strip, or less: extras, pages alone, methods alone, early ends."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from pumba_pipe.bids_app.run import main
+
+T2W = ['--participant-label', '01', '--modalities', 'T2w', '--skip-bids-validation']
+
+
+def pumba(bids_dir, out, *words):
+    """Run the command in this process, without the correction that takes most of the time."""
+    words = [str(bids_dir), str(out), 'participant', '-w', str(out.parent / 'work'), *words]
+    return main([*words, '--nprocs', '1', '--device', 'cpu', '--no-n4'])
+
+
+@pytest.fixture(scope='module')
+def stripped(bids_dir, tmp_path_factory):
+    """Results for one image, with its page."""
+    out = tmp_path_factory.mktemp('parts') / 'out'
+    assert pumba(bids_dir, out, *T2W) == 0
+    return out
+
+
+@pytest.fixture
+def own_results(stripped, tmp_path):
+    """A copy of those results, to be changed."""
+    return Path(shutil.copytree(stripped, tmp_path / 'out'))
+
+
+def test_what_else_can_be_written(bids_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ['--probability', '--write-graph', '--resource-monitor', '--no-reports']
+    assert pumba(bids_dir, tmp_path / 'out', *T2W, *words) == 0
+    anat = tmp_path / 'out/sub-01/anat'
+    assert (anat / 'sub-01_space-T2w_label-brain_probseg.nii.gz').exists()
+    assert len(list((tmp_path / 'out/sub-01/log').glob('*/graph.dot'))) == 1
+    records = list((tmp_path / 'out/logs').glob('resource_monitor_*.json'))
+    assert any(json.loads(records[0].read_text())['rss_GiB'])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out', 'work']
+    assert not list((tmp_path / 'out').glob('*.html'))
+
+
+def test_stop_at_the_first_failure(own_bids_dir, tmp_path, capsys):
+    broken = own_bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz'
+    broken.write_bytes(b'')
+    words = ['--skip-bids-validation', '--stop-on-first-crash', '--modalities', 'T1w']
+    assert pumba(own_bids_dir, tmp_path / 'out', *words, '--no-reports') == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f'pumba: error: {broken}: the file is empty'
+    assert all('--stop-on-first-crash' in line for line in lines[1:])
+    assert len(lines) == 2
+
+
+def test_a_participant_with_failures_only_has_a_page(own_bids_dir, tmp_path):
+    (own_bids_dir / 'sub-01/anat/sub-01_T2w.nii.gz').write_bytes(b'')
+    assert pumba(own_bids_dir, tmp_path / 'out', *T2W) == 1
+    page = (tmp_path / 'out/sub-01.html').read_text()
+    assert 'the file is empty' in page
+
+
+def test_pages_alone(own_results, bids_dir, capsys):
+    page = own_results / 'sub-01.html'
+    page.unlink()
+    assert pumba(bids_dir, own_results, '--reports-only') == 0
+    assert page.exists()
+    assert capsys.readouterr().out == f'pumba: 1 reports in {own_results}\n'
+
+
+def test_a_page_that_is_missing_is_made_up_for(own_results, bids_dir, capsys):
+    page = own_results / 'sub-01.html'
+    page.unlink()
+    assert pumba(bids_dir, own_results, *T2W) == 0
+    assert '0 to strip' in capsys.readouterr().out
+    assert page.exists()
+
+
+def test_a_page_that_cannot_be_written_costs_no_results(own_results, bids_dir, capsys):
+    page = own_results / 'sub-01.html'
+    page.unlink()
+    (page / 'in the way').mkdir(parents=True)
+    (own_results / 'sub-01/anat/sub-01_desc-brain_T2w.json').unlink()
+    assert pumba(bids_dir, own_results, *T2W) == 1
+    printed, errors = capsys.readouterr()
+    assert errors.startswith('pumba: error: report of sub-01: ')
+    assert errors.count('\n') == 1
+    assert '1 images stripped, 0 done before, 0 failed' in printed
+
+
+def test_methods_alone(bids_dir, tmp_path, capsys):
+    words = ['--boilerplate-only', '--skip-bids-validation', '--border-mm', '2']
+    assert pumba(bids_dir, tmp_path / 'out', *words) == 0
+    text = (tmp_path / 'out/logs/CITATION.md').read_text()
+    assert 'Masks were grown by 2 mm.' in text
+    assert 'N4' not in text
+    assert not list((tmp_path / 'out').glob('sub-*'))
