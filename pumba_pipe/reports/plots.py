@@ -41,8 +41,8 @@ def dot_plot(values: Sequence[float]) -> Plot:
         At least one.
     """
     low, high = min(values), max(values)
-    whole = all(value == int(value) for value in values) and high - low >= 1
-    margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
+    whole = all(value == int(value) for value in values)
+    margin = 0.04 * (high - low) or (1.0 if whole else 0.04 * abs(high))
     low, high = low - margin, high + margin
 
     def across(value: float) -> float:
@@ -52,18 +52,22 @@ def dot_plot(values: Sequence[float]) -> Plot:
     for index in sorted(range(len(values)), key=lambda i: values[i]):
         columns[int(across(values[index]) / DOT)].append(index)
     room = BASE - DOT
-    step = min(DOT, room / max(len(members) for members in columns.values()))
+    tallest = max(len(members) for members in columns.values())
+    step = min(DOT, room / tallest)
+    crowded = step < DOT  # dots then share the middle of their column, which is read as a bar
     places = [(0.0, 0.0)] * len(values)
-    for members in columns.values():
+    for column, members in columns.items():
+        middle = min(max((column + 0.5) * DOT, LEFT), RIGHT)
         for height, index in enumerate(members):
-            places[index] = (across(values[index]), round(BASE - DOT / 2 - 1 - height * step, 1))
-    first, middle, last = quantiles(values, n=4, method='inclusive') if len(values) > 1 else (
+            x = middle if crowded else across(values[index])
+            places[index] = (x, round(BASE - DOT / 2 - 1 - height * step, 1))
+    first, median, last = quantiles(values, n=4, method='inclusive') if len(values) > 1 else (
         values[0],
     ) * 3  # fmt: skip
     return Plot(
         places,
         [(across(value), text) for value, text in ticks(low, high, whole)],
-        (across(first), across(middle), across(last)),
+        (across(first), across(median), across(last)),
     )
 
 
