@@ -64,10 +64,17 @@ def read_scores(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def markdown(card: dict[str, Any], sha256: str, size: int, scores: list[dict[str, str]]) -> str:
+def markdown(
+    card: dict[str, Any],
+    sha256: str,
+    size: int,
+    scores: list[dict[str, str]],
+    title: str = 'the shipped weights',
+    scored_on: str = 'real scans',
+) -> str:
     """Write a card as Markdown."""
     lines = [
-        '# Model card: the shipped weights',
+        f'# Model card: {title}',
         '',
         card['training_data'],
         '',
@@ -90,7 +97,7 @@ def markdown(card: dict[str, Any], sha256: str, size: int, scores: list[dict[str
     for name, stage in card['stages'].items():
         lines += _stage_lines(name, stage, card)
     if scores:
-        lines += ['', '## Scores on real scans', '', *_score_lines(scores)]
+        lines += ['', f'## Scores on {scored_on}', '', *_score_lines(scores)]
     lines += [
         '',
         '## Limits',
@@ -134,13 +141,13 @@ def _score_lines(scores: list[dict[str, str]]) -> list[str]:
     return [*lines, '', f'Cases used, with their Dice: {names}.']
 
 
-def write_card(weights: Path, scores: Path | None, target: Path) -> None:
-    """Write the Markdown card of a weights file."""
+def write_card(weights: Path, scores: Path | None, target: Path, **words: str) -> None:
+    """Write the Markdown card of a weights file; `words` are `title` and `scored_on`."""
     from pumba_pipe.weights import load_weights
 
     model = load_weights(weights)
     rows = read_scores(scores) if scores is not None else []
-    write_text(target, markdown(model.card, model.sha256, weights.stat().st_size, rows))
+    write_text(target, markdown(model.card, model.sha256, weights.stat().st_size, rows, **words))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

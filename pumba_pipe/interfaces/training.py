@@ -117,7 +117,7 @@ class TrainSynthetic(BaseInterface):
             resume=inputs.resume,
             quiet=True,
         )
-        write_card(weights, None, Path(outputs['model_card']))
+        write_card(weights, None, Path(outputs['model_card']), title=weights.name)
         write_table(Path(outputs['log']), LOG_COLUMNS, log_rows(weights.parent))
         return runtime
 
@@ -158,6 +158,7 @@ class WriteModelCardInputSpec(BaseInterfaceInputSpec):
 
     weights = File(exists=True, mandatory=True, desc='weights file')
     scores = File(exists=True, desc='scores of these weights, as EvaluateMasks writes them')
+    scored_on = traits.Str('cases given', usedefault=True, desc='what was scored, in words')
 
 
 class WriteModelCardOutputSpec(TraitedSpec):
@@ -177,7 +178,8 @@ class WriteModelCard(BaseInterface):
 
         inputs = self.inputs
         scores = Path(inputs.scores) if isdefined(inputs.scores) else None
-        write_card(Path(inputs.weights), scores, Path(self._list_outputs()['model_card']))
+        weights, target = Path(inputs.weights), Path(self._list_outputs()['model_card'])
+        write_card(weights, scores, target, title=weights.name, scored_on=inputs.scored_on)
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:
