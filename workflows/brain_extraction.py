@@ -8,17 +8,17 @@ from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
-from pumba_pipe.workflows.anat import CLIP
+from pumba_pipe.workflows.anat import final_n4, first_n4
 
-from pumba_pipe.interfaces.bias import N4BiasFieldCorrection, bias_mem_gb
+from pumba_pipe.interfaces.bias import bias_mem_gb
 from pumba_pipe.interfaces.classes import ClassifyIntensities
 from pumba_pipe.interfaces.images import ApplyMask, image_mem_gb
 from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
 
 # What the function in niworkflows takes and this one has no use for: no template, no ANTs.
 TOLERATED = (
-    'in_template', 'template_spec', 'use_float', 'normalization_quality', 'mem_gb',
-    'bids_suffix', 'atropos_refine', 'atropos_use_random_seed', 'atropos_model',
+    'in_template', 'template_spec', 'use_float', 'mem_gb', 'bids_suffix',
+    'atropos_refine', 'atropos_use_random_seed', 'atropos_model',
     'use_laplacian', 'bspline_fitting_distance',
 )  # fmt: skip
 OUTPUTS = ('out_file', 'out_mask', 'bias_corrected', 'bias_image', 'out_segm', 'out_tpms')
@@ -27,6 +27,7 @@ OUTPUTS = ('out_file', 'out_mask', 'bias_corrected', 'bias_image', 'out_segm', '
 def init_brain_extraction_wf(
     *,
     omp_nthreads: int | None = None,
+    normalization_quality: str = 'precise',
     weights: Path | None = None,
     border_mm: float = 0.0,
     use_gpu: bool = False,
@@ -42,6 +43,8 @@ def init_brain_extraction_wf(
     ----------
     omp_nthreads : int, optional
         CPU threads of a node; default: the CPUs of this machine.
+    normalization_quality : str
+        ``'testing'`` corrects intensities quickly and roughly.
     weights : Path, optional
         Default: the shipped ones.
     border_mm : float
@@ -89,10 +92,10 @@ def init_brain_extraction_wf(
     inputnode = pe.Node(IdentityInterface(fields=['in_files', 'in_mask']), name='inputnode')
     outputnode = pe.Node(IdentityInterface(fields=list(OUTPUTS)), name='outputnode')
     nodes: dict[str, Any] = {'mem_gb': bias_mem_gb(), 'n_procs': threads}
-    n4: dict[str, Any] = {'clip': CLIP, 'num_threads': threads}
-    inu_n4 = pe.Node(N4BiasFieldCorrection(**n4), name='inu_n4', **nodes)
+    sloppy = normalization_quality == 'testing'
+    inu_n4 = pe.Node(first_n4(threads, sloppy), name='inu_n4', **nodes)
     inu_n4_final = pe.MapNode(
-        N4BiasFieldCorrection(**n4), iterfield=['in_file'], name='inu_n4_final', **nodes
+        final_n4(threads, sloppy), iterfield=['in_file'], name='inu_n4_final', **nodes
     )
     strip = pe.Node(
         SkullStrip(border_mm=border_mm, use_gpu=use_gpu, num_threads=threads),

@@ -44,7 +44,7 @@ class StripSettings:
     reports : bool
         Make the pictures of the report.
     sloppy : bool
-        Align quickly and roughly, for tests.
+        Correct and align quickly and roughly, for tests.
     seed : int
         Of what is random in an alignment.
 
@@ -89,10 +89,11 @@ class StripSettings:
 
     def parameters(self, suffix: str = 'T1w') -> dict[str, Any]:
         """What the results of an image depend on, for their sidecars."""
+        correction = 'N4, sloppy' if self.sloppy else 'N4'
         return {
             'WeightsSHA256': self.sha256,
             'BorderMm': self.border_mm,
-            'BiasCorrection': 'N4' if self.corrects(suffix) else 'none',
+            'BiasCorrection': correction if self.corrects(suffix) else 'none',
         }
 
     def alignment(self) -> dict[str, Any]:

@@ -91,19 +91,20 @@ def init_synthetic_training_wf(
         name='make_heads',
         mem_gb=synthesis_mem_gb(head_size),
     )
+    trainer = TrainSynthetic(
+        recipe=recipe, steps=steps, seed=seed, use_gpu=use_gpu, num_threads=num_threads
+    )
+    trainer.inputs.trait_set(**(training or {}))
+    if time_limit is not None:
+        trainer.inputs.time_limit = time_limit
+    if init_weights is not None:
+        trainer.inputs.init_weights = str(init_weights)
     train = pe.Node(
-        TrainSynthetic(
-            recipe=recipe, steps=steps, seed=seed, use_gpu=use_gpu, num_threads=num_threads
-        ),
+        trainer,
         name='train',
+        mem_gb=training_mem_gb(trainer.inputs.fine_size, trainer.inputs.batch),
         n_procs=num_threads,
     )
-    train.inputs.trait_set(**(training or {}))
-    train.mem_gb = training_mem_gb(train.inputs.fine_size, train.inputs.batch)
-    if time_limit is not None:
-        train.inputs.time_limit = time_limit
-    if init_weights is not None:
-        train.inputs.init_weights = str(init_weights)
     evaluate = pe.Node(
         EvaluateMasks(use_gpu=use_gpu, num_threads=num_threads),
         name='evaluate',
@@ -184,7 +185,9 @@ def train(out_dir: Path, **options: Any) -> None:
     try:
         workflow.run(plugin='Linear')
     except (NodeExecutionError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        # of several failures, Nipype raises one that names none
+        lines = str(error.__cause__ or error).strip().splitlines()
+        reason = lines[-1].strip().removeprefix(f'{PumbaError.__module__}.')
         raise PumbaError(f'{reason}; see the crash files in {work}') from None
 
 
