@@ -133,6 +133,8 @@ def _strip(config: RunConfig, methods: Methods) -> str:
     if config.border_mm:
         verb = 'grown' if config.border_mm > 0 else 'shrunk'
         sentences.append(f'Masks were {verb} by {abs(config.border_mm):g} mm.')
+    if config.sloppy:
+        sentences.append('The quick settings for trials (--sloppy) were used.')
     return ' '.join(sentences)
 
 
@@ -145,10 +147,9 @@ def _register(config: RunConfig, methods: Methods) -> str:
         else 'affinely, maximizing Mattes mutual information [@mattes2003] with SimpleITK '
         '[@simpleitk2013]'
     )
-    rough = ' The quick settings for trials (--sloppy) were used.' if config.sloppy else ''
     return (
         f'Each image was registered {how} to {_list(list(config.spaces))} from TemplateFlow '
-        f'[@templateflow2022].{rough}'
+        '[@templateflow2022].'
     )
 
 

@@ -134,7 +134,7 @@ def _failures(
         token = node_name(parse_name(outputs.source))
         if progress.settle(token):
             continue
-        failure = crash_of(log_dir(config, place), token)
+        failure = crash_of(log_dir(config, place), token) or progress.reasons.get(token)
         if failure is None and stopped is None:
             failure = Failure('no results, for a reason unknown; run again with -vv')
         if failure is None and config.stop_on_first_crash and token not in progress.failed:

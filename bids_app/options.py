@@ -91,7 +91,9 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         '--random-seed', type=seed, default=1, metavar='N', help='of the registration; default: 1'
     )
     group.add_argument(
-        '--sloppy', action='store_true', help='quick and rough registration, for trying out'
+        '--sloppy',
+        action='store_true',
+        help='quick and rough correction and registration, for trying out',
     )
 
 

@@ -91,17 +91,16 @@ class SturdyMultiProcPlugin(MultiProcPlugin):
         return self._ranks.setdefault(token, jobid)
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
+        explain = getattr(self.plugin_args.get('status_callback'), 'explain', None)
+        if explain is not None and result is not None:
+            explain(node, result['traceback'])
         try:
             return super()._report_crash(node, result)
-        except OSError:  # a full disk must not stop the images that lie elsewhere
+        except OSError:  # a full disk must not stop the images whose results fit
+            for file in Path(node.config['execution']['crashdump_dir']).glob('crash-*'):
+                if file.stat().st_size == 0:
+                    file.unlink()
             return ''
-
-    def _sort_jobs(self, jobids: list[int], scheduler: str | None = None) -> list[int]:
-        """Finish the images that were begun before beginning others."""
-        if scheduler:
-            return super()._sort_jobs(jobids, scheduler=scheduler)
-        tokens = [token_of(node.fullname or node.name) for node in self.procs]
-        return sorted(jobids, key=lambda job: (tokens.index(tokens[job]), job))
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1

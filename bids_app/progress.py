@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,31 @@ def token_of(full_name: str) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why an image has no results.
+
+    Attributes
+    ----------
+    message : str
+        One line.
+    crash_file : Path or None
+        What Nipype wrote about it.
+    """
+
+    message: str
+    crash_file: Path | None = None
+
+
+def failure_in(lines: Sequence[str], file: Path | None = None) -> Failure | None:
+    """Find the last error in a traceback, None without one."""
+    errors = [match for match in map(ERROR_LINE.match, lines) if match]
+    if not errors:
+        return None
+    kind, message = errors[-1].groups()
+    return Failure(message if kind in OURS else f'{kind}: {message}', file)
+
+
 class Progress:
     """Counts images as Nipype reports what happens to their nodes.
 
@@ -63,7 +88,15 @@ class Progress:
         self.say = say
         self.failed: set[str] = set()
         self.done: set[str] = set()
+        self.reasons: dict[str, Failure] = {}
         self.started = time.monotonic()
+
+    def explain(self, node: Any, lines: Iterable[str]) -> None:
+        """Keep why a node failed, should there be no room for a file about it."""
+        token = token_of(node.fullname or node.name)
+        failure = failure_in(''.join(lines).splitlines())
+        if token is not None and failure is not None:
+            self.reasons.setdefault(token, failure)
 
     def __call__(self, node: Any, status: str) -> None:
         """Note the end of a node; Nipype calls this with ``'start'`` as well."""
@@ -101,22 +134,6 @@ class Progress:
         )
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why an image has no results.
-
-    Attributes
-    ----------
-    message : str
-        One line.
-    crash_file : Path or None
-        What Nipype wrote about it.
-    """
-
-    message: str
-    crash_file: Path | None = None
-
-
 def crash_of(crash_dir: Path, token: str) -> Failure | None:
     """Read why an image failed from the file that Nipype wrote about it, None without one."""
     fallback = None
@@ -125,10 +142,9 @@ def crash_of(crash_dir: Path, token: str) -> Failure | None:
         nodes = [match[1] for match in map(NODE_LINE.match, lines) if match]
         if not nodes or token_of(nodes[0]) != token:
             continue
-        errors = [match for match in map(ERROR_LINE.match, lines) if match]
-        if errors:
-            kind, message = errors[-1].groups()
-            return Failure(message if kind in OURS else f'{kind}: {message}', file)
+        failure = failure_in(lines, file)
+        if failure is not None:
+            return failure
         fallback = fallback or Failure(f'see {file}', file)
     return fallback
 
