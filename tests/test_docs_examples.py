@@ -145,7 +145,9 @@ def reader(
     shutil.copytree(at_hand, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('NIPYPE_NO_ET', '1')
-    monkeypatch.delenv('TEMPLATEFLOW_HOME', raising=False)
+    # a page that does not say where templates are finds none, and fetches none
+    (tmp_path / 'nowhere/tpl-none').mkdir(parents=True)
+    monkeypatch.setenv('TEMPLATEFLOW_HOME', str(tmp_path / 'nowhere'))
     yield monkeypatch
 
 
