@@ -29,7 +29,8 @@ def text_of(file: Path) -> str:
 def shell_lines(file: Path) -> list[str]:
     """Lines of the shell examples in a document, without comments."""
     blocks = re.findall(r'^```sh\n(.*?)^```', text_of(file), re.MULTILINE | re.DOTALL)
-    return [line.split('#')[0].strip() for block in blocks for line in block.splitlines()]
+    joined = [block.replace('\\\n', ' ') for block in blocks]
+    return [line.split('#')[0].strip() for block in joined for line in block.splitlines()]
 
 
 def examples() -> list[str]:
