@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 MIN_VOXELS = 20
 BLANK_SHARE = 0.9
-# Logit above which a voxel is brain: Dice is highest below one half, where the border is in doubt.
-# Chosen on synthetic heads that training had not seen, and kept after a look at real ones.
-CUT = -0.5
+CUT = 0.0  # logit above which a voxel is brain: even odds
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class BrainExtraction:
     mask : ndarray of uint8, shape (x, y, z)
     probability : ndarray of float32, shape (x, y, z)
         In 0..1, before the largest component was chosen and holes were filled; the mask is
-        cut at 0.38.
+        cut at 0.50.
     quality : Quality
     seconds : dict
         Where the time went.

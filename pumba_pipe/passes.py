@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PERCENTILES = (1.0, 99.0)
 BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what training shows
 BOX_TRIES = 3
+BOX_LOGIT = 2.0  # the box is laid around what is surer than this: a probability of 0.88
 COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
 FINE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,))
 NOT_BRAIN = -12.0  # logit where the fine pass did not look
@@ -50,9 +51,13 @@ class Pass:
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
-        """Cleaned mask on the cube's grid; the likeliest place when nothing is likely."""
+        """Cleaned mask on the cube's grid of what is brain beyond doubt, or at least likeliest.
+
+        Neck and face draw a doubtful answer more often than a sure one: a box around all that
+        is likely would take them in, and the fine pass would see a smaller brain than it knows.
+        """
         visible = torch.where(self.inside, self.logits, torch.tensor(NOT_BRAIN))
-        threshold = 0.0 if bool((visible > 0).any()) else float(visible.max()) - 1.0
+        threshold = min(BOX_LOGIT, float(visible.max()) - 1.0)
         return clean((visible > threshold).cpu().numpy())[0]
 
 
