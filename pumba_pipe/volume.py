@@ -125,6 +125,8 @@ def _open(path: Path) -> Any:
         hint = ' (a broken link?)' if path.is_symlink() else ''
         raise InputError(f'{path}: cannot read this file: {error.strerror}{hint}') from None
     except (nib.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
+        if _is_damaged_gzip(path):
+            raise InputError(f'{path}: damaged or incomplete image (gzip)') from None
         raise InputError(
             f'{path}: not an image in a format nibabel reads ({_first_line(error)})'
         ) from None
@@ -132,6 +134,23 @@ def _open(path: Path) -> Any:
         raise
     except Exception as error:  # nibabel's readers raise many kinds on broken headers
         raise InputError(f'{path}: broken header ({_first_line(error)})') from None
+
+
+def _is_damaged_gzip(path: Path) -> bool:
+    """Whether a file begins as gzip does and cannot be decompressed.
+
+    With indexed_gzip installed, nibabel only says that it does not know such a file.
+    """
+    with path.open('rb') as file:
+        if file.read(2) != b'\x1f\x8b':
+            return False
+    try:
+        with gzip.open(path) as content:
+            while content.read(2**24):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return True
+    return False
 
 
 def _first_line(error: Exception) -> str:
