@@ -93,7 +93,7 @@ def correct_bias(
         factors = (1, 1, 1)
     log_bias = _log_bias(seen, usable, voxel_size, factors, n_iterations, threads)
     log_bias -= log_bias[usable].mean()
-    bias = np.exp(log_bias)
+    bias: NDArray[np.float32] = np.exp(log_bias)
     return BiasCorrection(data / bias, bias)
 
 

@@ -103,7 +103,8 @@ def write_heads(
 
     """
     _claim(folder, recipe)
-    seeds, panels = [], []
+    seeds: list[int] = []
+    panels: list[Panel] = []
     heads = itertools.islice(draw_heads(recipe, seed, size, voxel_mm), count)
     for head, (image, mask) in zip(heads, head_files(count, suffixes), strict=True):
         _write_head(folder, image, mask, head)

@@ -70,7 +70,9 @@ def _plain_nifti(volume: Volume) -> Any:
 
 def _as_stored(volume: Volume) -> NDArray[Any]:
     """Values in the file's own type, where that holds them exactly."""
-    dtype = np.dtype(volume.source.get_data_dtype()) if volume.source is not None else None
+    if volume.source is None:
+        return volume.data
+    dtype = np.dtype(volume.source.get_data_dtype()).newbyteorder('=')
     for integer in INTEGERS:
         if dtype == integer and np.array_equal(volume.data, volume.data.astype(integer)):
             return volume.data.astype(integer)
@@ -79,7 +81,7 @@ def _as_stored(volume: Volume) -> NDArray[Any]:
 
 def _space_code(volume: Volume) -> int:
     """The code of the orientation that is used; files without one are taken as scanner's."""
-    header = getattr(volume.source, 'header', None)
+    header: Any = getattr(volume.source, 'header', None)
     try:
         return int(header['sform_code']) or int(header['qform_code']) or SCANNER
     except (KeyError, TypeError, ValueError, IndexError):

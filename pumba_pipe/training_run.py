@@ -216,7 +216,7 @@ def log_rows(folder: Path) -> list[tuple[str, ...]]:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
         return []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for stage in SIZES:
         events = EventAccumulator(str(folder / stage / 'tensorboard'), {'scalars': 0})
         if not (folder / stage / 'tensorboard').is_dir():

@@ -12,6 +12,7 @@ from pumba_pipe.errors import InputError
 
 if TYPE_CHECKING:
     from pumba_pipe.evaluation_cases import Case
+    from pumba_pipe.scoring import Finder
 
 NAME = 'pumba-evaluate'
 EPILOG = """
@@ -79,7 +80,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
     cases = _select(options)
     check_folder(options.out / 'scores.tsv')
-    find = read_found
+    find: Finder = read_found
     if options.predictions is None:
         find = stripper(options.weights, options.device, options.threads)
     scored = score_cases(

@@ -20,7 +20,7 @@ from nipype.interfaces.base import (
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare.
-BASE_GB, BYTES_PER_VOXEL = 0.3, 40
+BASE_GB, BYTES_PER_VOXEL = 0.22, 33
 UNKNOWN_SHAPE = (256, 256, 256)
 
 

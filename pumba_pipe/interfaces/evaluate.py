@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pumba_pipe.evaluation_cases import Case
+    from pumba_pipe.scoring import Finder
 
 UNKNOWN = 'n/a'
 OUTPUTS = {'scores': 'scores.tsv', 'summary': 'summary.tsv', 'picture': 'worst.png'}
@@ -89,9 +90,8 @@ class EvaluateMasks(BaseInterface):
         from pumba_pipe.scoring import read_found, score_cases, stripper, write_results
 
         inputs, cases = self.inputs, self._cases()
-        if isdefined(inputs.in_masks):
-            find = read_found
-        else:
+        find: Finder = read_found
+        if not isdefined(inputs.in_masks):
             find = stripper(
                 Path(inputs.model) if isdefined(inputs.model) else None,
                 inputs.device if inputs.use_gpu else 'cpu',

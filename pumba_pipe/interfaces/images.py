@@ -12,7 +12,7 @@ from nipype.interfaces.base import BaseInterface, BaseInterfaceInputSpec, File, 
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare.
-BASE_GB, BYTES_PER_VOXEL = 0.25, 36
+BASE_GB, BYTES_PER_VOXEL = 0.12, 20
 UNKNOWN_SHAPE = (256, 256, 256)
 
 

@@ -19,8 +19,8 @@ from nipype.interfaces.base import (
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare: per voxel of the image and of the template.
-BASE_GB = 0.4
-BYTES_PER_VOXEL, BYTES_PER_VOXEL_SYN = 40, 150
+BASE_GB = 0.33
+BYTES_PER_VOXEL, BYTES_PER_VOXEL_SYN = 15, 150
 UNKNOWN_SHAPE = (256, 256, 256)
 
 

@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
 from pumba_pipe.interfaces.folder import in_folder
 
 # Measured as peak memory, with a fifth to spare: torch, then per voxel of a head's grid.
-BASE_GB, BYTES_PER_VOXEL = 0.5, 400
+BASE_GB, BYTES_PER_VOXEL = 0.33, 170
 
 
 def synthesis_mem_gb(size: int = 96) -> float:

@@ -18,7 +18,7 @@ from pumba_pipe.interfaces.folder import in_folder, stem
 from pumba_pipe.training_run import LOG_COLUMNS, SIZES, WEIGHTS, WIDTHS, RunSettings
 
 # Measured as peak memory of training and of one process that makes heads, with a fifth to spare.
-BASE_GB, BYTES_PER_VOXEL = 1.2, 900
+BASE_GB, BYTES_PER_VOXEL = 0.98, 220
 CARD, LOG = 'weights.md', 'log.tsv'
 
 
