@@ -164,4 +164,4 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
         '--notrack', action='store_true', help='accepted and without effect: nothing is ever sent'
     )
     group.add_argument('-v', '--verbose', action='count', default=0, help='say more; -vv: all')
-    add_version(group)
+    add_version(parser)

@@ -103,7 +103,7 @@ class Progress:
         full_name = node.fullname or node.name
         token = token_of(full_name)
         # a plugin may say of a node that it failed, and then that it or its followers ended
-        if token not in self.images or token in self.failed or token in self.done:
+        if token is None or token not in self.images or token in self.failed | self.done:
             return
         if status == 'exception':
             self.failed.add(token)

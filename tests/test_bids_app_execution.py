@@ -61,6 +61,36 @@ def test_a_killed_worker_stops_neither_the_run_nor_the_others(workflow, tmp_path
     assert crash_of(tmp_path / 'log', 'sub0_T1w').message == KILLED
 
 
+def test_images_are_finished_in_the_order_in_which_they_are_begun(tmp_path):
+    plugin = SturdyMultiProcPlugin({'n_procs': 1})
+    names = ['n4_sub1', 'n4_sub2', 'strip_sub1', 'strip_sub2', 'ds_sub1']
+    plugin.procs = [SimpleNamespace(fullname=f'wf.{name}_T1w') for name in names]
+    assert plugin._sort_jobs([0, 1]) == [0, 1]
+    assert plugin._sort_jobs([1, 2]) == [2, 1]
+    assert plugin._sort_jobs([3, 4]) == [4, 3]
+    plugin.pool.shutdown()
+
+
+def test_a_disk_too_full_for_a_crash_file_hides_no_reason(tmp_path, monkeypatch):
+    def fail(node, traceback=None):
+        (tmp_path / 'crash-1.txt').touch()
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('nipype.pipeline.plugins.base.report_crash', fail)
+    progress = Progress([image(tmp_path, '01', 'missing')], print)
+    plugin = SturdyMultiProcPlugin({'n_procs': 1, 'status_callback': progress})
+    crashed = SimpleNamespace(
+        name='ds_mask',
+        fullname='wf.ds_sub01_T1w_wf.ds_mask',
+        config={'execution': {'crashdump_dir': str(tmp_path)}},
+    )
+    lines = ['Traceback:\n', 'pumba_pipe.errors.OutputError: /a: cannot write this file\n']
+    assert plugin._report_crash(crashed, {'result': None, 'traceback': lines}) == ''
+    assert progress.reasons['sub01_T1w'].message == '/a: cannot write this file'
+    assert list(tmp_path.iterdir()) == []
+    plugin.pool.shutdown()
+
+
 def image(folder, label, state='done'):
     """What `Progress` needs to know of an image."""
     return SimpleNamespace(source=folder / f'sub-{label}_T1w.nii.gz', state=lambda: state)
