@@ -20,7 +20,7 @@ from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare: per voxel of the image and of the template.
 BASE_GB = 0.33
-BYTES_PER_VOXEL, BYTES_PER_VOXEL_SYN = 15, 150
+BYTES_PER_VOXEL, BYTES_PER_VOXEL_SYN = 15, 220
 UNKNOWN_SHAPE = (256, 256, 256)
 
 
