@@ -52,9 +52,10 @@ SHORTER = {
     '-n 2 --seed 7': '-n 1 --seed 7 --size 48',
     '--weights runs/first/weights.safetensors': f'--weights {SHIPPED}',
     '--weights runs/vole/weights.safetensors': f'--weights {SHIPPED}',
-    "steps=20_000, heads=20, head_size=96, training={'batch': 2}": (
-        "steps=2, heads=1, head_size=48, training={'batch': 1, 'coarse_size': 16, "
-        "'fine_size': 16, 'widths': [2, 4], 'pool_size': 2}"
+    # two steps teach nothing, and a network that has learned nothing finds no brain to score
+    "    steps=20_000,\n    heads=20,\n    head_size=96,\n    training={'batch': 2},\n": (
+        f"    steps=2, heads=1, head_size=48, init_weights=Path('{SHIPPED}'),\n"
+        "    training={'batch': 1, 'coarse_size': 48, 'fine_size': 48, 'pool_size': 2},\n"
     ),
     # there is no SLURM here: the file is read and checked, and nothing handed out
     '--use-plugin slurm.yml': '--use-plugin slurm.yml --dry-run',
