@@ -20,21 +20,29 @@ BIDSIGNORE = (
     '*.html', 'logs', 'sub-*/figures', 'sub-*/log', 'sub-*/ses-*/log', '*_xfm.*',
     'group_*.tsv', 'group_*.json', '.partial-*',
 )  # fmt: skip
-README = """\
-Brain masks made by pumba_pipe {version}, by a network trained on random shapes alone
+README_START = 'Brain masks made by pumba_pipe '
+README = (
+    README_START
+    + """{version}, by a network trained on random shapes alone
 =====================================================================================
 
 For each image of the input data set there is, in `sub-<label>[/ses-<label>]/anat`:
 
-* `<entities>_desc-brain_<suffix>.nii.gz`: the image with everything but the brain set to zero;
 * `<entities>_desc-brain_mask.nii.gz`: the mask, on the image's own grid. Masks of images
   other than T1w carry the suffix of their image as `space-<suffix>`;
+* `<entities>_desc-preproc_<suffix>.nii.gz`: the whole image, corrected for intensity
+  non-uniformity;
+* `<entities>_desc-brain_<suffix>.nii.gz`: the same with everything but the brain set to zero;
+* `<entities>_from-<suffix>_to-<space>_mode-image_xfm.*` and back, and image and mask in that
+  space, for each standard space that was asked for;
 * a JSON file for each. That of the mask holds a quality record under `Quality`; look at the
   masks whose `flags` are not empty, or whose `confidence` is low.
 
-`pumba <input> <this folder> group` gathers the quality records into `group_<suffix>.tsv`.
-What went wrong with an image is written to `sub-<label>[/ses-<label>]/log`.
+`sub-<label>.html` shows the masks of a subject. `pumba <input> <this folder> group` gathers the
+quality records into `group_<suffix>.tsv` and `.html`. `logs/CITATION.md` says what was run. What
+went wrong with an image is written to `sub-<label>[/ses-<label>]/log`.
 """
+)
 
 
 def check_owner(output_dir: Path) -> None:
@@ -58,7 +66,9 @@ def check_owner(output_dir: Path) -> None:
 
 
 def write_description(bids_dir: Path, output_dir: Path, templates: bool = False) -> None:
-    """Write dataset_description.json, README and .bidsignore; the last two only once.
+    """Write dataset_description.json, README and .bidsignore.
+
+    A README that somebody wrote, and a .bidsignore that is there, stay as they are.
 
     Parameters
     ----------
@@ -88,8 +98,17 @@ def write_description(bids_dir: Path, output_dir: Path, templates: bool = False)
     write_json(output_dir / DESCRIPTION, description)
     texts = {'README': README.format(version=__version__), '.bidsignore': '\n'.join(BIDSIGNORE)}
     for name, text in texts.items():
-        if not (output_dir / name).exists():
-            write_text(output_dir / name, text.rstrip('\n') + '\n')
+        path = output_dir / name
+        if not path.exists() or _is_our_readme(path):
+            write_text(path, text.rstrip('\n') + '\n')
+
+
+def _is_our_readme(path: Path) -> bool:
+    """Whether an earlier run wrote this README: it may describe what was then the output."""
+    try:
+        return path.name == 'README' and path.read_text('utf-8').startswith(README_START)
+    except (OSError, ValueError):
+        return False
 
 
 def dataset_location(bids_dir: Path, output_dir: Path) -> str:

@@ -93,7 +93,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--sloppy',
         action='store_true',
-        help='quick and rough correction and registration, for trying out',
+        help='few iterations of N4 and of the registration: quick and rough, for trying out',
     )
 
 

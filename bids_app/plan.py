@@ -159,8 +159,7 @@ def _check_extras(config: RunConfig) -> None:
     """Refuse what needs a package that is not installed."""
     if config.deformable and find_spec('ants') is None:
         raise UsageError(
-            '--deformable: needs ANTsPy, which is not installed; run '
-            '"pip install \'pumba_pipe[ants]\'"'
+            '--deformable: needs ANTsPy, which is not installed; run "pip install antspyx"'
         )
     if config.resource_monitor and find_spec('psutil') is None:
         raise UsageError(

@@ -33,7 +33,7 @@ def check_ants() -> None:
 
     if find_spec('ants') is None:
         raise PumbaError(
-            "transform 'syn' needs antspyx: pip install 'pumba_pipe[ants]', or use 'affine'"
+            "transform 'syn' needs antspyx: run 'pip install antspyx', or use 'affine'"
         )
 
 

@@ -229,7 +229,7 @@ def test_deformable_registration_needs_a_space_and_an_extra(bids_dir, capsys, mo
     words = [bids_dir, 'out', 'participant', '--skip-bids-validation', '--deformable']
     assert '--output-spaces' in refusal(capsys, *words)
     monkeypatch.setattr(plan, 'find_spec', lambda name: None)
-    assert "pip install 'pumba_pipe[ants]'" in refusal(capsys, *words, '--output-spaces', 'X')
+    assert 'pip install antspyx' in refusal(capsys, *words, '--output-spaces', 'X')
 
 
 def test_the_resource_monitor_needs_a_package(bids_dir, capsys, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pumba_pipe.bids_app.config_file import read_options
+from pumba_pipe.bids_app.description import write_description
 from pumba_pipe.bids_app.parser import parse
 from pumba_pipe.bids_app.references import REFERENCES
 from pumba_pipe.bids_app.run import main
@@ -121,6 +122,19 @@ def test_a_second_run_does_nothing(finished, bids_dir, capsys):
     assert '0 to strip on cpu, 5 done before' in capsys.readouterr().out
     after = snapshot(finished)
     assert {path: after[path] for path in results} == results
+
+
+def test_a_readme_follows_the_version_unless_somebody_wrote_it(tmp_path):
+    source, out = tmp_path / 'in', tmp_path / 'out'
+    readme = out / 'README'
+    out.mkdir()
+    readme.write_text('Brain masks made by pumba_pipe 0.0.1, as it was then\n')
+    write_description(source, out)
+    assert '0.0.1' not in readme.read_text()
+    assert 'desc-preproc' in readme.read_text()
+    readme.write_text('Our own words\n')
+    write_description(source, out)
+    assert readme.read_text() == 'Our own words\n'
 
 
 def test_a_second_run_does_what_is_missing_or_out_of_date(own_results, bids_dir, capsys):

@@ -111,7 +111,7 @@ def init_synthetic_training_wf(
         mem_gb=evaluate_mem_gb((head_size,) * 3),
         n_procs=num_threads,
     )
-    write_card = pe.Node(WriteModelCard(), name='write_card')
+    write_card = pe.Node(WriteModelCard(scored_on='synthetic heads'), name='write_card')
     workflow.connect(
         [
             (make_heads, evaluate, [('images', 'in_files'), ('labels', 'references')]),
