@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from pumba_pipe.cutout import cut_out_object
 from pumba_pipe.devices import choose_device, limited_threads
 from pumba_pipe.errors import InputError, NothingFoundError
 from pumba_pipe.files import write_json
 from pumba_pipe.grids import whole_cube
 from pumba_pipe.passes import COARSE_FLIPS, look, look_closer, native_logits
 from pumba_pipe.postprocess import clean, moved_border, signed_distance
-from pumba_pipe.quality import Quality, certainty, dice, judge
+from pumba_pipe.quality import Quality, certainty, confidence_score, dice, judge
 from pumba_pipe.saving import check_folder, check_output, save_map, save_mask, save_masked
 from pumba_pipe.volume import Volume, load_volume
 from pumba_pipe.weights import Model, load_weights
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 MIN_VOXELS = 20
 BLANK_SHARE = 0.9
-CUT = 0.0  # logit above which a voxel is brain: even odds
+SURE = 0.75  # confidence below which an image is checked for having been stripped before
+LIKELY = 0.9  # least probability in an image that was
+ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
+CUT = 0.4  # logit above which a voxel is brain: a probability of 0.60
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class BrainExtraction:
     mask : ndarray of uint8, shape (x, y, z)
     probability : ndarray of float32, shape (x, y, z)
         In 0..1, before the largest component was chosen and holes were filled; the mask is
-        cut at 0.50.
+        cut at 0.60.
     quality : Quality
     seconds : dict
         Where the time went.
@@ -132,12 +136,20 @@ def extract(
     agreement = dice(rough, mask)
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
     clear = certainty(probability, mask)
+    whole = None
+    if confidence_score(agreement, fine.flip_agreement, clear) < SURE:
+        whole = cut_out_object(data.cpu().numpy(), mask)
+    if whole is not None:
+        mask = whole
+        probability = np.where(whole, np.maximum(probability, LIKELY), 0.0).astype(np.float32)
     mask = restored(moved_border(mask, voxel_size, border_mm), axes)
     if not mask.any():
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
     quality = judge(volume, mask, components, agreement, fine.flip_agreement, clear)
+    if whole is not None:
+        quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
     watch.lap('resample')
     return BrainExtraction(
         volume, mask.astype(np.uint8), restored(probability, axes), quality, watch.seconds

@@ -111,12 +111,14 @@ def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list
     """A row for a stage, after the rows of the runs it went on from."""
     before = stage.get('before')
     earlier = _stage_lines(f'{name}, before', before, card) if before else []
+    averaged = f'; averaged: {stage["averaged"]}' if 'averaged' in stage else ''
     recipe, digest = (stage.get(key, card[key]) for key in ('recipe', 'recipe_sha256'))
     return [
         *earlier,
         f'| {name} | {stage["size"]}³ | {stage["parameters"]:,} | `{recipe}` {digest[:8]} '
         f'| {stage.get("seed", card["seed"])} | {stage["steps"]:,} | {stage["samples"]:,} '
-        f'| {stage["seconds"] / 60:.0f} min | {stage["hardware"]} | {stage["initial"]} |',
+        f'| {stage["seconds"] / 60:.0f} min | {stage["hardware"]} '
+        f'| {stage["initial"]}{averaged} |',
     ]
 
 

@@ -17,6 +17,7 @@ from pumba_pipe.synthesis.regions import (
     HARD,
     RIBBON,
     RIM,
+    TISSUE,
     brain_outline,
     build_regions,
 )
@@ -67,6 +68,19 @@ def test_the_rim_looks_like_the_fluid_around_it():
         both = torch.tensor([RIM, FLUID])
         assert contrast.means[both].unique().numel() == 1
         assert contrast.spreads[both].unique().numel() == 1
+
+
+def test_tissue_can_look_like_bone(recipe):
+    always = (
+        '[skin]\ntissue_like_brain = 0.0\ntissue_like_hard = {}\n[intensity]\nstripped = 0.0\n'
+    )
+    alike, apart = recipe(always.format('1.0')), recipe(always.format('0.0'))
+    for seed in range(5):
+        tissue = slice(TISSUE, TISSUE + 8)
+        means = draw_contrast(alike, draw.seeded(seed)).means
+        assert (means[tissue] == means[HARD]).all()
+        means = draw_contrast(apart, draw.seeded(seed)).means
+        assert (means[tissue] != means[HARD]).all()
 
 
 def test_tight_heads_have_bone_close_to_the_brain(recipe):

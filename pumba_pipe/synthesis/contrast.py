@@ -91,6 +91,8 @@ def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) ->
         if skin.chance('tissue_like_brain', rng):
             pick = draw.integer(rng, 0, len(brain) - 1)
             means[tissue] = brain[pick] * section.uniform('tissue_gain', rng)
+        elif skin.chance('tissue_like_hard', rng):
+            means[tissue] = means[regions.HARD]
     if recipe['stalk'].chance('like_brain', rng):
         means[regions.STALK] = means[regions.BRAIN]
     means[regions.BACKGROUND] = 0
