@@ -19,6 +19,7 @@ demo: $(DEMO)/bids/dataset_description.json
 	$(BIN)/pumba $(DEMO)/bids $(DEMO)/derivatives participant \
 	    --skip-bids-validation -w $(DEMO)/work
 	@echo 'Done. Masks and stripped images: $(DEMO)/derivatives/sub-*/anat'
+	@echo 'To look at: $(DEMO)/derivatives/sub-*.html. To go on: . $(BIN)/activate'
 
 $(DEMO)/bids/dataset_description.json: | $(VENV)/installed
 	$(BIN)/pumba-synth $(DEMO)/bids -n 3

@@ -104,9 +104,9 @@ def _images(config: RunConfig, methods: Methods) -> str:
     total = sum(counts.values())
     people = f'{methods.participants} participant{"s" * (methods.participants != 1)}'
     return (
-        f'Brain masks of {total} image{"s" * (total != 1)} ({kinds}) of {people} were made with '
-        f'pumba_pipe {_version("pumba_pipe")} from a data set in the Brain Imaging Data Structure '
-        '[@bids2016].'
+        f'Brain extraction of {total} image{"s" * (total != 1)} ({kinds}) of {people} was run '
+        f'with pumba_pipe {_version("pumba_pipe")} on a data set in the Brain Imaging Data '
+        'Structure [@bids2016].'
     )
 
 

@@ -41,12 +41,27 @@ def run_group(config: RunConfig, say: Callable[[str], None]) -> int:
         path = config.output_dir / f'group_{suffix}.tsv'
         write_table(path, found, outliers, kinds)
         flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
-        say(f'{path}: {len(found)} images, {flagged} to look at')
+        count = f'{len(found)} image{"s" * (len(found) != 1)}'
+        say(f'{path}: {count}, {flagged} to look at')
         if config.reports:
             page = path.with_suffix('.html')
             write_group_report(page, suffix, found, outliers, kinds)
             say(f'{page}: the same, to look at')
+    missing = without_result(
+        config, {image.subject for images in groups.values() for image in images}
+    )
+    if missing:
+        say(f'without any mask: {", ".join(missing)}; the participant level says why')
     return 0
+
+
+def without_result(config: RunConfig, done: set[str]) -> list[str]:
+    """Name the participants of the input data set who are in no table."""
+    present = {path.name[4:] for path in config.bids_dir.glob('sub-*') if path.is_dir()}
+    wanted = present & set(config.participants) if config.participants else present
+    if config.species:
+        wanted &= set(of_species(config.bids_dir, wanted | done, config.species))
+    return [f'sub-{label}' for label in sorted(wanted - done)]
 
 
 def asked_for(config: RunConfig, found: Sequence[Finding]) -> list[Finding]:

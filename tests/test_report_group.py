@@ -64,6 +64,19 @@ def test_tables(raw, results, capsys):
     assert 'group_T2w.html' in out
 
 
+def test_participants_without_any_mask_are_named(raw, results, capsys):
+    for label in ('h0', 'm1', 'lost', 'gone'):
+        (raw / f'sub-{label}').mkdir()
+    assert group(raw, results) == 0
+    assert 'without any mask: sub-gone, sub-lost; ' in capsys.readouterr().out
+    assert group(raw, results, '--participant-label', 'h0', 'gone') == 0
+    out = capsys.readouterr().out
+    assert 'without any mask: sub-gone; ' in out
+    assert 'group_T1w.tsv: 1 image, ' in out
+    assert group(raw, results, '--species', 'mouse') == 0
+    assert 'without any mask' not in capsys.readouterr().out
+
+
 def test_tables_have_the_whole_quality_record():
     assert {field.name for field in fields(Quality)} < set(columns())
 
