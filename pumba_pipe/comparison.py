@@ -60,7 +60,7 @@ def read_peers(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _row(path: Path, cells: Sequence[str], tools: Sequence[str]) -> dict[str, float]:
-    row = {}
+    row: dict[str, float] = {}
     for tool, cell in zip(tools, cells[1:], strict=False):
         try:
             row |= {tool: float(cell)} if cell else {}
