@@ -36,11 +36,14 @@ def cut_out_object(data: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArr
     """
     from scipy import ndimage
 
-    values, counts = np.unique(data[::2, ::2, ::2], return_counts=True)
+    # A few voxels are enough to rule out most whole heads, in no time.
+    few = data[tuple(slice(None, None, 3 if side > 128 else 1) for side in data.shape)]
+    values, counts = np.unique(few, return_counts=True)
     blank = values[counts.argmax()]
-    signal = data != blank
-    if signal.mean() > 1 - BLANK_SHARE or not signal.any():
+    seen = np.abs(few[few != blank] - blank)
+    if seen.size > (1 - BLANK_SHARE) * few.size or not seen.size or _dark_share(seen) > DARK_SHARE:
         return None
+    signal = data != blank
     whole = filled(largest_component(signal)[0])
     if np.count_nonzero(found & whole) < COVERED * np.count_nonzero(found):
         return None
@@ -53,5 +56,8 @@ def cut_out_object(data: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArr
     # Not beyond the field of view: what it cuts has a hard edge, too.
     edge = body & ~ndimage.binary_erosion(body, border_value=1)
     hard = np.median(level[edge]) > EDGE_LEVEL * np.median(level[inner])
-    dark = (level[body] < DARK_LEVEL * np.percentile(level[body], 90)).mean()
-    return whole if hard and dark < DARK_SHARE else None
+    return whole if hard and _dark_share(level[body]) < DARK_SHARE else None
+
+
+def _dark_share(level: NDArray[np.float32]) -> float:
+    return float((level < DARK_LEVEL * np.percentile(level, 90)).mean())
