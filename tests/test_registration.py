@@ -185,9 +185,9 @@ def test_nothing_in_common_is_one_line(files, tmp_path):
     assert not outputs(tmp_path)['forward_xfm'].exists()
 
 
-def test_syn_without_antspyx_names_the_extra(files, tmp_path, monkeypatch):
+def test_syn_without_antspyx_names_the_remedy(files, tmp_path, monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    with pytest.raises(PumbaError, match=r"pip install 'pumba_pipe\[ants\]'"):
+    with pytest.raises(PumbaError, match='pip install antspyx'):
         register_files(**files[0], **outputs(tmp_path, '.h5'), transform='syn')
     assert not outputs(tmp_path)['warped_file'].exists()
 
