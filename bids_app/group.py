@@ -28,7 +28,8 @@ def run_group(config: RunConfig, say: Callable[[str], None]) -> int:
         There are no results of the participant level.
     """
     groups: dict[str, list[Finding]] = defaultdict(list)
-    for image in asked_for(config, find_all(config.output_dir)):
+    everything = find_all(config.output_dir)
+    for image in asked_for(config, everything):
         groups[image.suffix].append(image)
     if not groups:
         raise UsageError(
@@ -47,16 +48,14 @@ def run_group(config: RunConfig, say: Callable[[str], None]) -> int:
             page = path.with_suffix('.html')
             write_group_report(page, suffix, found, outliers, kinds)
             say(f'{page}: the same, to look at')
-    missing = without_result(
-        config, {image.subject for images in groups.values() for image in images}
-    )
+    missing = without_result(config, {image.subject for image in everything})
     if missing:
         say(f'without any mask: {", ".join(missing)}; the participant level says why')
     return 0
 
 
 def without_result(config: RunConfig, done: set[str]) -> list[str]:
-    """Name the participants of the input data set who are in no table."""
+    """Name the participants of the input data set who have no mask at all."""
     present = {path.name[4:] for path in config.bids_dir.glob('sub-*') if path.is_dir()}
     wanted = present & set(config.participants) if config.participants else present
     if config.species:

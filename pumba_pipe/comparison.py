@@ -16,11 +16,11 @@ from pumba_pipe.errors import InputError
 from pumba_pipe.evaluation import MISSING, species_group
 from pumba_pipe.files import write_text
 from pumba_pipe.model_card import read_scores
+from pumba_pipe.quality import LOW_CONFIDENCE
 
 Scores = Mapping[str, Mapping[str, float]]  # case -> tool -> Dice
 OURS = 'pumba_pipe'
 POOR = (0.85, 0.90, 0.93)  # Dice below which a mask counts as poor
-FLAG = 0.5  # the confidence below which a mask is flagged
 
 
 def read_peers(path: Path) -> dict[str, dict[str, float]]:
@@ -148,10 +148,12 @@ def case_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[str]:
 
 def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Say how many poor masks a confidence below the flag finds, and what it flags wrongly."""
+    from scipy.stats import spearmanr
+
     judged = [row for row in rows if row.get('confidence') not in (None, '', MISSING)]
-    flagged = [row for row in judged if float(row['confidence']) < FLAG]
+    flagged = [row for row in judged if float(row['confidence']) < LOW_CONFIDENCE]
     lines = [
-        f'| poor means Dice below | poor masks | flagged (confidence below {FLAG}) '
+        f'| poor means Dice below | poor masks | flagged (confidence below {LOW_CONFIDENCE}) '
         '| poor and not flagged | flagged and not poor |',
         '|---|---|---|---|---|',
     ]
@@ -163,17 +165,10 @@ def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
             f'| {len(flagged) - len(caught)} |'
         )
     if len(judged) > 2:
-        rank = _rank_correlation(
-            [_dice(row) for row in judged], [float(row['confidence']) for row in judged]
-        )
+        confidence = [float(row['confidence']) for row in judged]
+        rank = spearmanr([_dice(row) for row in judged], confidence).statistic
         lines += ['', f'Rank correlation of Dice and confidence (Spearman): {rank:.2f}.']
     return lines
-
-
-def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(first, second).statistic)
 
 
 def _dice(row: Mapping[str, str]) -> float:

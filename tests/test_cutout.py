@@ -1,9 +1,15 @@
 """Images that were stripped before are told from whole heads."""
 
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
 
 from pumba_pipe.cutout import cut_out_object
+
+REAL = Path(__file__).resolve().parents[2] / 'shared' / 'realdata'
+CASES = ('human_T1w_nichart_Subj1', 'chimpanzee_T1w_yerkes', 'mouse_T2w_sammba')
 
 
 @pytest.fixture
@@ -42,3 +48,19 @@ def test_whole_heads_are_not_taken(brain):
 def test_images_without_signal_have_no_object(brain):
     mask, _ = brain
     assert cut_out_object(np.zeros(mask.shape, np.float32), mask) is None
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='real heads are not part of the repository')
+@pytest.mark.parametrize('case', CASES)
+def test_real_brains_cut_out_by_their_reference_are_kept(case, tmp_path):
+    from pumba_pipe import extract
+
+    whole = nib.load(REAL / case / 'image.nii.gz')
+    mask = np.squeeze(np.asarray(nib.load(REAL / case / 'mask.nii.gz').dataobj)) > 0
+    data = np.squeeze(whole.get_fdata(dtype=np.float32))
+    nib.save(nib.Nifti1Image(data * mask, whole.affine), tmp_path / 'cut.nii.gz')
+    result = extract(tmp_path / 'cut.nii.gz')
+    assert result.quality.already_stripped
+    found = result.mask > 0
+    assert 2 * (found & mask).sum() / (found.sum() + mask.sum()) > 0.97
+    assert cut_out_object(data, mask) is None

@@ -73,6 +73,8 @@ def test_participants_without_any_mask_are_named(raw, results, capsys):
     out = capsys.readouterr().out
     assert 'without any mask: sub-gone; ' in out
     assert 'group_T1w.tsv: 1 image, ' in out
+    assert group(raw, results, '--modalities', 'T2w') == 0
+    assert 'without any mask: sub-gone, sub-lost; ' in capsys.readouterr().out
     assert group(raw, results, '--species', 'mouse') == 0
     assert 'without any mask' not in capsys.readouterr().out
 
