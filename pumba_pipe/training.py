@@ -17,6 +17,7 @@ from pumba_pipe.errors import InputError, PumbaError
 from pumba_pipe.feeding import Batch, Feed, StreamSource
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.network import NetworkConfig, UNet, channels_last
+from pumba_pipe.optimizers import make_optimizer
 from pumba_pipe.pool import PoolSource, growing_pool, pool_folder
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe, eased
@@ -123,8 +124,8 @@ def train(
     if initial is None:
         initialize(network, config.seed)
     average = copy.deepcopy(network).requires_grad_(False).to(fabric.device)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    optimizer: Any = make_optimizer(
+        config.optimizer, network, config.learning_rate, config.weight_decay
     )
     progress = Progress()
     if resume and checkpoint.exists():

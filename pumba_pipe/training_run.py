@@ -36,6 +36,8 @@ class RunSettings:
         Time limit, all stages together.
     batch : int
         Samples a step and process.
+    optimizer : str
+        ``'muon'`` or ``'adamw'``.
     learning_rate : float
     seed : int
     coarse_size, fine_size : int
@@ -51,6 +53,7 @@ class RunSettings:
     steps: int = 20_000
     minutes: float | None = None
     batch: int = 2
+    optimizer: Literal['muon', 'adamw'] = 'muon'
     learning_rate: float = 1e-3
     seed: int = 1
     coarse_size: int = SIZES['coarse']
@@ -80,6 +83,7 @@ class RunSettings:
             batch=self.batch,
             steps=max(1, math.floor(self.steps * effort)),
             minutes=self.minutes * effort if self.minutes else None,
+            optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             checkpoint_minutes=self.checkpoint_minutes,
             seed=self.seed,
@@ -196,6 +200,7 @@ def _described(
         'recipe_sha256': recipe.digest,
         'seed': settings.seed,
         'batch': settings.batch,
+        'optimizer': settings.optimizer,
         'learning_rate': settings.learning_rate,
         'size': settings.size(name),
         'parameters': parameter_count(result.network),

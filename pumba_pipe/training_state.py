@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -33,8 +33,10 @@ class TrainingConfig:
         Length of the learning-rate schedule, reached earlier when `minutes` runs out.
     minutes : float or None
         Time limit of training, all resumed pieces together.
+    optimizer : str
+        ``'muon'`` or ``'adamw'``.
     learning_rate, warm_up, weight_decay, clip : float
-        Peak rate of AdamW, steps up to it, decay, and the largest gradient norm.
+        Peak rate, steps up to it, decay, and the largest gradient norm.
     ema : float
         Memory of the running average of the weights, which is what is exported.
     checkpoint_minutes : float
@@ -52,6 +54,7 @@ class TrainingConfig:
     batch: int = 2
     steps: int = 20_000
     minutes: float | None = None
+    optimizer: Literal['muon', 'adamw'] = 'muon'
     learning_rate: float = 1e-3
     warm_up: int = 100
     weight_decay: float = 1e-4

@@ -15,9 +15,11 @@ from pumba_pipe.synthesis.regions import (
     FLUID,
     FOLD,
     HARD,
+    MARROW,
     RIBBON,
     RIM,
     TISSUE,
+    Field,
     brain_outline,
     build_regions,
 )
@@ -47,6 +49,7 @@ def planned(recipe: Recipe, seed: int) -> HeadPlan:
 def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
     wide = (
         '[shells]\nfluid = [0.2, 0.2]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
+        'fluid_tilt = [0.0, 0.0]\n[inside]\nshrunken = 0.0\n'
     )
     bare = build_regions(planned(recipe(wide + '[brain]\nmargin = [0.0, 0.0]\n'), 3), SHAPE, CPU)
     regions = build_regions(
@@ -59,6 +62,45 @@ def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
     assert torch.equal(bare[~rim], regions[~rim])
     grown = float((regions >= BRAIN).sum()) / float((bare >= BRAIN).sum())
     assert 1.15 < grown < 1.55  # a sphere whose radius grows by a tenth: 1.33
+
+
+def test_shrunken_tissue_leaves_labelled_fluid_under_the_outline(recipe):
+    whole = build_regions(planned(recipe('[inside]\nshrunken = 0.0\n'), 5), SHAPE, CPU)
+    drawn_back = build_regions(
+        planned(recipe('[inside]\nshrunken = 1.0\nshrink = [0.15, 0.15]\n'), 5), SHAPE, CPU
+    )
+    assert torch.equal(whole >= BRAIN, drawn_back >= BRAIN)
+    more = int((drawn_back == RIM).sum()) - int((whole == RIM).sum())
+    assert more > 0.03 * int((whole >= BRAIN).sum())
+
+
+def test_fluid_gathers_away_from_the_stalk(recipe):
+    tilted = recipe(
+        '[shells]\nfluid = [0.1, 0.1]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
+        'fluid_wide = 0.0\nfluid_tilt = [1.0, 1.0]\n[brain]\nmargin = [0.0, 0.0]\n'
+        '[inside]\nshrunken = 0.0\n'
+    )
+    for seed in (2, 7):
+        plan = planned(tilted, seed)
+        regions = build_regions(plan, SHAPE, CPU)
+        field = Field(plan.view, SHAPE, CPU)
+        near = torch.tensordot(plan.brain.outward, field.points, dims=1) > 0.3
+        far = torch.tensordot(plan.brain.outward, field.points, dims=1) < -0.3
+        fluid = regions == FLUID
+        assert int((fluid & far).sum()) > 3 * int((fluid & near).sum())
+
+
+@pytest.mark.parametrize(('share', 'patchy'), [(0.3, 0.0), (0.8, 0.0), (0.8, 1.0)])
+def test_marrow_fills_its_share_of_the_hard_shell(recipe, share, patchy):
+    text = (
+        '[shells]\nhard = [0.15, 0.15]\nhard_noise = [0.0, 0.0]\nhard_absent = 0.0\ntight = 0.0\n'
+        f'marrow = 1.0\nmarrow_share = [{share}, {share}]\nmarrow_patchy = {patchy}\n'
+    )
+    regions = build_regions(planned(recipe(text), 4), (64, 64, 64), CPU)
+    marrow, hard = (int((regions == kind).sum()) for kind in (MARROW, HARD))
+    found = marrow / (marrow + hard)
+    assert found < share + 0.1
+    assert (found < 0.75 * share) == bool(patchy)
 
 
 def test_the_rim_looks_like_the_fluid_around_it():

@@ -42,6 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
         '--time-limit', type=duration, metavar='T', help='90m or 1.5h, both stages together'
     )
     parser.add_argument('--batch', type=positive_int, default=2, help='samples a step and process')
+    parser.add_argument(
+        '--optimizer', choices=('muon', 'adamw'), default='muon', help='(default: %(default)s)'
+    )
     parser.add_argument('--learning-rate', type=positive_float, default=1e-3)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--init', type=Path, metavar='WEIGHTS', help='weights to start from')
@@ -94,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         minutes=args.time_limit,
         batch=args.batch,
+        optimizer=args.optimizer,
         learning_rate=args.learning_rate,
         seed=args.seed,
         coarse_size=args.coarse_size,

@@ -61,10 +61,12 @@ class SurroundPlan:
     """Shells, skin and all other tissue around the brain."""
 
     fluid: Layer | None
+    fluid_tilt: float
     membrane: float
     hard: Layer | None
     patches: Noise | None
-    marrow: bool
+    marrow: float
+    marrow_patches: Noise | None
     soft: Layer
     bodies: list[Ellipsoid | Ball | Tube]
     blend: float
@@ -79,6 +81,7 @@ class SurroundPlan:
 class InsidePlan:
     """What lies within the brain's outline."""
 
+    shrink: Noise | None
     regions: int
     region: Noise
     ribbon_depth: float
@@ -232,12 +235,16 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
         hard = Layer(shells.uniform('tight_hard', rng), replace(hard.noise, amplitude=0.01))
     return SurroundPlan(
         fluid=fluid,
+        fluid_tilt=shells.uniform('fluid_tilt', rng),
         membrane=shells.uniform('membrane_thickness', rng) if has_membrane else 0.0,
         hard=None if shells.chance('hard_absent', rng) and not tight else hard,
         patches=draw_noise(rng, shells.uniform('patch_cell', rng))
         if shells.chance('hard_patchy', rng)
         else None,
-        marrow=shells.chance('marrow', rng),
+        marrow=shells.uniform('marrow_share', rng) if shells.chance('marrow', rng) else 0.0,
+        marrow_patches=draw_noise(rng, shells.uniform('marrow_cell', rng))
+        if shells.chance('marrow_patchy', rng)
+        else None,
         soft=_draw_layer(shells, rng, 'soft'),
         bodies=_draw_bodies(skin, rng, semi_axes, outward),
         blend=skin.uniform('blend', rng),
@@ -293,7 +300,11 @@ def _draw_inside(section: Section, rng: torch.Generator, semi_axes: Tensor) -> I
     folds = section.chance('folds', rng)
     ribbon = section.chance('ribbon', rng)
     ribbon_cell = section.uniform('ribbon_cell', rng)
+    shrink = draw_noise(
+        rng, section.uniform('shrink_cell', rng), section.uniform('shrink', rng)
+    )
     return InsidePlan(
+        shrink=shrink if section.chance('shrunken', rng) else None,
         regions=section.integer('regions', rng),
         region=draw_noise(rng, section.uniform('region_cell', rng)),
         ribbon_depth=section.uniform('ribbon_depth', rng) if ribbon else 0.0,

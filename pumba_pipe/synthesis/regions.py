@@ -71,7 +71,8 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
     regions = torch.zeros(tuple(shape), dtype=torch.uint8, device=device)
     _fill_surround(regions, plan.surround, plan.brain, outline, points, field)
     _fill_stalk(regions, plan.brain, outline, points)
-    _fill_inside(regions, plan.inside, labelled, points, field)
+    sinks = sinking(plan.surround, plan.brain, points)
+    _fill_inside(regions, plan.inside, labelled, points, field, sinks)
     regions[(labelled < plan.brain.margin) & (regions == FLUID)] = RIM
     return regions
 
@@ -116,7 +117,9 @@ def _fill_surround(
     points: Tensor,
     field: Field,
 ) -> None:
-    fluid = torch.zeros_like(outline) if plan.fluid is None else field.layer(plan.fluid)
+    fluid = torch.zeros_like(outline)
+    if plan.fluid is not None:
+        fluid = field.layer(plan.fluid) * sinking(plan, brain, points)
     hard = torch.zeros_like(outline) if plan.hard is None else field.layer(plan.hard)
     case = outline - fluid - plan.membrane - hard
     union = case
@@ -133,6 +136,13 @@ def _fill_surround(
         regions[inside] = BLOB + index
     regions[outline - fluid - plan.membrane < 0] = MEMBRANE if plan.membrane > 0 else FLUID
     regions[outline - fluid < 0] = FLUID
+
+
+def sinking(plan: SurroundPlan, brain: BrainPlan, points: Tensor) -> Tensor:
+    """Share of the fluid's thickness: less where the brain lies on its stalk's side."""
+    length = points.square().sum(0).sqrt().clamp_min(1e-6)
+    side = torch.tensordot(brain.outward.to(points), points, dims=1) / length
+    return 1 - plan.fluid_tilt * side
 
 
 def _fill_tissue(regions: Tensor, plan: SurroundPlan, union: Tensor, field: Field) -> None:
@@ -161,16 +171,25 @@ def _fill_hard(
         side = torch.tensordot(brain.outward.to(points), points, dims=1)
         shell &= ~((side > 0.3) & (field.noise(plan.patches)[0] > 0))
     regions[shell] = HARD
-    if plan.marrow:
-        line = ((case + hard / 2).abs() < hard / 5) & (hard > 0.04)
+    if plan.marrow > 0:
+        line = ((case + hard / 2).abs() < plan.marrow * hard / 2) & (hard > 0.04)
+        if plan.marrow_patches is not None:
+            line &= field.noise(plan.marrow_patches)[0] > 0
         regions[shell & line] = MARROW
 
 
 def _fill_inside(
-    regions: Tensor, plan: InsidePlan, labelled: Tensor, points: Tensor, field: Field
+    regions: Tensor,
+    plan: InsidePlan,
+    labelled: Tensor,
+    points: Tensor,
+    field: Field,
+    sinks: Tensor,
 ) -> None:
     brain = labelled < 0
     depth = -labelled
+    if plan.shrink is not None:
+        depth = depth - field.noise(plan.shrink)[0].clamp_min(0) * sinks
     parts = field.noise(plan.region, channels=plan.regions).argmax(0)
     content = (BRAIN + parts).to(torch.uint8)
     if plan.ribbon_depth > 0:
@@ -185,6 +204,8 @@ def _fill_inside(
         if plan.fold_lining > 0:
             content[(fold < narrowing + plan.fold_lining) & (narrowing > 0)] = RIBBON
         content[fold < narrowing] = FOLD
+    if plan.shrink is not None:
+        content[depth < 0] = RIM
     for index, lesion in enumerate(plan.lesions):
         content[lesion.surface(points) < 0] = LESION + index
     regions[brain] = content[brain]
