@@ -6,6 +6,7 @@ import contextlib
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +82,7 @@ def train(
     resume: bool = False,
     pool_parent: Path | None = None,
     quiet: bool = False,
+    kept: Callable[[UNet, Progress], None] = lambda network, progress: None,
 ) -> TrainingResult:
     """Train a network on synthetic heads (Park et al. 2025, section 2, with our recipe).
 
@@ -99,6 +101,8 @@ def train(
         Folder for pools of heads, which several runs may share; default ``folder/pool``.
     quiet : bool
         No progress bar.
+    kept : callable
+        Called on rank 0 with the averaged weights whenever a checkpoint is written.
 
     Returns
     -------
@@ -171,6 +175,7 @@ def train(
                 log.validation(progress, validation_dice(average, feed, config, fabric.device))
                 if fabric.global_rank == 0:
                     save_checkpoint(checkpoint, network, average, optimizer, progress, config)
+                    kept(average, progress)
                 saved = time.monotonic()
         if fabric.global_rank == 0:
             save_checkpoint(checkpoint, network, average, optimizer, progress, config)

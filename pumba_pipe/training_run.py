@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from pumba_pipe.network import UNet
     from pumba_pipe.synthesis.recipe import Recipe
     from pumba_pipe.training import Hardware, TrainingConfig, TrainingResult
+    from pumba_pipe.training_state import Progress
     from pumba_pipe.weights import Model, Stage
 
 SIZES = {'coarse': 64, 'fine': 96}
@@ -45,6 +47,8 @@ class RunSettings:
     widths : tuple of int
         Channels at each level of the network.
     checkpoint_minutes : float
+    snapshots : bool
+        Keep the weights of every checkpoint, as ``weights-<samples>.safetensors``.
     pool_size, generators : int
         Heads made ahead, and processes that make them, when training on a CPU.
     """
@@ -60,6 +64,7 @@ class RunSettings:
     fine_size: int = SIZES['fine']
     widths: tuple[int, ...] = WIDTHS
     checkpoint_minutes: float = 2.0
+    snapshots: bool = False
     pool_size: int = 2000
     generators: int = 1
 
@@ -153,6 +158,7 @@ def train_weights(
             resume=resume,
             pool_parent=pool_parent or folder / 'pool',
             quiet=quiet,
+            kept=_keeper(folder / name, name, dict(stages), recipe, settings),
         )
         stages[name] = Stage(result.network, settings.size(name))
         before = history.get(name)
@@ -166,6 +172,24 @@ def train_weights(
             target, save_weights(stages, training_card(recipe, settings.seed, ordered), target)
         )
     return target
+
+
+def _keeper(
+    folder: Path, name: str, stages: dict[str, Stage], recipe: Recipe, settings: RunSettings
+) -> Callable[[UNet, Progress], None]:
+    """What is done with the weights of a checkpoint: kept, where snapshots are asked for."""
+    from pumba_pipe.model_card import training_card
+    from pumba_pipe.weights import Stage, save_weights
+
+    def keep(network: UNet, progress: Progress) -> None:
+        if not settings.snapshots:
+            return
+        seen = {'samples': progress.samples, 'seconds': round(progress.seconds)}
+        now = stages | {name: Stage(network, settings.size(name))}
+        card = training_card(recipe, settings.seed, {name: seen})
+        save_weights(now, card, folder / f'weights-{progress.samples:08d}.safetensors')
+
+    return keep
 
 
 def _kept(start: Model | None) -> tuple[dict[str, Stage], dict[str, Any]]:

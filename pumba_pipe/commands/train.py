@@ -50,6 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--init', type=Path, metavar='WEIGHTS', help='weights to start from')
     parser.add_argument('--resume', action='store_true', help='go on with the run in OUT')
     parser.add_argument('--checkpoint-minutes', type=positive_float, default=2.0, metavar='M')
+    parser.add_argument(
+        '--snapshots', action='store_true', help='keep the weights of every checkpoint'
+    )
     sizes = parser.add_argument_group('sizes')
     sizes.add_argument('--coarse-size', type=positive_int, default=SIZES['coarse'], metavar='N')
     sizes.add_argument('--fine-size', type=positive_int, default=SIZES['fine'], metavar='N')
@@ -104,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         fine_size=args.fine_size,
         widths=tuple(args.widths),
         checkpoint_minutes=args.checkpoint_minutes,
+        snapshots=args.snapshots,
         pool_size=args.pool_size,
         generators=args.generators,
     )

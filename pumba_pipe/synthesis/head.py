@@ -300,9 +300,7 @@ def _draw_inside(section: Section, rng: torch.Generator, semi_axes: Tensor) -> I
     folds = section.chance('folds', rng)
     ribbon = section.chance('ribbon', rng)
     ribbon_cell = section.uniform('ribbon_cell', rng)
-    shrink = draw_noise(
-        rng, section.uniform('shrink_cell', rng), section.uniform('shrink', rng)
-    )
+    shrink = draw_noise(rng, section.uniform('shrink_cell', rng), section.uniform('shrink', rng))
     return InsidePlan(
         shrink=shrink if section.chance('shrunken', rng) else None,
         regions=section.integer('regions', rng),
