@@ -15,9 +15,9 @@ from pumba_pipe.devices import choose_device, limited_threads
 from pumba_pipe.errors import InputError, NothingFoundError
 from pumba_pipe.files import write_json
 from pumba_pipe.grids import whole_cube
-from pumba_pipe.passes import COARSE_FLIPS, look, look_closer, native_logits
+from pumba_pipe.passes import COARSE_FLIPS, grey_agreement, look, look_closer, native_logits
 from pumba_pipe.postprocess import clean, moved_border, signed_distance
-from pumba_pipe.quality import Quality, certainty, confidence_score, dice, judge
+from pumba_pipe.quality import Evidence, Quality, certainty, confidence_score, dice, judge
 from pumba_pipe.saving import check_folder, check_output, save_map, save_mask, save_masked
 from pumba_pipe.volume import Volume, load_volume
 from pumba_pipe.weights import Model, load_weights
@@ -126,6 +126,7 @@ def extract(
             COARSE_FLIPS,
         )  # fmt: skip
         fine = look_closer(model.fine, data, voxel_size, coarse)
+        greys = grey_agreement(model.fine, data, voxel_size, fine)
         watch.lap('network')
         logits = native_logits(fine, data.shape, voxel_size)
         rough = native_logits(coarse, data.shape, voxel_size) > CUT
@@ -133,11 +134,12 @@ def extract(
     mask, components, _ = clean(found)
     if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data.cpu().numpy()[mask]):
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
-    agreement = dice(rough, mask)
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
-    clear = certainty(probability, mask)
+    evidence = Evidence(
+        dice(rough, mask), fine.flip_agreement, greys, certainty(probability, mask)
+    )
     whole = None
-    if confidence_score(agreement, fine.flip_agreement, clear) < SURE:
+    if confidence_score(evidence) < SURE:
         whole = cut_out_object(data.cpu().numpy(), mask)
     if whole is not None:
         mask = whole
@@ -147,7 +149,7 @@ def extract(
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
-    quality = judge(volume, mask, components, agreement, fine.flip_agreement, clear)
+    quality = judge(volume, mask, components, evidence)
     if whole is not None:
         quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
     watch.lap('resample')

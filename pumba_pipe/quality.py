@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 LOW_CONFIDENCE = 0.5
 STRIPPED_SHARE = 0.05  # of the mask's volume: signal outside a head that was stripped before
 EDGE_SHARE = 0.02
+GREY_WEIGHT = 10.5
+
+
+class Evidence(NamedTuple):
+    """What the confidence is made of; see `Quality`."""
+
+    pass_agreement: float
+    flip_agreement: float
+    grey_agreement: float
+    certainty: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Quality:
         Dice overlap of the coarse and the fine pass.
     flip_agreement : float
         Mean Dice overlap of the answers to mirrored images with their average.
+    grey_agreement : float
+        Dice overlap of the answer to a brightened image with the answer.
     certainty : float
         Mean distance of the probability from one half near the border, as 0..1.
     confidence : float
@@ -52,6 +64,7 @@ class Quality:
     edge_contact: float
     pass_agreement: float
     flip_agreement: float
+    grey_agreement: float
     certainty: float
     confidence: float
     already_stripped: bool
@@ -114,9 +127,7 @@ def judge(
     volume: Volume,
     mask: NDArray[np.bool_],
     components: int,
-    pass_agreement: float,
-    flip_agreement: float,
-    clear: float,
+    evidence: Evidence,
 ) -> Quality:
     """Gather the record of one extraction.
 
@@ -126,11 +137,10 @@ def judge(
     mask : ndarray of bool, shape (x, y, z)
         Not empty.
     components : int
-    pass_agreement, flip_agreement, clear : float
-        See `Quality`; `clear` is its certainty.
+    evidence : Evidence
     """
     contact = edge_contact(mask)
-    confidence = confidence_score(pass_agreement, flip_agreement, clear)
+    confidence = confidence_score(evidence)
     stripped = is_stripped(volume.data, mask)
     flags = []
     if confidence < LOW_CONFIDENCE:
@@ -143,9 +153,7 @@ def judge(
         volume_ml=float(np.count_nonzero(mask)) * float(np.prod(volume.voxel_size)) / 1000,
         components=components,
         edge_contact=contact,
-        pass_agreement=pass_agreement,
-        flip_agreement=flip_agreement,
-        certainty=clear,
+        **evidence._asdict(),
         confidence=confidence,
         already_stripped=stripped,
         flags=tuple(flags),
@@ -153,10 +161,12 @@ def judge(
     )
 
 
-def confidence_score(pass_agreement: float, flip_agreement: float, clear: float) -> float:
-    """One number from what two passes and mirrored images agree on, 0..1.
+def confidence_score(evidence: Evidence) -> float:
+    """One number from what passes, mirrored and brightened images agree on, 0..1.
 
     Its constants were set by hand so that poor masks of real scans come out below 0.5.
     """
-    doubt = 3 * (1 - flip_agreement) + 0.8 * (1 - clear) + 0.2 * (1 - pass_agreement)
-    return float(np.clip(1 - 1.1 * doubt, 0.0, 1.0))
+    passes, flips, greys, clear = evidence
+    doubt = 3 * (1 - flips) + 0.8 * (1 - clear) + 0.2 * (1 - passes)
+    confidence = min(1 - 1.1 * doubt, 1 - GREY_WEIGHT * (1 - greys))
+    return float(np.clip(confidence, 0.0, 1.0))

@@ -123,6 +123,7 @@ def derivative(tmp_path):
             'edge_contact': 0.0,
             'pass_agreement': 0.95,
             'flip_agreement': 0.98,
+            'grey_agreement': 0.97,
             'certainty': 0.8,
             'confidence': 0.9,
             'already_stripped': False,

@@ -90,21 +90,22 @@ def test_the_quality_record_is_explained() -> None:
 
 
 def test_the_confidence_is_computed_as_the_page_says() -> None:
-    from pumba_pipe.quality import EDGE_SHARE, LOW_CONFIDENCE, confidence_score
+    from pumba_pipe.quality import EDGE_SHARE, LOW_CONFIDENCE, Evidence, confidence_score
 
     page = re.sub(r'\s+', ' ', text_of('quality-control.md'))
     found = re.search(
         r'1 − ([\d.]+) × \(([\d.]+) × \(1 − `flip_agreement`\) \+ '
-        r'([\d.]+) × \(1 − `certainty`\) \+ ([\d.]+) × \(1 − `pass_agreement`\)\)',
+        r'([\d.]+) × \(1 − `certainty`\) \+ ([\d.]+) × \(1 − `pass_agreement`\)\) '
+        r'and 1 − ([\d.]+) × \(1 − `grey_agreement`\)',
         page,
     )
     assert found
-    whole, flip, clear, agreement = map(float, found.groups())
-    for values in ((0.9, 0.95, 0.8), (0.5, 0.99, 0.9), (1.0, 1.0, 0.7)):
-        passes, flips, certainty = values
+    whole, flip, clear, agreement, grey = map(float, found.groups())
+    for values in ((0.9, 0.95, 0.97, 0.8), (0.5, 0.99, 0.99, 0.9), (1.0, 1.0, 0.95, 0.7)):
+        passes, flips, greys, certainty = values
         doubt = flip * (1 - flips) + clear * (1 - certainty) + agreement * (1 - passes)
-        expected = np.clip(1 - whole * doubt, 0, 1)
-        assert confidence_score(passes, flips, certainty) == pytest.approx(expected)
+        expected = np.clip(min(1 - whole * doubt, 1 - grey * (1 - greys)), 0, 1)
+        assert confidence_score(Evidence(*values)) == pytest.approx(expected)
     assert f'`confidence` is below {LOW_CONFIDENCE}' in page
     assert f'`edge_contact` is above {EDGE_SHARE}' in page
 

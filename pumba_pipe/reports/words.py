@@ -69,6 +69,13 @@ MEASURES = (
         tolerance=0.01,
     ),
     Measure(
+        'grey_agreement',
+        'Agreement of brightened image',
+        'Dice overlap of the answer to a brightened image with the answer, 0..1',
+        worse='low',
+        tolerance=0.01,
+    ),
+    Measure(
         'certainty',
         'Certainty',
         'How clear-cut the answer is, 0..1',
