@@ -172,12 +172,13 @@ def rescale(image: Tensor, inside: Tensor) -> Tensor:
 def _sampled(head: LabelledHead, cube: Cube) -> tuple[Tensor, Tensor, Tensor]:
     image, inside = to_cube(head.image, head.voxel_size, cube)
     target, _ = to_cube(head.mask.float(), head.voxel_size, cube)
-    return image, target.clamp(0, 1), inside
+    return image, target, inside
 
 
 def _batch(image: Tensor, target: Tensor, inside: Tensor) -> Batch:
     shown = inside.float()
-    return Batch((image * shown)[None, None], target[None, None], shown[None, None])
+    # Sums of weights in single precision may end a little above one.
+    return Batch((image * shown)[None, None], target.clamp(0, 1)[None, None], shown[None, None])
 
 
 def drawn_view(head: LabelledHead, size: int, box: bool, recipe: Recipe, seed: int) -> Batch:

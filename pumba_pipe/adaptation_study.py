@@ -80,9 +80,9 @@ def study(args: argparse.Namespace) -> int:
             print(f'half {half}, labelled: {", ".join(case.name for case in chosen)}', flush=True)
             for way, weights in _trained(chosen, half, initial, args):
                 rows += _scored(weights, rest, (way, str(count), str(half)), args.threads)
-        # Written as it grows: what was scored is not lost with the rest.
-        write_table(args.out / 'cases.tsv', CASE_COLUMNS, rows)
-        write_table(args.out / 'study.tsv', COLUMNS, summary(rows))
+            # Written as it grows: what was scored is not lost with the rest.
+            write_table(args.out / 'cases.tsv', CASE_COLUMNS, rows)
+            write_table(args.out / 'study.tsv', COLUMNS, summary(rows))
     print('\n' + as_text(COLUMNS, summary(rows)))
     return 0
 
@@ -194,7 +194,7 @@ def _scored(
         print(f'  {head[0]}, {head[1]} labelled: {in_words(score)}', flush=True)
 
     scored = score_cases(cases, stripper(weights, 'auto', threads), done=done)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in scored:
         overlap = one.score.overlap
         numbers = (f'{overlap.dice:.4f}', f'{overlap.hd95_mm:.3f}') if overlap else ('0', 'n/a')
@@ -208,7 +208,7 @@ def summary(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     for row in rows:
         kinds[row[0], row[1]].append(row)
     order = (INITIAL, TUNED, HALFWAY, SCRATCH)
-    table = []
+    table: list[tuple[str, ...]] = []
     for way, count in sorted(kinds, key=lambda kind: (int(kind[1]), order.index(kind[0]))):
         part = kinds[way, count]
         dice = [float(row[4]) for row in part]
