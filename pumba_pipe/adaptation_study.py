@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--group', help='human, monkey and ape, rodent or other; default: all')
     parser.add_argument('--cases', nargs='+', metavar='CASE', help='only these')
     parser.add_argument('--counts', type=positive_int, nargs='+', default=[1, 2, 4], metavar='K')
+    parser.add_argument('--halves', type=int, choices=(1, 2), default=2, help='how many are run')
     parser.add_argument('--init', default='default', metavar='WEIGHTS')
     parser.add_argument('--steps', type=positive_int, default=200, help='of each training')
     parser.add_argument('--synthetic-share', type=float, default=0.5, metavar='S')
@@ -72,7 +73,7 @@ def study(args: argparse.Namespace) -> int:
     initial = initial_weights(args.init)
     assert initial is not None
     rows: list[tuple[str, ...]] = []
-    for half, (pool, rest) in enumerate(halves(cases)):
+    for half, (pool, rest) in zip(range(args.halves), halves(cases), strict=False):
         print(f'half {half}, scored: {", ".join(case.name for case in rest)}', flush=True)
         rows += _scored(initial, rest, (INITIAL, '0', str(half)), args.threads)
         for count in args.counts:
