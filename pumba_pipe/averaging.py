@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from pumba_pipe.errors import InputError
+from pumba_pipe.model_card import marked, real_images
 from pumba_pipe.weights import Stage, load_weights, save_weights
 
 
@@ -52,7 +53,8 @@ def average_weights(first: Path, second: Path, out: Path, share: float) -> str:
         card['stages'][name]['averaged'] = (
             f'{share:g} of this and {1 - share:g} of the weights with sha256 {one.sha256[:8]}'
         )
-    return save_weights(stages, card, out)
+    real = [*real_images(one.card), *real_images(other.card)]
+    return save_weights(stages, marked(card, real), out)
 
 
 def _mean(first: Stage, second: Stage, share: float, path: Path) -> Stage:

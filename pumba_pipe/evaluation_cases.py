@@ -33,6 +33,8 @@ class Case:
         None where there is no reference.
     ready : Path or None
         A mask found elsewhere that is to be scored instead of stripping the image.
+    subject : str
+        Whose image it is, as far as a table says.
 
     """
 
@@ -42,13 +44,15 @@ class Case:
     image: Path
     mask: Path | None
     ready: Path | None = None
+    subject: str = ''
 
 
 def find_cases(folder: Path) -> list[Case]:
     """List the cases of a folder of ``<case>/{image,mask}.nii.gz``.
 
     Species and modality come from the columns of these names in ``MANIFEST.tsv`` where the
-    folder has one, and else from the case's name, ``<species>_<modality>_<name>``.
+    folder has one, and else from the case's name, ``<species>_<modality>_<name>``. Its column
+    `subject` is kept.
 
     Raises
     ------
@@ -71,6 +75,7 @@ def find_cases(folder: Path) -> list[Case]:
                 modality=row.get('modality') or from_name[1],
                 image=image,
                 mask=mask if mask.exists() else None,
+                subject=row.get('subject', ''),
             )
         )
     if not cases:

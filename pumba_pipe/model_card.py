@@ -24,9 +24,16 @@ LAW = (
     'template or statistic fitted to them entered training. Real scans served for evaluation and '
     'for choosing between recipes and checkpoints.'
 )
+REAL = (
+    'FINE-TUNED ON REAL IMAGES: {} labelled real images took part in training or chose between '
+    'weights. These are not the shipped weights, which were trained on synthetic heads alone; '
+    'scores on these images, or on other images of the same subjects, say nothing.'
+)
 
 
-def training_card(recipe: Any, seed: int, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def training_card(
+    recipe: Any, seed: int, stages: dict[str, dict[str, Any]], real: Sequence[str] = ()
+) -> dict[str, Any]:
     """Gather how weights were made, as plain values that travel inside the weights file.
 
     Parameters
@@ -36,10 +43,12 @@ def training_card(recipe: Any, seed: int, stages: dict[str, dict[str, Any]]) -> 
     stages : dict
         Per stage: recipe, seed, size, steps, samples, seconds, hardware, initial weights, and
         under ``before`` the same about the run that made those.
+    real : sequence of str
+        Digests of the real images that took part, in this run or in one before.
     """
     import torch
 
-    return {
+    card = {
         'recipe': recipe.name,
         'recipe_sha256': recipe.digest,
         'seed': seed,
@@ -50,6 +59,24 @@ def training_card(recipe: Any, seed: int, stages: dict[str, dict[str, Any]]) -> 
         'training_data': LAW,
         'licence': 'Apache-2.0',
     }
+    return marked(card, real)
+
+
+def marked(card: dict[str, Any], real: Sequence[str]) -> dict[str, Any]:
+    """Mark a card as that of weights which real images took part in making, if some did.
+
+    Files are named by a digest of their content: a weights file may travel where names of
+    patients must not.
+    """
+    images = sorted(set(real))
+    if not images:
+        return card
+    return {**card, 'training_data': REAL.format(len(images)), 'real_images': images}
+
+
+def real_images(card: dict[str, Any]) -> list[str]:
+    """Digests of the real images that took part in making weights; none for synthetic ones."""
+    return list(card.get('real_images', ()))
 
 
 def read_scores(path: Path) -> list[dict[str, str]]:
@@ -96,6 +123,8 @@ def markdown(
     ]
     for name, stage in card['stages'].items():
         lines += _stage_lines(name, stage, card)
+    if real_images(card):
+        lines += ['', '## Real images', '', *_real_lines(card)]
     if scores:
         lines += ['', f'## Scores on {scored_on}', '', *_score_lines(scores)]
     lines += [
@@ -120,6 +149,22 @@ def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list
         f'| {stage["seconds"] / 60:.0f} min | {stage["hardware"]} '
         f'| {stage["initial"]}{averaged} |',
     ]
+
+
+def _real_lines(card: dict[str, Any]) -> list[str]:
+    """What each stage was shown, and the images by their digests."""
+    lines = []
+    for name, stage in card['stages'].items():
+        shown = stage.get('labelled')
+        if shown is None:
+            continue
+        chosen = f'chosen on {shown["held_out"]} more' if shown['held_out'] else 'none held out'
+        lines.append(
+            f'{name}: {shown["cases"]} cases of {shown["subjects"]} subjects, '
+            f'{shown["synthetic_share"]:.0%} synthetic heads, {chosen}.'
+        )
+    digests = ', '.join(f'`{digest}`' for digest in real_images(card))
+    return [*lines, '', f'Files, by the first digits of their SHA-256: {digests}.']
 
 
 def _score_lines(scores: list[dict[str, str]]) -> list[str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PERCENTILES = (1.0, 99.0)
 BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what training shows
 BOX_TRIES = 3
+BOX_RATIO = (0.85, 1.18)  # a box's side over that of the best one, as long as it counts as fitting
+BOX_SHIFT = 0.06  # of its side, likewise
 BOX_LOGIT = 2.0  # the box is laid around what is surer than this: a probability of 0.88
 COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
 FINE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,))
@@ -130,7 +132,7 @@ def fits(wanted: Cube, present: Cube) -> bool:
     """Whether a box is near enough to the one that would be chosen now."""
     ratio = wanted.side / present.side
     moved = float(np.abs(wanted.centre - present.centre).max()) / present.side
-    return 0.85 < ratio < 1.18 and moved < 0.06
+    return BOX_RATIO[0] < ratio < BOX_RATIO[1] and moved < BOX_SHIFT
 
 
 def native_logits(

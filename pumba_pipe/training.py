@@ -14,8 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from pumba_pipe.adaptation import Adaptation, MixedSource
 from pumba_pipe.errors import InputError, PumbaError
 from pumba_pipe.feeding import Batch, Feed, StreamSource
+from pumba_pipe.held_out import Watch
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.network import NetworkConfig, UNet, channels_last
 from pumba_pipe.optimizers import make_optimizer
@@ -70,6 +72,7 @@ class TrainingResult:
     progress: Progress
     hardware: str
     rank: int
+    best: tuple[int, float] | None = None  # step and Dice on held-out cases
 
 
 def train(
@@ -83,6 +86,7 @@ def train(
     pool_parent: Path | None = None,
     quiet: bool = False,
     kept: Callable[[UNet, Progress], None] = lambda network, progress: None,
+    adaptation: Adaptation | None = None,
 ) -> TrainingResult:
     """Train a network on synthetic heads (Park et al. 2025, section 2, with our recipe).
 
@@ -103,11 +107,13 @@ def train(
         No progress bar.
     kept : callable
         Called on rank 0 with the averaged weights whenever a checkpoint is written.
+    adaptation : Adaptation, optional
+        Labelled real images to train on besides.
 
     Returns
     -------
     TrainingResult
-        With the averaged weights.
+        With the averaged weights; those that did best on held-out cases, where there are some.
 
     Raises
     ------
@@ -144,13 +150,22 @@ def train(
     on_cpu = fabric.device.type == 'cpu'
     pool = pool_folder(pool_parent or folder / 'pool', feed)
     log = Log(folder, fabric.global_rank == 0, quiet)
-    needs_pool = on_cpu and not finished(progress, config)
+    held_out = adaptation.held_out if adaptation is not None else ()
+    watch = Watch(held_out, config, folder, fabric.device, log, patient=initial is None)
+    if progress.step:
+        watch.resume()
+    synthetic = adaptation is None or adaptation.needs_synthetic
+    needs_pool = on_cpu and synthetic and not finished(progress, config)
     generators = growing_pool(pool, feed, config, fabric.global_rank) if needs_pool else None
     with generators or contextlib.nullcontext(), log:
-        source = PoolSource(feed, pool) if on_cpu else StreamSource(feed, fabric.device)
+        source: Any = PoolSource(feed, pool) if on_cpu else StreamSource(feed, fabric.device)
+        if adaptation is not None:
+            source = MixedSource(adaptation, config, source, fabric.device)
         started = time.monotonic() - progress.seconds
         saved = time.monotonic()
         while not finished(progress, config):
+            if _agreed(fabric, watch.gives_up(average, progress)):
+                break
             for group in optimizer.param_groups:
                 group['lr'] = config.learning_rate * schedule(progress, config)
             source.feed = easy if share_done(progress, config) < easy_until else feed
@@ -172,16 +187,24 @@ def train(
             progress.seconds = _agreed(fabric, time.monotonic() - started)
             log.step(progress, config, batch, logits, loss.detach(), norm)
             if _agreed(fabric, time.monotonic() - saved) > config.checkpoint_minutes * 60:
-                log.validation(progress, validation_dice(average, feed, config, fabric.device))
+                if adaptation is None:
+                    log.validation(progress, validation_dice(average, feed, config, fabric.device))
                 if fabric.global_rank == 0:
                     save_checkpoint(checkpoint, network, average, optimizer, progress, config)
                     kept(average, progress)
                 saved = time.monotonic()
         if fabric.global_rank == 0:
             save_checkpoint(checkpoint, network, average, optimizer, progress, config)
+        watch.finish(average, progress)
     name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
     description = f'{fabric.world_size} x {name}'
-    return TrainingResult(average.cpu().eval(), progress, description, fabric.global_rank)
+    return TrainingResult(
+        average.cpu().eval(),
+        progress,
+        description,
+        fabric.global_rank,
+        watch.best,
+    )
 
 
 def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool) -> None:

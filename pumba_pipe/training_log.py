@@ -17,6 +17,7 @@ class Log:
     """TensorBoard scalars and pictures, and a progress bar; silent on all ranks but 0."""
 
     def __init__(self, folder: Path, active: bool, quiet: bool) -> None:
+        self.active = active
         self.writer: Any = None
         self.bar: Any = None
         if not active:
@@ -69,7 +70,7 @@ class Log:
             self.writer.add_image('train/sample', picture(batch, logits), progress.step)
 
     def validation(self, progress: Progress, dice: float) -> None:
-        """Record the Dice on unseen synthetic heads."""
+        """Record the Dice on heads that training does not see."""
         if self.writer is not None:
             self.writer.add_scalar('validation/dice', dice, progress.step)
             self.writer.flush()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from pumba_pipe.adaptation import Adaptation
     from pumba_pipe.network import UNet
     from pumba_pipe.synthesis.recipe import Recipe
     from pumba_pipe.training import Hardware, TrainingConfig, TrainingResult
@@ -20,6 +21,7 @@ WIDTHS = (16, 32, 64, 128)
 BOX_SHARES = {'coarse': 0.3, 'fine': 1.0}
 EFFORT = {'coarse': 0.4, 'fine': 0.6}  # share of steps and time when both are trained
 WEIGHTS = 'weights.safetensors'
+FINETUNE_STEPS, FINETUNE_RATE = 400, 1e-4  # few and small: what is there must not be forgotten
 LOG_COLUMNS = ('stage', 'quantity', 'step', 'value')
 
 
@@ -107,6 +109,7 @@ def train_weights(
     resume: bool = False,
     pool_parent: Path | None = None,
     quiet: bool = False,
+    adaptation: Adaptation | None = None,
     written: Callable[[Path, str], None] = lambda path, sha256: None,
 ) -> Path:
     """Train the stages that are asked for, and export the weights.
@@ -127,6 +130,8 @@ def train_weights(
         Folder for pools of heads, which runs may share; default: ``folder/pool``.
     quiet : bool
         No progress bar.
+    adaptation : Adaptation, optional
+        Labelled real images to train on besides; the weights are marked as such.
     written : callable
         Called with the weights file and its SHA-256 by the one process that wrote it.
 
@@ -139,43 +144,54 @@ def train_weights(
     ------
     InputError, RecipeError, WeightsError, OutputError
     """
-    from pumba_pipe.model_card import training_card
+    from pumba_pipe.adaptation import adapted
+    from pumba_pipe.model_card import real_images, training_card
     from pumba_pipe.network import NetworkConfig
     from pumba_pipe.training import Hardware, train
     from pumba_pipe.weights import STAGES, Stage, load_weights, save_weights
 
     start = load_weights(init) if init is not None else None
     stages, history = _kept(start)
+    real = real_images(start.card) if start is not None else []
+    real += adaptation.digests if adaptation is not None else []
     for name in settings.stages:
         initial, origin = _initial(name, stages, start, init)
+        config = settings.config(name)
         result = train(
             recipe,
             folder / name,
-            settings.config(name),
+            adapted(config) if adaptation is not None else config,
             NetworkConfig(settings.widths),
             hardware=hardware or Hardware(),
             initial=initial,
             resume=resume,
             pool_parent=pool_parent or folder / 'pool',
             quiet=quiet,
-            kept=_keeper(folder / name, name, dict(stages), recipe, settings),
+            kept=_keeper(folder / name, name, dict(stages), recipe, settings, real),
+            adaptation=adaptation,
         )
         stages[name] = Stage(result.network, settings.size(name))
         before = history.get(name)
         history[name] = _described(result, recipe, settings, name, origin)
+        if adaptation is not None:
+            history[name]['labelled'] = adaptation.described(result.best)
         if before is not None:
             history[name]['before'] = before
     target = folder / WEIGHTS
     if result.rank == 0:
         ordered = {name: history[name] for name in STAGES if name in history}
-        written(
-            target, save_weights(stages, training_card(recipe, settings.seed, ordered), target)
-        )
+        card = training_card(recipe, settings.seed, ordered, real)
+        written(target, save_weights(stages, card, target))
     return target
 
 
 def _keeper(
-    folder: Path, name: str, stages: dict[str, Stage], recipe: Recipe, settings: RunSettings
+    folder: Path,
+    name: str,
+    stages: dict[str, Stage],
+    recipe: Recipe,
+    settings: RunSettings,
+    real: list[str],
 ) -> Callable[[UNet, Progress], None]:
     """What is done with the weights of a checkpoint: kept, where snapshots are asked for."""
     from pumba_pipe.model_card import training_card
@@ -186,7 +202,7 @@ def _keeper(
             return
         seen = {'samples': progress.samples, 'seconds': round(progress.seconds)}
         now = stages | {name: Stage(network, settings.size(name))}
-        card = training_card(recipe, settings.seed, {name: seen})
+        card = training_card(recipe, settings.seed, {name: seen}, real)
         save_weights(now, card, folder / f'weights-{progress.samples:08d}.safetensors')
 
     return keep

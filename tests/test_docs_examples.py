@@ -48,6 +48,10 @@ SHORTER = {
     '--time-limit 8h': FEW,
     '--time-limit 3h': FEW,
     '--time-limit 5h': FEW,
+    '--finetune cases --init default': (
+        '--finetune cases --init default --steps 2 --batch 1 --coarse-size 48 --fine-size 48 '
+        '--pool-size 2 --threads 1 --quiet'
+    ),
     '-n 3 --size 48': '-n 1 --size 32',
     '-n 2 --seed 7': '-n 1 --seed 7 --size 48',
     '--weights runs/first/weights.safetensors': f'--weights {SHIPPED}',

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pumba_pipe import adaptation_study
+
 DOCS = Path(__file__).parents[1] / 'docs'
 PAGES = sorted(DOCS.glob('*.md'))
 # Where all options of a command are explained.
@@ -46,6 +48,8 @@ def test_every_option_is_explained(command: str, capsys: pytest.CaptureFixture[s
 def test_every_option_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
     points = distribution('pumba_pipe').entry_points.select(group='console_scripts')
     known = FOREIGN.union(*(options_of(point.name, capsys) for point in points))
+    study = adaptation_study.build_parser().format_help()
+    known |= set(re.findall(r'(?<![\w-])--[a-z][\w-]*', study))
     for page in PAGES:
         named = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', page.read_text('utf-8')))
         assert named <= known, page.name

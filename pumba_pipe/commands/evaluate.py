@@ -83,6 +83,7 @@ def evaluate(options: argparse.Namespace) -> int:
     find: Finder = read_found
     if options.predictions is None:
         find = stripper(options.weights, options.device, options.threads)
+        _warn_of_seen(cases, options.weights)
     scored = score_cases(
         cases,
         find,
@@ -94,6 +95,22 @@ def evaluate(options: argparse.Namespace) -> int:
     failed = sum(one.score.failed for one in scored)
     print(f'cases: {len(scored)}, failed: {failed}; results in {options.out}')
     return 1 if failed else 0
+
+
+def _warn_of_seen(cases: list[Case], weights: Path | None) -> None:
+    """Say so when weights are scored on images they were fine-tuned on."""
+    from pumba_pipe.labelled import file_digest
+    from pumba_pipe.model_card import real_images
+    from pumba_pipe.weights import load_weights
+
+    known = set(real_images(load_weights(weights).card))
+    seen = sum(file_digest(case.image) in known for case in cases) if known else 0
+    if seen:
+        print(
+            f'{NAME}: warning: these weights have seen {seen} of these images in training; '
+            'scores on them, or on other images of the same subjects, say nothing',
+            file=sys.stderr,
+        )
 
 
 def _select(options: argparse.Namespace) -> list[Case]:

@@ -1,4 +1,4 @@
-"""``pumba-train``: train weights on synthetic heads."""
+"""``pumba-train``: train weights on synthetic heads, and adapt them to labelled images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pumba_pipe.commands.common import add_version, guarded, positive_float, positive_int
-from pumba_pipe.training_run import SIZES, WIDTHS
+from pumba_pipe.training_run import FINETUNE_RATE, FINETUNE_STEPS, SIZES, WIDTHS
+
+if TYPE_CHECKING:
+    from pumba_pipe.adaptation import Adaptation
 
 NAME = 'pumba-train'
+STEPS, RATE = 20_000, 1e-3
 
 
 def duration(text: str) -> float:
@@ -37,22 +42,34 @@ def build_parser() -> argparse.ArgumentParser:
         '--recipe', default='default', help='default, paper, or a TOML file (default: default)'
     )
     parser.add_argument('--stage', choices=('both', 'coarse', 'fine'), default='both')
-    parser.add_argument('--steps', type=positive_int, default=20_000, help='both stages together')
+    parser.add_argument(
+        '--steps',
+        type=positive_int,
+        help=f'both stages together (default: {STEPS}, with --finetune {FINETUNE_STEPS})',
+    )
     parser.add_argument(
         '--time-limit', type=duration, metavar='T', help='90m or 1.5h, both stages together'
     )
     parser.add_argument('--batch', type=positive_int, default=2, help='samples a step and process')
     parser.add_argument(
-        '--optimizer', choices=('muon', 'adamw'), default='muon', help='(default: %(default)s)'
+        '--optimizer',
+        choices=('muon', 'adamw'),
+        help='default: muon, with --finetune adamw',
     )
-    parser.add_argument('--learning-rate', type=positive_float, default=1e-3)
+        '--learning-rate',
+        type=positive_float,
+        help=f'at its peak (default: {RATE:g}, with --finetune and --init {FINETUNE_RATE:g})',
+    )
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--init', type=Path, metavar='WEIGHTS', help='weights to start from')
+    parser.add_argument(
+        '--init', metavar='WEIGHTS', help='weights to start from; default: the shipped ones'
+    )
     parser.add_argument('--resume', action='store_true', help='go on with the run in OUT')
     parser.add_argument('--checkpoint-minutes', type=positive_float, default=2.0, metavar='M')
     parser.add_argument(
         '--snapshots', action='store_true', help='keep the weights of every checkpoint'
     )
+    _add_finetuning(parser)
     sizes = parser.add_argument_group('sizes')
     sizes.add_argument('--coarse-size', type=positive_int, default=SIZES['coarse'], metavar='N')
     sizes.add_argument('--fine-size', type=positive_int, default=SIZES['fine'], metavar='N')
@@ -83,9 +100,35 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_finetuning(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        'fine-tuning on labelled images of your own',
+        'The weights are marked as made with real images.',
+    )
+    group.add_argument(
+        '--finetune', type=Path, metavar='DIR', help='of <case>/image.nii.gz and mask.nii.gz'
+    )
+    group.add_argument(
+        '--bids', type=Path, metavar='RAW', help='DIR is a BIDS derivative, RAW its images'
+    )
+    group.add_argument('--cases', nargs='+', metavar='CASE', help='only these cases')
+    group.add_argument(
+        '--synthetic-share', type=float, default=0.5, metavar='S',
+        help='share of synthetic heads among the samples; 0: none (default: 0.5)',
+    )  # fmt: skip
+    group.add_argument(
+        '--hold-out', type=float, default=0.25, metavar='S',
+        help='of four or more cases, hold out this share, whole subjects at a time, and keep '
+        'the weights that do best on them (default: 0.25)',
+    )  # fmt: skip
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-train`` and return its exit code."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.finetune is None and (args.bids is not None or args.cases):
+        parser.error('--bids and --cases go with --finetune')
     return guarded(NAME, lambda: run(args))
 
 
@@ -95,13 +138,15 @@ def run(args: argparse.Namespace) -> int:
     from pumba_pipe.training import Hardware
     from pumba_pipe.training_run import RunSettings, train_weights
 
+    finetuning = args.finetune is not None
+    rate = FINETUNE_RATE if finetuning and args.init else RATE
     settings = RunSettings(
         stage=args.stage,
-        steps=args.steps,
+        steps=args.steps or (FINETUNE_STEPS if finetuning else STEPS),
         minutes=args.time_limit,
         batch=args.batch,
-        optimizer=args.optimizer,
-        learning_rate=args.learning_rate,
+        optimizer=args.optimizer or ('adamw' if finetuning else 'muon'),
+        learning_rate=args.learning_rate or rate,
         seed=args.seed,
         coarse_size=args.coarse_size,
         fine_size=args.fine_size,
@@ -124,13 +169,38 @@ def run(args: argparse.Namespace) -> int:
         load_recipe(args.recipe),
         settings,
         hardware=hardware,
-        init=args.init,
+        init=initial_weights(args.init),
         resume=args.resume,
         pool_parent=args.pool,
         quiet=args.quiet,
+        adaptation=_adaptation(args) if finetuning else None,
         written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),
     )
     return 0
+
+
+def initial_weights(name: str | None) -> Path | None:
+    """The file called `name`; ``default`` is the shipped one."""
+    if name is None:
+        return None
+    from pumba_pipe.weights import SHIPPED
+
+    return SHIPPED if name == 'default' else Path(name)
+
+
+def _adaptation(args: argparse.Namespace) -> Adaptation:
+    """Read the labelled cases, and say how they are used."""
+    from pumba_pipe.adaptation import Adaptation, split
+    from pumba_pipe.evaluation_cases import chosen_cases
+    from pumba_pipe.labelled import labelled_cases, read_labelled
+
+    cases = labelled_cases(args.finetune, args.bids)
+    if args.cases:
+        cases = chosen_cases(cases, args.cases)
+    heads, held_out = split(read_labelled(cases), args.hold_out)
+    if not args.quiet:
+        print(f'labelled cases: {len(heads)} to train on, {len(held_out)} held out')
+    return Adaptation(heads, held_out, args.synthetic_share)
 
 
 if __name__ == '__main__':

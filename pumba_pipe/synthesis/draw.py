@@ -55,8 +55,12 @@ def rotation(rng: torch.Generator, degrees: float) -> Tensor:
     order = torch.randperm(3, generator=rng)
     signs = torch.randint(0, 2, (3,), generator=rng) * 2 - 1
     permutation = torch.eye(3)[order] * signs[:, None]
+    return turn(rng, degrees) @ permutation
+
+
+def turn(rng: torch.Generator, degrees: float) -> Tensor:
+    """Draw a turn of at most `degrees` about a random axis, shape (3, 3)."""
     x, y, z = direction(rng).tolist()
     angle = math.radians(uniform(rng, -degrees, degrees))
     cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    turn = torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
-    return turn @ permutation
+    return torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
