@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=('muon', 'adamw'),
         help='default: muon, with --finetune adamw',
     )
+    parser.add_argument(
         '--learning-rate',
         type=positive_float,
         help=f'at its peak (default: {RATE:g}, with --finetune and --init {FINETUNE_RATE:g})',
