@@ -58,27 +58,27 @@ class Muon(torch.optim.AdamW):
             group['momentum'] = momentum
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; see ``torch.optim.Optimizer.step``."""
         groups = self.param_groups
         for group in groups:
             if group['muon']:
                 for weight in group['params']:
                     if weight.grad is not None:
-                        self._turn(weight, group)
+                        self._turn(weight, weight.grad, group)
         self.param_groups = [group for group in groups if not group['muon']]
         try:
             return super().step(closure)
         finally:
             self.param_groups = groups
 
-    def _turn(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _turn(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if 'momentum' not in state:
             state['momentum'] = torch.zeros_like(weight)
             state['step'] = torch.zeros(())  # unused; AdamW asks for it when a state is loaded
-        mean = state['momentum'].lerp_(weight.grad, 1 - group['momentum'])
-        ahead = weight.grad.lerp(mean, group['momentum'])
+        mean = state['momentum'].lerp_(gradient, 1 - group['momentum'])
+        ahead = gradient.lerp(mean, group['momentum'])
         flat = ahead.reshape(len(ahead), -1)
         step = orthogonalized(flat) * (LIKE_ADAM * max(flat.shape) ** 0.5)
         weight.mul_(1 - group['lr'] * group['weight_decay'])
