@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pumba_pipe.cutout import cut_out_object
-from pumba_pipe.devices import choose_device, limited_threads
+from pumba_pipe.devices import choose_device, limited_threads, with_fallback
 from pumba_pipe.errors import InputError, NothingFoundError
 from pumba_pipe.files import write_json
 from pumba_pipe.grids import whole_cube
@@ -94,7 +94,8 @@ def extract(
     model : Model, optional
         Default: the shipped weights.
     device : str
-        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``. Where a GPU fails or has
+        too little memory, the CPU stands in, and the quality record has a note that says so.
     threads : int, optional
         CPU threads; default: what torch chooses.
     border_mm : float
@@ -117,28 +118,23 @@ def extract(
     model = load_weights() if model is None else model
     chosen = choose_device(device)
     watch.lap('weights')
+    axes = canonical_axes(volume.affine)
+    data = oriented(volume.data, axes)
+    voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
     with torch.inference_mode(), limited_threads(threads):
-        axes = canonical_axes(volume.affine)
-        data = torch.from_numpy(oriented(volume.data, axes)).to(chosen)
-        voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
-        coarse = look(
-            model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
-            COARSE_FLIPS,
-        )  # fmt: skip
-        fine = look_closer(model.fine, data, voxel_size, coarse)
-        watch.lap('network')
-        logits = native_logits(fine, data.shape, voxel_size)
-        rough = native_logits(coarse, data.shape, voxel_size) > CUT
+        (logits, rough, flip_agreement), failure = with_fallback(
+            lambda place: _answers(model, data, voxel_size, place, watch), chosen
+        )
     found = logits > CUT
     mask, components, _ = clean(found)
-    if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data.cpu().numpy()[mask]):
+    if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data[mask]):
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
     agreement = dice(rough, mask)
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
     clear = certainty(probability, mask)
     whole = None
-    if confidence_score(agreement, fine.flip_agreement, clear) < SURE:
-        whole = cut_out_object(data.cpu().numpy(), mask)
+    if confidence_score(agreement, flip_agreement, clear) < SURE:
+        whole = cut_out_object(data, mask)
     if whole is not None:
         mask = whole
         probability = np.where(whole, np.maximum(probability, LIKELY), 0.0).astype(np.float32)
@@ -147,13 +143,35 @@ def extract(
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
-    quality = judge(volume, mask, components, agreement, fine.flip_agreement, clear)
+    quality = judge(volume, mask, components, agreement, flip_agreement, clear)
     if whole is not None:
         quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
+    if failure is not None:
+        quality = replace(quality, notes=(*quality.notes, failure))
     watch.lap('resample')
     return BrainExtraction(
         volume, mask.astype(np.uint8), restored(probability, axes), quality, watch.seconds
     )
+
+
+def _answers(
+    model: Model,
+    values: NDArray[np.float32],
+    voxel_size: NDArray[np.float64],
+    device: torch.device,
+    watch: Stopwatch,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], float]:
+    """Both passes on a device: logits, the coarse mask, agreement between mirrored images."""
+    data = torch.from_numpy(values).to(device)
+    coarse = look(
+        model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
+        COARSE_FLIPS,
+    )  # fmt: skip
+    fine = look_closer(model.fine, data, voxel_size, coarse)
+    watch.lap('network')
+    logits = native_logits(fine, data.shape, voxel_size)
+    rough = native_logits(coarse, data.shape, voxel_size) > CUT
+    return logits, rough, fine.flip_agreement
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:
