@@ -91,9 +91,9 @@ def train(
     network.requires_grad_(True)
     checkpoint = folder / 'checkpoint.pt'
     _check(config, network, checkpoint, resume)
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
     fabric = launch(hardware)
+    if hardware.threads:  # after Fabric has shared the cores out among the processes
+        torch.set_num_threads(hardware.threads)
     folder.mkdir(parents=True, exist_ok=True)
 
     if initial is None:
