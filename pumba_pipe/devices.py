@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 
 from pumba_pipe.errors import InputError
+
+Result = TypeVar('Result')
 
 
 def choose_device(name: str = 'auto') -> torch.device:
@@ -33,6 +36,49 @@ def choose_device(name: str = 'auto') -> torch.device:
     if device.type == 'mps' and not torch.backends.mps.is_available():
         raise InputError(f'device {name!r}: not available on this machine; use --device cpu')
     return device
+
+
+def with_fallback(
+    work: Callable[[torch.device], Result], device: torch.device
+) -> tuple[Result, str | None]:
+    """Do work on a device, and on the CPU when a GPU does not start or lacks memory.
+
+    Parameters
+    ----------
+    work : callable
+        Takes the device; what it returns must not lie there.
+    device : torch.device
+
+    Returns
+    -------
+    result
+        What `work` returned.
+    str or None
+        Why the CPU stood in, in words, when it did.
+    """
+    failure = None
+    try:
+        result = work(device)
+    except RuntimeError as error:  # also a fault of `work` itself, which the CPU then shows
+        if device.type == 'cpu':
+            raise
+        failure = _in_words(error, device)
+    # not in the handler: the error holds on to the frames, and so to tensors on the GPU
+    _release(device)
+    return (result, None) if failure is None else (work(torch.device('cpu')), failure)
+
+
+def _in_words(error: RuntimeError, device: torch.device) -> str:
+    """A note for the user; of torch's message, which may be long, the first sentence."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split('. ')[0]
+    return f'computed on the CPU, because {device} failed: {reason}'
+
+
+def _release(device: torch.device) -> None:
+    """Give a GPU's memory back: torch would keep it, and other processes lack it."""
+    if device.type == 'cuda':
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from pumba_pipe.cutout import cut_out_object
-from pumba_pipe.devices import choose_device, limited_threads
+from pumba_pipe.devices import choose_device, limited_threads, with_fallback
 from pumba_pipe.errors import InputError, NothingFoundError
 from pumba_pipe.files import write_json
 from pumba_pipe.grids import whole_cube
@@ -94,7 +94,8 @@ def extract(
     model : Model, optional
         Default: the shipped weights.
     device : str
-        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``. Where a GPU fails or has
+        too little memory, the CPU stands in, and the quality record has a note that says so.
     threads : int, optional
         CPU threads; default: what torch chooses.
     border_mm : float
@@ -117,30 +118,28 @@ def extract(
     model = load_weights() if model is None else model
     chosen = choose_device(device)
     watch.lap('weights')
+    axes = canonical_axes(volume.affine)
+    data = oriented(volume.data, axes)
+    voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
     with torch.inference_mode(), limited_threads(threads):
-        axes = canonical_axes(volume.affine)
-        data = torch.from_numpy(oriented(volume.data, axes)).to(chosen)
-        voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
-        coarse = look(
-            model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
-            COARSE_FLIPS,
-        )  # fmt: skip
-        fine = look_closer(model.fine, data, voxel_size, coarse)
-        greys = grey_agreement(model.fine, data, voxel_size, fine)
-        watch.lap('network')
-        logits = native_logits(fine, data.shape, voxel_size)
-        rough = native_logits(coarse, data.shape, voxel_size) > CUT
+        answers, failure = with_fallback(
+            lambda place: _answers(model, data, voxel_size, place, watch), chosen
+        )
+        logits = answers.logits
     found = logits > CUT
     mask, components, _ = clean(found)
-    if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data.cpu().numpy()[mask]):
+    if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data[mask]):
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
     evidence = Evidence(
-        dice(rough, mask), fine.flip_agreement, greys, certainty(probability, mask)
+        dice(answers.rough, mask),
+        answers.flip_agreement,
+        answers.grey_agreement,
+        certainty(probability, mask),
     )
     whole = None
     if confidence_score(evidence) < SURE:
-        whole = cut_out_object(data.cpu().numpy(), mask)
+        whole = cut_out_object(data, mask)
     if whole is not None:
         mask = whole
         probability = np.where(whole, np.maximum(probability, LIKELY), 0.0).astype(np.float32)
@@ -152,10 +151,42 @@ def extract(
     quality = judge(volume, mask, components, evidence)
     if whole is not None:
         quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
+    if failure is not None:
+        quality = replace(quality, notes=(*quality.notes, failure))
     watch.lap('resample')
     return BrainExtraction(
         volume, mask.astype(np.uint8), restored(probability, axes), quality, watch.seconds
     )
+
+
+class Answers(NamedTuple):
+    """Logits and the coarse mask, arrays (x, y, z), and two agreements, see `Quality`."""
+
+    logits: NDArray[np.float32]
+    rough: NDArray[np.bool_]
+    flip_agreement: float
+    grey_agreement: float
+
+
+def _answers(
+    model: Model,
+    values: NDArray[np.float32],
+    voxel_size: NDArray[np.float64],
+    device: torch.device,
+    watch: Stopwatch,
+) -> Answers:
+    """Both passes on a device; nothing of the answers lies there."""
+    data = torch.from_numpy(values).to(device)
+    coarse = look(
+        model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
+        COARSE_FLIPS,
+    )  # fmt: skip
+    fine = look_closer(model.fine, data, voxel_size, coarse)
+    greys = grey_agreement(model.fine, data, voxel_size, fine)
+    watch.lap('network')
+    logits = native_logits(fine, data.shape, voxel_size)
+    rough = native_logits(coarse, data.shape, voxel_size) > CUT
+    return Answers(logits, rough, fine.flip_agreement, greys)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pumba_pipe.errors import PumbaError
+from pumba_pipe.errors import InputError, PumbaError
 from pumba_pipe.feeding import Batch, Feed, concatenated
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.training_state import TrainingConfig
@@ -28,6 +28,10 @@ class PoolSource:
     def batch(self, seeds: Sequence[int]) -> Batch:
         """Make one batch from heads that are in the folder by now."""
         files = pool_files(self.folder)
+        if not files:
+            raise InputError(
+                f'{self.folder}: no heads here; the pool must lie where all nodes see it'
+            )
         pairs = []
         for seed in seeds:
             regions = np.load(files[seed % len(files)])
@@ -61,7 +65,7 @@ def grow_pool(folder: Path, feed: Feed, seed: int, count: int, worker: int, work
 
 
 @contextlib.contextmanager
-def growing_pool(pool: Path, feed: Feed, config: TrainingConfig, rank: int) -> Iterator[None]:
+def growing_pool(pool: Path, feed: Feed, config: TrainingConfig) -> Iterator[None]:
     """Make heads in other processes while training runs; wait for the first ones."""
     context = multiprocessing.get_context('spawn')
     workers = [
@@ -70,14 +74,14 @@ def growing_pool(pool: Path, feed: Feed, config: TrainingConfig, rank: int) -> I
             args=(pool, feed, config.seed, config.pool, worker, config.generators),
             daemon=True,
         )
-        for worker in range(config.generators if rank == 0 else 0)
+        for worker in range(config.generators)
     ]
     for process in workers:
         process.start()
     wanted = min(config.pool, 4 * config.batch)
     try:
         while len(pool_files(pool)) < wanted:
-            if workers and all(process.exitcode for process in workers):
+            if all(process.exitcode for process in workers):
                 raise PumbaError(f'{pool}: the processes that make heads have stopped')
             time.sleep(0.2)
         yield

@@ -56,7 +56,7 @@ class Quality:
     flags : tuple of str
         What a person should look at, in plain words.
     notes : tuple of str
-        What was done to read the image.
+        What was done to read the image, and whether the CPU stood in for a GPU that failed.
     """
 
     volume_ml: float

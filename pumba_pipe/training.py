@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from pumba_pipe.adaptation import Adaptation, MixedSource
-from pumba_pipe.errors import InputError, PumbaError
+from pumba_pipe.distributed import Hardware, agreed, check_same_step, launch, stopping_together
+from pumba_pipe.errors import InputError
 from pumba_pipe.feeding import Batch, Feed, StreamSource
 from pumba_pipe.held_out import Watch
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
@@ -40,31 +41,6 @@ VALIDATION_HEADS = 16
 
 
 @dataclass(frozen=True)
-class Hardware:
-    """Where to train.
-
-    Attributes
-    ----------
-    accelerator : str
-        ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``, as Lightning Fabric names them.
-    devices, nodes : int
-    precision : str
-        ``'bf16-mixed'`` or ``'32-true'``.
-    threads : int or None
-        CPU threads of the training process.
-    compiled : bool
-        Compile the network; needs a C++ compiler on the CPU.
-    """
-
-    accelerator: str = 'auto'
-    devices: int = 1
-    nodes: int = 1
-    precision: Literal['bf16-mixed', '32-true'] = 'bf16-mixed'
-    threads: int | None = None
-    compiled: bool = False
-
-
-@dataclass(frozen=True)
 class TrainingResult:
     """A finished run, as one of its processes sees it; rank 0 writes files."""
 
@@ -75,6 +51,7 @@ class TrainingResult:
     best: tuple[int, float] | None = None  # step and Dice on held-out cases
 
 
+@stopping_together()
 def train(
     recipe: Recipe,
     folder: Path,
@@ -126,9 +103,9 @@ def train(
     network.requires_grad_(True)
     checkpoint = folder / 'checkpoint.pt'
     _check(config, network, checkpoint, resume)
-    if hardware.threads:
+    fabric = launch(hardware)
+    if hardware.threads:  # after Fabric has shared the cores out among the processes
         torch.set_num_threads(hardware.threads)
-    fabric = _launch(hardware)
     folder.mkdir(parents=True, exist_ok=True)
 
     if initial is None:
@@ -140,6 +117,7 @@ def train(
     progress = Progress()
     if resume and checkpoint.exists():
         progress = load_checkpoint(checkpoint, network, average, optimizer, config)
+    check_same_step(fabric, progress.step, checkpoint)
     network = channels_last(network)
     forward = torch.compile(network) if hardware.compiled else network
     model, optimizer = fabric.setup(forward, optimizer)
@@ -155,16 +133,18 @@ def train(
     if progress.step:
         watch.resume()
     synthetic = adaptation is None or adaptation.needs_synthetic
-    needs_pool = on_cpu and synthetic and not finished(progress, config)
-    generators = growing_pool(pool, feed, config, fabric.global_rank) if needs_pool else None
+    makes_pool = on_cpu and synthetic and fabric.global_rank == 0
+    makes_pool = makes_pool and not finished(progress, config)
+    generators = growing_pool(pool, feed, config) if makes_pool else None
     with generators or contextlib.nullcontext(), log:
+        fabric.barrier()  # the other ranks wait here for the first heads
         source: Any = PoolSource(feed, pool) if on_cpu else StreamSource(feed, fabric.device)
         if adaptation is not None:
             source = MixedSource(adaptation, config, source, fabric.device)
         started = time.monotonic() - progress.seconds
         saved = time.monotonic()
         while not finished(progress, config):
-            if _agreed(fabric, watch.gives_up(average, progress)):
+            if agreed(fabric, watch.gives_up(average, progress)):
                 break
             for group in optimizer.param_groups:
                 group['lr'] = config.learning_rate * schedule(progress, config)
@@ -184,9 +164,9 @@ def train(
 
             progress.step += 1
             progress.samples += config.batch * fabric.world_size
-            progress.seconds = _agreed(fabric, time.monotonic() - started)
+            progress.seconds = agreed(fabric, time.monotonic() - started)
             log.step(progress, config, batch, logits, loss.detach(), norm)
-            if _agreed(fabric, time.monotonic() - saved) > config.checkpoint_minutes * 60:
+            if agreed(fabric, time.monotonic() - saved) > config.checkpoint_minutes * 60:
                 if adaptation is None:
                     log.validation(progress, validation_dice(average, feed, config, fabric.device))
                 if fabric.global_rank == 0:
@@ -221,31 +201,6 @@ def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool
         )
 
 
-def _launch(hardware: Hardware) -> Any:
-    """Set up Lightning Fabric: device, precision, processes."""
-    try:
-        from lightning.fabric import Fabric
-    except ImportError:
-        raise PumbaError(
-            "training needs Lightning Fabric: pip install 'pumba_pipe[train]'"
-        ) from None
-    fabric = Fabric(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.nodes,
-        precision=hardware.precision,
-    )
-    fabric.launch()
-    return fabric
-
-
-def _agreed(fabric: Any, seconds: float) -> float:
-    """Rank 0's clock, so that all ranks stop at the same step."""
-    if fabric.world_size == 1:
-        return seconds
-    return float(fabric.broadcast(seconds))
-
-
 def initialize(network: nn.Module, seed: int) -> None:
     """Draw He-initialized weights from a seed, leaving global random state alone."""
     rng = torch.Generator().manual_seed(derived_seed(seed, 5))
@@ -259,8 +214,14 @@ def initialize(network: nn.Module, seed: int) -> None:
 
 
 def sample_seeds(config: TrainingConfig, step: int, rank: int) -> list[int]:
-    """Seeds of one process's samples in one step: resumed runs draw what they would have."""
-    return [derived_seed(config.seed, step, rank, item) for item in range(config.batch)]
+    """Seeds of one process's samples in one step: resumed runs draw what they would have.
+
+    They count through the samples of all ranks, so that what a step draws depends on how many
+    samples it has, and not on how many processes share them.
+    """
+    first = rank * config.batch
+    # the 0 keeps what runs of one process have always drawn
+    return [derived_seed(config.seed, step, 0, first + item) for item in range(config.batch)]
 
 
 @torch.no_grad()

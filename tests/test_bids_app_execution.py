@@ -9,8 +9,11 @@ import psutil
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
+from pumba_pipe.bids_app.execution import _plugin
 from pumba_pipe.bids_app.plugin import KILLED, SturdyMultiProcPlugin
 from pumba_pipe.bids_app.progress import Progress, clock, crash_of, token_of
+
+from pumba_pipe.interfaces import SkullStrip
 
 
 def work(number, folder):
@@ -59,6 +62,19 @@ def test_a_killed_worker_stops_neither_the_run_nor_the_others(workflow, tmp_path
     assert progress.failed == {'sub0_T1w'}
     assert 'sub-0_T1w failed' in said[0]
     assert crash_of(tmp_path / 'log', 'sub0_T1w').message == KILLED
+
+
+def test_on_a_gpu_there_is_one_image_at_a_time():
+    config = SimpleNamespace(
+        nprocs=8, omp_nthreads=3, mem_gb=16, verbosity=0, resource_record=None
+    )
+    plugin = _plugin(SimpleNamespace(config=config, plugin=None), lambda node, status: None)
+    node = pe.Node(SkullStrip(use_gpu=True, num_threads=3), name='strip', mem_gb=1, n_procs=3)
+    plugin.procs = [node, node]
+    assert node.is_gpu_node() and node.n_procs <= plugin.n_gpu_procs
+    memory, processors, slots = plugin._check_resources([(1, 0)])
+    assert (memory, processors) == (15, 5)
+    assert slots < node.n_procs
 
 
 def test_images_are_finished_in_the_order_in_which_they_are_begun(tmp_path):

@@ -36,6 +36,8 @@ FILES = ('toml', 'yaml', 'json')  # saved under the name that the page gives the
 OUTPUT = 'text'  # what a command prints, or a listing of files; not checked
 # How a line begins that sets up a machine: checked for consistency, not carried out.
 INSTALLING = ('python3 -m venv', '. .venv', 'pip ', 'make ')
+# How a line begins that starts several processes: test_distributed.py does that, not these tests.
+SEVERAL = ('torchrun ', 'sbatch ')
 PLACEHOLDERS = {'BIDS_DIR': 'bids', 'OUT_DIR': 'out', 'DIR': 'cases'}
 
 # Documented words -> what is carried out here. A few steps on small cubes make weights that can
@@ -221,7 +223,7 @@ def run_block(block: Block, names: dict, patch: pytest.MonkeyPatch) -> None:
         run_script(text)
     elif block.language == 'sh':
         for line in lines_of(Block('sh', text, '')):
-            if not installing(line):
+            if not line.startswith((*INSTALLING, *SEVERAL)):
                 run_line(line, patch)
 
 

@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -116,7 +117,12 @@ def test_node_writes_to_its_own_folder(head_file, in_folder):
 
 def test_without_use_gpu_no_gpu_is_looked_for(head_file, in_folder, monkeypatch):
     asked = {}
-    monkeypatch.setattr('pumba_pipe.extraction.strip_file', lambda *a, **k: asked.update(k))
+
+    def strip_file(*files, **options):
+        asked.update(options)
+        return SimpleNamespace(quality=SimpleNamespace(notes=()))
+
+    monkeypatch.setattr('pumba_pipe.extraction.strip_file', strip_file)
     interface = SkullStrip(in_file=str(head_file), device='cuda:7')
     interface._run_interface(None)
     assert asked['device'] == 'cpu'

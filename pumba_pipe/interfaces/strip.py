@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from nipype import logging
 from nipype.interfaces.base import (
     BaseInterface,
     BaseInterfaceInputSpec,
@@ -80,6 +81,7 @@ class SkullStrip(BaseInterface):
     The fields are called as in the SynthStrip interface of NiPreps, so that one can stand in
     for the other. Outputs are written to the node's folder; names given for them must be plain
     file names. The maps `out_prob` and `out_sdt` are written only when they are given a name.
+    Where a GPU fails or has too little memory, the CPU stands in, with a warning.
 
     Examples
     --------
@@ -96,7 +98,7 @@ class SkullStrip(BaseInterface):
         from pumba_pipe.extraction import strip_file
 
         inputs, outputs = self.inputs, self._list_outputs()
-        strip_file(
+        result = strip_file(
             inputs.in_file,
             outputs['out_file'],
             outputs['out_mask'],
@@ -108,6 +110,8 @@ class SkullStrip(BaseInterface):
             threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
             weights=inputs.model if isdefined(inputs.model) else None,
         )
+        for note in result.quality.notes:
+            logging.getLogger('nipype.interface').warning('%s: %s', inputs.in_file, note)
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:

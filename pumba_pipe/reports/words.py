@@ -91,7 +91,7 @@ MEASURES = (
     ),
     Measure('already_stripped', 'Stripped before', 'Whether the image was skull-stripped before'),
     Measure('flags', 'To look at', 'What a person should look at, in words'),
-    Measure('notes', 'Notes', 'What was done to read the image, in words'),
+    Measure('notes', 'Notes', 'What was done to read the image, and if a GPU failed, in words'),
 )
 COMPARED = tuple(one for one in MEASURES if one.worse)
 
