@@ -163,19 +163,15 @@ def _surface_ball(
 
 def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> BrainPlan:
     section, stalk = recipe['brain'], recipe['stalk']
-    lobes, bites = (
-        [
-            _surface_ball(
-                rng,
-                semi_axes,
-                section.uniform(f'{kind}_position', rng),
-                section.uniform(f'{kind}_radius', rng),
-                section.uniform(f'{kind}_blend', rng),
-            )
-            for _ in range(section.integer(f'{kind}s', rng))
-        ]
-        for kind in ('lobe', 'bite')
-    )
+    outward = draw.direction(rng)
+    lobes = [
+        _drawn_ball(section, rng, 'lobe', draw.direction(rng) * semi_axes)
+        for _ in range(section.integer('lobes', rng))
+    ]
+    bites = [
+        _drawn_ball(section, rng, 'bite', _bitten(section, rng, outward) * semi_axes)
+        for _ in range(section.integer('bites', rng))
+    ]
     cut = None
     if section.chance('flat_cut', rng):
         normal = draw.direction(rng)
@@ -184,7 +180,6 @@ def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> Brai
         draw_noise(rng, section[f'outline_{scale}_cell'], section.uniform(f'outline_{scale}', rng))
         for scale in ('coarse', 'fine')
     ]
-    outward = draw.direction(rng)
     tube = None
     if stalk.chance('present', rng):
         lean = outward + stalk['lean'] * torch.randn(3, generator=rng)
@@ -202,6 +197,23 @@ def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> Brai
         outward=outward,
         margin=section.uniform('margin', rng),
     )
+
+
+def _drawn_ball(section: Section, rng: torch.Generator, kind: str, surface: Tensor) -> Ball:
+    """A ball near a point of the ellipsoid's surface."""
+    return Ball(
+        surface * section.uniform(f'{kind}_position', rng),
+        section.uniform(f'{kind}_radius', rng),
+        section.uniform(f'{kind}_blend', rng),
+    )
+
+
+def _bitten(section: Section, rng: torch.Generator, outward: Tensor) -> Tensor:
+    """Where a bite is taken: anywhere, or on the stalk's side."""
+    if not section.chance('bite_below', rng):
+        return draw.direction(rng)
+    towards = outward + section['bite_lean'] * torch.randn(3, generator=rng)
+    return towards / towards.norm().clamp_min(1e-6)
 
 
 def _reach(semi_axes: Tensor, direction: Tensor) -> float:

@@ -189,7 +189,7 @@ def _fill_inside(
     brain = labelled < 0
     depth = -labelled
     if plan.shrink is not None:
-        depth = depth - field.noise(plan.shrink)[0].clamp_min(0) * sinks
+        depth = depth - field.noise(plan.shrink)[0].clamp_min(0) * (sinks - 0.5).clamp_min(0)
     parts = field.noise(plan.region, channels=plan.regions).argmax(0)
     content = (BRAIN + parts).to(torch.uint8)
     if plan.ribbon_depth > 0:
