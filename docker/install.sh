@@ -7,7 +7,7 @@
 #   install.sh templates [SPACES]        templates of TemplateFlow, such as MNI152NLin2009cAsym:res-2
 set -eu
 
-VENV=/opt/venv
+VENV=${PUMBA_VENV:-/opt/venv}
 TEMPLATES=/opt/templateflow
 
 pip_install() {

