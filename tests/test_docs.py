@@ -19,7 +19,13 @@ DOCUMENTS = [
     ROOT / 'docker' / 'README.md',
     *sorted((ROOT / 'docs').glob('*.md')),
 ]
-PLAIN = [ROOT / 'Makefile', ROOT / '.ci' / 'run', ROOT / 'CITATION.cff', ROOT / 'setup.py']
+PLAIN = [
+    ROOT / name
+    for name in (
+        'Makefile', '.ci/run', '.ci/release.py', 'CITATION.cff', 'setup.py', 'MANIFEST.in',
+        'docker/Dockerfile', 'docker/Apptainer.def', 'docker/install.sh',
+    )
+]  # fmt: skip
 
 
 def text_of(file: Path) -> str:

@@ -23,7 +23,7 @@ EXPLAINED = {
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
            '--cpus-per-task', '--time', '--standalone', '--nproc-per-node', '--nnodes',
-           '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node'}  # fmt: skip
+           '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node', '--strict'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
 SPELLINGS = {'--participant_label', '--session_label', '--skip_bids_validation'}
 

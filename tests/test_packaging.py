@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
-import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
@@ -140,42 +138,3 @@ def test_dependencies_point_one_way(folder: str, above: tuple[str, ...]) -> None
         if any(name == one or name.startswith(one + '.') for one in above)
     ]
     assert wrong == []
-
-
-@pytest.fixture(scope='module')
-def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Files in a wheel that is built from a copy, so that the checkout stays clean."""
-    copy = tmp_path_factory.mktemp('checkout')
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
-        shutil.copy(ROOT / name, copy)
-    for name in ('pumba_pipe', 'workflows', 'bids_app'):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
-    options = ['--quiet', '--no-deps', '--no-build-isolation', '--no-index']
-    subprocess.run(
-        [sys.executable, '-m', 'pip', 'wheel', *options, '-w', 'dist', '.'], cwd=copy, check=True
-    )
-    (wheel,) = (copy / 'dist').glob('*.whl')
-    return set(zipfile.ZipFile(wheel).namelist())
-
-
-def test_wheel_holds_every_module_under_one_name(wheel_names: set[str]) -> None:
-    own = {file.relative_to(ROOT).as_posix() for file in (ROOT / 'pumba_pipe').rglob('*.py')}
-    mapped = {
-        f'pumba_pipe/{file.relative_to(ROOT).as_posix()}'
-        for name in ('workflows', 'bids_app')
-        for file in (ROOT / name).rglob('*.py')
-    }
-    assert {name for name in wheel_names if name.endswith('.py')} == own | mapped
-    tops = {name.partition('/')[0] for name in wheel_names}
-    assert tops == {'pumba_pipe', f'pumba_pipe-{pumba_pipe.__version__}.dist-info'}
-
-
-def test_wheel_holds_recipes_weights_reports_and_licence(wheel_names: set[str]) -> None:
-    folder = ROOT / 'pumba_pipe'
-    data = [folder / 'py.typed', *(folder / 'synthesis' / 'recipes').glob('*.toml')]
-    for name in ('weights', 'reports/assets', 'reports/templates'):
-        data += [file for file in (folder / name).glob('*') if file.is_file()]
-    assert {file.relative_to(ROOT).as_posix() for file in data} <= wheel_names
-    assert 'pumba_pipe/synthesis/recipes/default.toml' in wheel_names
-    assert 'pumba_pipe/reports/templates/subject.html' in wheel_names
-    assert any(name.endswith('.dist-info/licenses/LICENSE') for name in wheel_names)

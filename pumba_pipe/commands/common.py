@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from pumba_pipe.errors import PumbaError
 
@@ -28,6 +29,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         The exit code: the body's, 1 after an error, 130 when interrupted.
     """
     try:
+        give_home()
         return body()
     except PumbaError as error:
         message = str(error)
@@ -44,6 +46,19 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         message = f'{where}{error.strerror or error}'
     print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr)
     return EXIT_FAILURE
+
+
+def give_home() -> None:
+    """Name a home folder when there is none, as for a user that a container does not know.
+
+    PyBIDS cannot be imported without one; nothing of worth is written there.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        import tempfile
+
+        os.environ['HOME'] = tempfile.gettempdir()
 
 
 def version() -> str:
