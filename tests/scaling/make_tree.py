@@ -1,0 +1,51 @@
+"""Make a BIDS data set of many participants whose images are empty files, to time planning on.
+
+    python tests/scaling/make_tree.py DIR -n 10000
+    pumba DIR out participant --skip-bids-validation --dry-run
+
+Each participant has 12 files in three folders: two anatomical images, a BOLD series and a
+diffusion series, as raw data sets do. The images are empty, so nothing can be stripped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+FILES = (
+    'anat/{sub}_T1w.nii.gz',
+    'anat/{sub}_T1w.json',
+    'anat/{sub}_T2w.nii.gz',
+    'anat/{sub}_T2w.json',
+    'func/{sub}_task-rest_bold.nii.gz',
+    'func/{sub}_task-rest_bold.json',
+    'func/{sub}_task-rest_events.tsv',
+    'func/{sub}_task-rest_physio.tsv.gz',
+    'dwi/{sub}_dwi.nii.gz',
+    'dwi/{sub}_dwi.json',
+    'dwi/{sub}_dwi.bval',
+    'dwi/{sub}_dwi.bvec',
+)
+
+
+def make_tree(root: Path, count: int) -> None:
+    """Write `count` participants to `root`."""
+    width = len(str(count))
+    root.mkdir(parents=True, exist_ok=True)
+    description = {'Name': f'{count} participants without content', 'BIDSVersion': '1.9.0'}
+    (root / 'dataset_description.json').write_text(json.dumps(description))
+    for number in range(1, count + 1):
+        sub = f'sub-{number:0{width}}'
+        for name in FILES:
+            path = root / sub / name.format(sub=sub)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('{}' if path.suffix == '.json' else '')
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('root', type=Path, metavar='DIR')
+    parser.add_argument('-n', type=int, default=1000, metavar='N', help='default: 1000')
+    given = parser.parse_args()
+    make_tree(given.root, given.n)
