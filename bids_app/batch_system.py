@@ -96,9 +96,7 @@ def _check_slurm(args: dict[str, Any]) -> None:
             f'--use-plugin: SLURM did not answer within {CHECK_SECONDS} s; try again'
         ) from None
     if answer.returncode:
-        raise UsageError(
-            f'--use-plugin: SLURM does not take such jobs ({_reason(answer.stderr)})'
-        )
+        raise UsageError(f'--use-plugin: SLURM does not take such jobs ({_reason(answer.stderr)})')
 
 
 def _reason(said: str) -> str:
@@ -106,8 +104,8 @@ def _reason(said: str) -> str:
 
     Examples
     --------
-    >>> _reason("sbatch: unrecognized option '--foo'\\nTry \\"sbatch --help\\"")
-    "unrecognized option '--foo'"
+    >>> _reason('sbatch: error: invalid partition specified: a')
+    'invalid partition specified: a'
     """
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith('Try ')]
     return re.sub(r'^(?:sbatch: |error: |fatal: |allocation failure: )+', '', (lines or ['?'])[-1])

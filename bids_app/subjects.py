@@ -41,7 +41,10 @@ def build_parser() -> OneLineParser:
         help='participants on a line; default: 1',
     )  # fmt: skip
     split.add_argument(
-        '--jobs', type=positive_int, metavar='N', help='lines, at most; participants are shared out'
+        '--jobs',
+        type=positive_int,
+        metavar='N',
+        help='lines at most, of about equal length',
     )
     parser.add_argument(
         '--missing-in', type=Path, metavar='OUT_DIR',

@@ -20,7 +20,7 @@ EXPLAINED = {
 }
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
-           '--cpus-per-task', '--time'}  # fmt: skip
+           '--cpus-per-task', '--time', '--partition', '--account'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
 SPELLINGS = {'--participant_label', '--session_label', '--skip_bids_validation'}
 
@@ -44,8 +44,11 @@ def test_every_option_is_explained(command: str, capsys: pytest.CaptureFixture[s
 
 
 def test_every_option_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    from pumba_pipe.bids_app.subjects import build_parser
+
     points = distribution('pumba_pipe').entry_points.select(group='console_scripts')
     known = FOREIGN.union(*(options_of(point.name, capsys) for point in points))
+    known |= set(re.findall(r'--[a-z][\w-]*', build_parser().format_help()))
     for page in PAGES:
         named = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', page.read_text('utf-8')))
         assert named <= known, page.name

@@ -107,7 +107,12 @@ def test_old_leftovers_are_removed(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (long_ago, long_ago))
     assert remove_leftovers(tmp_path, ['01', '03']) == 2
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')}
-    assert {'other/.partial-c', 'sub-02/.partial-d', 'sub-01/.partial-new', 'sub-01/result'} <= left
+    assert {
+        'other/.partial-c',
+        'sub-02/.partial-d',
+        'sub-01/.partial-new',
+        'sub-01/result',
+    } <= left
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='folders are locked the POSIX way')

@@ -107,7 +107,9 @@ def test_an_array_one_task_of_which_is_killed(
     wait_until(no_jobs, 'end of the task that was started again')
     assert '1 to strip on cpu, 1 done before' in (tmp_path / f'pumba-{again}_1.log').read_text()
     assert masks(out) == LABELS
-    assert json.loads((out / 'dataset_description.json').read_text())['DatasetType'] == 'derivative'
+    assert (
+        json.loads((out / 'dataset_description.json').read_text())['DatasetType'] == 'derivative'
+    )
     assert (out / 'README').read_text().endswith('/log`.\n')
     assert sorted(page.name for page in out.glob('sub-*.html')) == [
         f'sub-{label}.html' for label in LABELS
