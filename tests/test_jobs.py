@@ -90,6 +90,12 @@ def test_wrong_use_of_the_list_is_one_line(
         assert told in error
 
 
+def test_results_of_a_tree_can_be_gathered(tree: Path, tmp_path: Path) -> None:
+    runpy.run_path(str(MAKE_TREE))['make_results'](tmp_path, 12)
+    assert run.main([str(tree), str(tmp_path), 'group', '--no-reports']) == 0
+    assert len((tmp_path / 'group_T1w.tsv').read_text().splitlines()) == 13
+
+
 # ---- one job of thousands ----
 
 
