@@ -18,7 +18,7 @@ from pumba_pipe.bids_app.dataset import select_images
 from pumba_pipe.bids_app.options import add_selection
 from pumba_pipe.bids_app.parser import EXIT_USAGE, OneLineParser
 from pumba_pipe.bids_app.plan import subject_of
-from pumba_pipe.workflows.naming import mask_path, parse_name
+from pumba_pipe.workflows.naming import brain_path, mask_path, parse_name, preproc_path
 
 from pumba_pipe.commands.common import add_version, guarded, positive_int
 from pumba_pipe.errors import PumbaError
@@ -48,7 +48,7 @@ def build_parser() -> OneLineParser:
     )
     parser.add_argument(
         '--missing-in', type=Path, metavar='OUT_DIR',
-        help='only participants of whom a mask is missing there',
+        help='only participants of whom a mask or an image is missing there',
     )  # fmt: skip
     add_selection(parser)
     add_version(parser)
@@ -83,9 +83,14 @@ def list_jobs(
     ]
 
 
-def without_mask(images: Iterable[Path], output_dir: Path) -> list[Path]:
-    """Keep the images that have no mask in the results."""
-    return [image for image in images if not (output_dir / mask_path(parse_name(image))).exists()]
+def unfinished(images: Iterable[Path], output_dir: Path) -> list[Path]:
+    """Keep the images of which a file is missing in the results: the mask, or an image."""
+    rules = (mask_path, preproc_path, brain_path)
+    return [
+        image
+        for image in images
+        if not all((output_dir / rule(parse_name(image))).exists() for rule in rules)
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +139,7 @@ def _participants(given: argparse.Namespace) -> list[str]:
     selection = select_images(config)
     images = [*selection.images, *selection.broken]
     if given.missing_in:
-        images = without_mask(images, config.output_dir)
+        images = unfinished(images, config.output_dir)
     return sorted({subject_of(image) for image in images})
 
 

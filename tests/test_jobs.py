@@ -67,10 +67,14 @@ def test_jobs_for_what_is_missing(
     words = [tree, '--participant-label', '01', '02', '03', '--missing-in', tmp_path]
     for name in ('01', '02'):
         (tmp_path / f'sub-{name}/anat').mkdir(parents=True)
-        (tmp_path / f'sub-{name}/anat/sub-{name}_desc-brain_mask.nii.gz').touch()
+        for ending in ('brain_mask', 'preproc_T1w', 'brain_T1w'):
+            (tmp_path / f'sub-{name}/anat/sub-{name}_desc-{ending}.nii.gz').touch()
     assert listed(capsys, *words) == ['01', '02', '03']  # their T2w images
     assert listed(capsys, *words, '--modalities', 'T1w') == ['03']
-    (tmp_path / 'sub-02/anat/sub-02_space-T2w_desc-brain_mask.nii.gz').touch()
+    for ending in ('space-T2w_desc-brain_mask', 'desc-preproc_T2w'):
+        (tmp_path / f'sub-02/anat/sub-02_{ending}.nii.gz').touch()
+    assert listed(capsys, *words) == ['01', '02', '03']  # killed before the last file
+    (tmp_path / 'sub-02/anat/sub-02_desc-brain_T2w.nii.gz').touch()
     assert listed(capsys, *words) == ['01', '03']
 
 
