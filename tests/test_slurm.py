@@ -71,6 +71,10 @@ def wait_until(ready: Callable[[], object], what: str) -> None:
         time.sleep(0.1)
 
 
+def said(log: Path, words: str) -> bool:
+    return log.exists() and words in log.read_text()
+
+
 def no_jobs() -> bool:
     return run('squeue', '--noheader').stdout.strip() == ''
 
@@ -99,8 +103,7 @@ def test_an_array_one_task_of_which_is_killed(
     words = ['jobs.txt', heads, out, *QUICK]
     job = submit(tmp_path, '1-3', *words)
     log = tmp_path / f'pumba-{job}_1.log'
-    begun = lambda: log.exists() and '1/2 done' in log.read_text()  # noqa: E731
-    wait_until(lambda: begun() or no_jobs(), 'first image of the first task')
+    wait_until(lambda: said(log, '1/2 done') or no_jobs(), 'first image of the first task')
     assert kill(job, 1) > 1
     wait_until(no_jobs, 'end of the array')
     assert masks(out) == ['001', '003', '004'], logs(tmp_path)
