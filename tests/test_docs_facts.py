@@ -20,7 +20,7 @@ EXPLAINED = {
 }
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
-           '--cpus-per-task', '--time', '--partition', '--account'}  # fmt: skip
+           '--cpus-per-task', '--time', '--partition', '--account', '--results'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
 SPELLINGS = {'--participant_label', '--session_label', '--skip_bids_validation'}
 
