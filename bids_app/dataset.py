@@ -7,19 +7,21 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.config import MODALITIES, RunConfig, UsageError
 from pumba_pipe.bids_app.filters import as_query, read_filters
-from pumba_pipe.bids_app.index import open_layout
+from pumba_pipe.bids_app.index import list_participants, open_layout
 from pumba_pipe.bids_app.species import of_species
 from pumba_pipe.workflows.naming import ImageName, parse_name
 
 VALIDATOR = 'bids-validator-deno'
 ANATOMICAL: dict[str, Any] = {'datatype': 'anat', 'extension': ['.nii', '.nii.gz']}
+MAX_QUERY = 500  # participants that a database is asked for by name
+MAX_NAMED = 20  # participants without images that are named
 NOT_MAGNITUDE = ('phase', 'real', 'imag')
 
 
@@ -90,18 +92,19 @@ def select_images(config: RunConfig) -> Selection:
         A label, species or filter that fits nothing, or no image at all.
     """
     filters = read_filters(config.filter_file)
-    layout = open_layout(config)
-    subjects = layout.get_subjects()
+    subjects = list_participants(config.bids_dir)
     _check_labels('participant', config.participants, subjects, config.bids_dir)
-    if config.sessions:
-        _check_labels('session', config.sessions, layout.get_sessions(), config.bids_dir)
     participants = list(config.participants) or subjects
     if config.species:
         participants = of_species(config.bids_dir, participants, config.species)
-    only = participants if config.participants or config.species else []
+    only = set(participants) if len(participants) < len(subjects) else set()
+    layout = open_layout(config, sorted(only))
+    if config.sessions:
+        _check_labels('session', config.sessions, layout.get_sessions(), config.bids_dir)
+    query = ANATOMICAL | ({'subject': sorted(only)} if 0 < len(only) <= MAX_QUERY else {})
     found = [
         path
-        for path in _paths(layout.get(return_type='filename', **ANATOMICAL))
+        for path in _paths(layout.get(return_type='filename', **query))
         if _asked_for(parse_name(path), only, config.sessions)
     ]
     wanted = [path for path in found if parse_name(path).suffix in config.modalities]
@@ -128,7 +131,7 @@ def _paths(names: Iterable[str]) -> list[Path]:
     return sorted(map(Path, names))
 
 
-def _asked_for(name: ImageName, participants: Sequence[str], sessions: Sequence[str]) -> bool:
+def _asked_for(name: ImageName, participants: Set[str], sessions: Sequence[str]) -> bool:
     return (not participants or name.get('sub') in participants) and (
         not sessions or name.get('ses') in sessions
     )
@@ -198,7 +201,8 @@ def _remark_absent(participants: list[str], wanted: list[Path], selection: Selec
     present = {parse_name(path).get('sub') for path in wanted}
     absent = [f'sub-{name}' for name in participants if name not in present]
     if absent:
-        selection.remarks.append(f'no image to strip: {", ".join(absent)}')
+        more = f' and {len(absent) - MAX_NAMED} more' if len(absent) > MAX_NAMED else ''
+        selection.remarks.append(f'no image to strip: {", ".join(absent[:MAX_NAMED])}{more}')
 
 
 def _remark_unasked(config: RunConfig, found: list[Path], selection: Selection) -> None:

@@ -121,6 +121,17 @@ def execute(
     return failed
 
 
+def hand_over(plan: Plan, batches: Sequence[Batch]) -> None:
+    """Give all jobs to a batch system, by a plugin that does not wait for them."""
+    assert plan.plugin is not None
+    args = dict(plan.plugin.args)
+    if plan.plugin.name == 'SLURMGraph':
+        # what follows a failure would else stay in the queue for ever
+        args['sbatch_args'] = f'--kill-on-invalid-dep=yes {args.get("sbatch_args", "")}'.strip()
+    for batch in batches:
+        batch.workflow.run(plugin=plugin_class(plan.plugin.name)(plugin_args=args))
+
+
 def _failures(
     config: RunConfig,
     images: Sequence[BrainOutputs],

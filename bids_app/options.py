@@ -23,11 +23,12 @@ MAX_DEFAULT_THREADS = 4  # more speed up one image little; several images side b
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options."""
-    for add in (_add_selection, _add_method, _add_output, _add_resources, _add_conduct):
+    for add in (add_selection, _add_method, _add_output, _add_resources, _add_conduct):
         add(parser)
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses among the images of a data set."""
     group = parser.add_argument_group('which images')
     group.add_argument(
         '--participant-label', '--participant_label', nargs='+', type=participant_label,
@@ -57,10 +58,6 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         '--bids-database-dir', type=Path, metavar='DIR',
         help='PyBIDS index of the data set, made when it is not there: reading a large data set '
         'again is quick',
-    )  # fmt: skip
-    group.add_argument(
-        '--skip-bids-validation', '--skip_bids_validation', action='store_true',
-        help='do not run bids-validator-deno on the input',
     )  # fmt: skip
 
 
@@ -152,6 +149,10 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
 
 def _add_conduct(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('conduct')
+    group.add_argument(
+        '--skip-bids-validation', '--skip_bids_validation', action='store_true',
+        help='do not run bids-validator-deno on the input',
+    )  # fmt: skip
     group.add_argument(
         '--config-file', type=existing_file, metavar='FILE',
         help='TOML file with options, such as the pumba.toml of an earlier run; the command line '

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from pumba_pipe.bids_app.batch_system import ends_early, is_batch_system, prepare_batch_system
 from pumba_pipe.bids_app.boilerplate import CITATION, read_citation, write_citation
 from pumba_pipe.bids_app.config import OptionValue, RunConfig, UsageError, available_cpus
 from pumba_pipe.bids_app.config_file import OPTIONS, write_config
 from pumba_pipe.bids_app.description import write_description
-from pumba_pipe.bids_app.execution import build_batches, execute, log_dir
+from pumba_pipe.bids_app.execution import Batch, build_batches, execute, hand_over, log_dir
 from pumba_pipe.bids_app.pages import Pages
 from pumba_pipe.bids_app.plan import Plan, Say, make_plan, subject_of, weights_name
 from pumba_pipe.bids_app.progress import Failure
@@ -58,6 +59,8 @@ def run_participants(config: RunConfig, say: Say) -> Callable[[], int]:
         for line in [*plan.listing(), plan.summary(), 'dry run: nothing was written']:
             say(line)
         return lambda: 0
+    if plan.plugin and is_batch_system(plan.plugin) and plan.todo and not config.boilerplate_only:
+        prepare_batch_system(plan.plugin, config.work_dir)
     write_description(config.bids_dir, config.output_dir, templates=bool(config.spaces))
     text = plan.boilerplate()
     write_citation(config.output_dir, text)
@@ -65,7 +68,7 @@ def run_participants(config: RunConfig, say: Say) -> Callable[[], int]:
         say(f'{config.output_dir / "logs" / CITATION}.md, .bib and .html are written')
         return lambda: 0
     check_work_dir(config.work_dir)
-    remove_leftovers(config.output_dir)
+    remove_leftovers(config.output_dir, plan.subjects)
     say(plan.summary())
     return lambda: _work(plan, text, say)
 
@@ -96,9 +99,24 @@ def _work(plan: Plan, text: str, say: Say) -> int:
                 return _not_built(config, error)
             # Nipype's monitor leaves its notes in the current folder of each process
             with current_folder(base_dir if config.resource_monitor else None):
+                if ends_early(plan.plugin):
+                    return _hand_over(plan, batches, say)
                 failed |= execute(plan, batches, say, after)
     pages.write(pages.outstanding())
     return _conclude(plan, failed, pages, say)
+
+
+def _hand_over(plan: Plan, batches: Sequence[Batch], say: Say) -> int:
+    """Leave the work to a batch system, and say how to go on."""
+    assert plan.plugin is not None
+    hand_over(plan, batches)
+    for source, reason in plan.broken.items():
+        print(f'pumba: error: {source}: {reason}', file=sys.stderr, flush=True)
+    say(
+        f'{len(plan.todo)} images handed over ({plan.plugin.name}); when all jobs have ended, '
+        'start the same command again: it writes the pages and does what is missing'
+    )
+    return EXIT_FAILED if plan.broken else 0
 
 
 def describe_run(plan: Plan) -> dict[str, dict[str, OptionValue]]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -75,14 +75,16 @@ def current_folder(folder: Path | None) -> Iterator[None]:
         os.chdir(before)
 
 
-def remove_leftovers(output_dir: Path) -> int:
+def remove_leftovers(output_dir: Path, participants: Iterable[str]) -> int:
     """Remove unfinished files of runs that were killed, and count them.
 
-    A file that was touched lately stays: it may belong to a run under way.
+    A file that was touched lately stays: it may belong to a run under way. Only folders of these
+    participants are searched: thousands of jobs must not all look at the results of all others.
     """
     removed = 0
     limit = time.time() - OLD_SECONDS
-    for root in (output_dir, output_dir / 'logs', *output_dir.glob('sub-*')):
+    folders = [output_dir / f'sub-{label}' for label in participants]
+    for root in (output_dir, output_dir / 'logs', *folders):
         deep = root != output_dir
         for path in root.rglob(PARTIAL) if deep else root.glob(PARTIAL):
             with contextlib.suppress(OSError):  # another run may be at the same

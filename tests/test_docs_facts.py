@@ -23,7 +23,8 @@ EXPLAINED = {
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
            '--cpus-per-task', '--time', '--standalone', '--nproc-per-node', '--nnodes',
-           '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node', '--strict'}  # fmt: skip
+           '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node', '--strict',
+           '--partition', '--account', '--results'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
 SPELLINGS = {'--participant_label', '--session_label', '--skip_bids_validation'}
 
@@ -47,10 +48,13 @@ def test_every_option_is_explained(command: str, capsys: pytest.CaptureFixture[s
 
 
 def test_every_option_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    from pumba_pipe.bids_app import subjects
+
     points = distribution('pumba_pipe').entry_points.select(group='console_scripts')
     known = FOREIGN.union(*(options_of(point.name, capsys) for point in points))
     study = adaptation_study.build_parser().format_help()
     known |= set(re.findall(r'(?<![\w-])--[a-z][\w-]*', study))
+    known |= set(re.findall(r'--[a-z][\w-]*', subjects.build_parser().format_help()))
     for page in PAGES:
         named = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', page.read_text('utf-8')))
         assert named <= known, page.name

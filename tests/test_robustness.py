@@ -97,15 +97,22 @@ def test_old_leftovers_are_removed(tmp_path: Path) -> None:
     anat = tmp_path / 'sub-01/ses-a/anat'
     anat.mkdir(parents=True)
     (tmp_path / 'other').mkdir()
+    (tmp_path / 'sub-02').mkdir()
     names = ('sub-01/ses-a/anat/.partial-a.nii.gz', '.partial-b', 'other/.partial-c')
+    names += ('sub-02/.partial-d',)  # of another participant: not searched
     for name in (*names, 'sub-01/.partial-new', 'sub-01/result'):
         (tmp_path / name).touch()
     long_ago = time.time() - 2 * OLD_SECONDS
     for name in (*names, 'sub-01/result'):
         os.utime(tmp_path / name, (long_ago, long_ago))
-    assert remove_leftovers(tmp_path) == 2
+    assert remove_leftovers(tmp_path, ['01', '03']) == 2
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')}
-    assert {'other/.partial-c', 'sub-01/.partial-new', 'sub-01/result'} <= left
+    assert {
+        'other/.partial-c',
+        'sub-02/.partial-d',
+        'sub-01/.partial-new',
+        'sub-01/result',
+    } <= left
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='folders are locked the POSIX way')
