@@ -68,7 +68,7 @@ def threshold_model(monkeypatch):
         return SimpleNamespace(volume=volume, mask=volume.data > 3, quality=quality)
 
     monkeypatch.setattr(extraction, 'extract', extract)
-    monkeypatch.setattr(weights, 'load_weights', lambda path: None)
+    monkeypatch.setattr(weights, 'load_weights', lambda path: SimpleNamespace(card={}))
 
 
 def test_ready_masks_are_scored(cases, predictions, tmp_path, capsys):
