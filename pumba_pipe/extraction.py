@@ -30,7 +30,7 @@ BLANK_SHARE = 0.9
 SURE = 0.75  # confidence below which an image is checked for having been stripped before
 LIKELY = 0.9  # least probability in an image that was
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
-CUT = 0.4  # logit above which a voxel is brain: a probability of 0.60
+CUT = 0.8  # logit above which a voxel is brain: a probability of 0.69
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class BrainExtraction:
     mask : ndarray of uint8, shape (x, y, z)
     probability : ndarray of float32, shape (x, y, z)
         In 0..1, before the largest component was chosen and holes were filled; the mask is
-        cut at 0.60.
+        cut at 0.69.
     quality : Quality
     seconds : dict
         Where the time went.
