@@ -61,11 +61,14 @@ def test_a_node_warns_and_records_it(head_file, failure, tmp_path):
         SkullStrip(in_file=str(head_file), use_gpu=True), name='strip', base_dir=str(tmp_path)
     )
     logger, ear = logging.getLogger('nipype.interface'), Ear()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # other tests quieten Nipype
     logger.addHandler(ear)
     try:
         outputs = node.run().outputs
     finally:
         logger.removeHandler(ear)
+        logger.setLevel(level)
     assert ('WARNING', f'{head_file}: {failure}') in heard
     assert json.loads(Path(outputs.quality).read_text())['notes'] == [failure]
     assert Path(outputs.out_mask).exists()

@@ -71,7 +71,7 @@ def test_jobs_for_what_is_missing(
             (tmp_path / f'sub-{name}/anat/sub-{name}_desc-{ending}.nii.gz').touch()
     assert listed(capsys, *words) == ['01', '02', '03']  # their T2w images
     assert listed(capsys, *words, '--modalities', 'T1w') == ['03']
-    for ending in ('space-T2w_desc-brain_mask', 'desc-preproc_T2w'):
+    for ending in ('space-T2w_desc-brain_mask', 'space-T2w_desc-preproc_T2w'):
         (tmp_path / f'sub-02/anat/sub-02_{ending}.nii.gz').touch()
     assert listed(capsys, *words) == ['01', '02', '03']  # killed before the last file
     (tmp_path / 'sub-02/anat/sub-02_desc-brain_T2w.nii.gz').touch()

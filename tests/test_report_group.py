@@ -102,11 +102,11 @@ def test_a_page_leads_to_those_of_participants(raw, results):
     assert group(raw, results) == 0
     page = (results / 'group_T1w.html').read_text('utf-8')
     assert '14 images of' in page
-    assert page.count('href="sub-h3.html#image-sub-h3_T1w"') == 8  # 7 dots and a row
+    assert page.count('href="sub-h3.html#image-sub-h3_T1w"') == 9  # 8 dots and a row
     assert 'sub-h1.html' not in page
     assert 'volume low (z = -' in page
     assert page.count('<circle class="out"') == 1
-    assert page.count('<circle class="dot"') == 7 * 14 - 1
+    assert page.count('<circle class="dot"') == 8 * 14 - 1
     assert page.count('<script') == 1
     assert re.findall(r'(?:src|href)="(?!#|sub-)[^"]*"', page) == []
 
