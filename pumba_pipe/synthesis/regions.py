@@ -69,9 +69,9 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
     outline = brain_outline(plan.brain, points, field)
     labelled = _with_stalk(plan.brain, outline, points)
     regions = torch.zeros(tuple(shape), dtype=torch.uint8, device=device)
-    _fill_surround(regions, plan.surround, plan.brain, outline, points, field)
-    _fill_stalk(regions, plan.brain, outline, points)
     sinks = sinking(plan.surround, plan.brain, points)
+    _fill_surround(regions, plan.surround, plan.brain, outline, points, field, sinks)
+    _fill_stalk(regions, plan.brain, outline, points)
     _fill_inside(regions, plan.inside, labelled, points, field, sinks)
     regions[(labelled < plan.brain.margin) & (regions == FLUID)] = RIM
     return regions
@@ -116,10 +116,11 @@ def _fill_surround(
     outline: Tensor,
     points: Tensor,
     field: Field,
+    sinks: Tensor,
 ) -> None:
     fluid = torch.zeros_like(outline)
     if plan.fluid is not None:
-        fluid = field.layer(plan.fluid) * sinking(plan, brain, points)
+        fluid = field.layer(plan.fluid) * sinks
     hard = torch.zeros_like(outline) if plan.hard is None else field.layer(plan.hard)
     case = outline - fluid - plan.membrane - hard
     union = case
