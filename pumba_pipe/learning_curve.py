@@ -53,7 +53,8 @@ def curve(stage: Path, cases: Sequence[Case]) -> list[tuple[str, ...]]:
 def _rows(snapshot: Path, cases: Sequence[Case]) -> list[tuple[str, ...]]:
     from pumba_pipe.weights import load_weights
 
-    (seen,) = load_weights(snapshot).card['stages'].values()
+    stages = load_weights(snapshot).card['stages']
+    seen = stages.get(snapshot.parent.name) or list(stages.values())[-1]  # the one that learned
     dice: dict[str, list[float]] = {group: [] for group in (EVERYTHING, *GROUPS)}
     for one in score_cases(cases, stripper(snapshot)):
         value = one.score.overlap.dice if one.score.overlap else 0.0

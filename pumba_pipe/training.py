@@ -62,7 +62,7 @@ def train(
     resume: bool = False,
     pool_parent: Path | None = None,
     quiet: bool = False,
-    kept: Callable[[UNet, Progress], None] = lambda network, progress: None,
+    kept: Callable[[TrainingResult], None] = lambda result: None,
     adaptation: Adaptation | None = None,
 ) -> TrainingResult:
     """Train a network on synthetic heads (Park et al. 2025, section 2, with our recipe).
@@ -83,7 +83,7 @@ def train(
     quiet : bool
         No progress bar.
     kept : callable
-        Called on rank 0 with the averaged weights whenever a checkpoint is written.
+        Called on rank 0 with what there is so far whenever a checkpoint is written.
     adaptation : Adaptation, optional
         Labelled real images to train on besides.
 
@@ -127,6 +127,8 @@ def train(
     easy_until = config.easy_share if initial is None else 0.0
     on_cpu = fabric.device.type == 'cpu'
     pool = pool_folder(pool_parent or folder / 'pool', feed)
+    name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
+    described = f'{fabric.world_size} x {name}'
     log = Log(folder, fabric.global_rank == 0, quiet)
     held_out = adaptation.held_out if adaptation is not None else ()
     watch = Watch(held_out, config, folder, fabric.device, log, patient=initial is None)
@@ -171,17 +173,15 @@ def train(
                     log.validation(progress, validation_dice(average, feed, config, fabric.device))
                 if fabric.global_rank == 0:
                     save_checkpoint(checkpoint, network, average, optimizer, progress, config)
-                    kept(average, progress)
+                    kept(TrainingResult(average, progress, described, fabric.global_rank))
                 saved = time.monotonic()
         if fabric.global_rank == 0:
             save_checkpoint(checkpoint, network, average, optimizer, progress, config)
         watch.finish(average, progress)
-    name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
-    description = f'{fabric.world_size} x {name}'
     return TrainingResult(
         average.cpu().eval(),
         progress,
-        description,
+        described,
         fabric.global_rank,
         watch.best,
     )

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pumba_pipe.adaptation import Adaptation
-    from pumba_pipe.network import UNet
     from pumba_pipe.synthesis.recipe import Recipe
     from pumba_pipe.training import Hardware, TrainingConfig, TrainingResult
-    from pumba_pipe.training_state import Progress
     from pumba_pipe.weights import Model, Stage
 
 SIZES = {'coarse': 64, 'fine': 96}
@@ -167,7 +165,7 @@ def train_weights(
             resume=resume,
             pool_parent=pool_parent or folder / 'pool',
             quiet=quiet,
-            kept=_keeper(folder / name, name, dict(stages), recipe, settings, real),
+            kept=_keeper(folder / name, name, stages, history, origin, recipe, settings, real),
             adaptation=adaptation,
         )
         stages[name] = Stage(result.network, settings.size(name))
@@ -189,21 +187,29 @@ def _keeper(
     folder: Path,
     name: str,
     stages: dict[str, Stage],
+    history: dict[str, Any],
+    origin: str,
     recipe: Recipe,
     settings: RunSettings,
     real: list[str],
-) -> Callable[[UNet, Progress], None]:
+) -> Callable[[TrainingResult], None]:
     """What is done with the weights of a checkpoint: kept, where snapshots are asked for."""
     from pumba_pipe.model_card import training_card
-    from pumba_pipe.weights import Stage, save_weights
+    from pumba_pipe.weights import STAGES, Stage, save_weights
 
-    def keep(network: UNet, progress: Progress) -> None:
+    before = dict(stages), dict(history)
+
+    def keep(result: TrainingResult) -> None:
         if not settings.snapshots:
             return
-        seen = {'samples': progress.samples, 'seconds': round(progress.seconds)}
-        now = stages | {name: Stage(network, settings.size(name))}
-        card = training_card(recipe, settings.seed, {name: seen}, real)
-        save_weights(now, card, folder / f'weights-{progress.samples:08d}.safetensors')
+        now = before[0] | {name: Stage(result.network, settings.size(name))}
+        entries = before[1] | {name: _described(result, recipe, settings, name, origin)}
+        if name in before[1]:
+            entries[name]['before'] = before[1][name]
+        card = training_card(
+            recipe, settings.seed, {key: entries[key] for key in STAGES if key in entries}, real
+        )
+        save_weights(now, card, folder / f'weights-{result.progress.samples:08d}.safetensors')
 
     return keep
 

@@ -27,10 +27,15 @@ def test_snapshots_of_a_run_are_scored_in_the_order_of_samples(
     stage = tmp_path / 'run' / 'coarse'
     names = [path.name for path in sorted(stage.glob('weights-*'))]
     assert names == [f'weights-{samples:08d}.safetensors' for samples in (2, 4, 6)]
+    entry = load_weights(stage / names[1]).card['stages']['coarse']
+    finished = load_weights(tmp_path / 'run' / 'weights.safetensors').card['stages']['coarse']
+    assert (entry['samples'], entry['steps'], entry['initial']) == (4, 2, 'random values')
+    assert entry.keys() == finished.keys()
     for name in names[1:]:
         (stage / name).unlink()
     shipped = load_weights()
-    card = {'stages': {'fine': {'samples': 100, 'seconds': 90}}}
+    seen = {'samples': 100, 'seconds': 90}
+    card = {'stages': {'coarse': seen, 'fine': {'samples': 7, 'seconds': 7}}}
     stages = {'coarse': shipped.coarse, 'fine': shipped.fine}
     save_weights(stages, card, stage / 'weights-00000100.safetensors')
 
