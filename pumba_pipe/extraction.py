@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from pumba_pipe.border import cut_logit
 from pumba_pipe.cutout import cut_out_object
 from pumba_pipe.devices import choose_device, limited_threads, with_fallback
 from pumba_pipe.errors import InputError, NothingFoundError
@@ -30,7 +31,6 @@ BLANK_SHARE = 0.9
 SURE = 0.75  # confidence below which an image is checked for having been stripped before
 LIKELY = 0.9  # least probability in an image that was
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
-CUT = 0.8  # logit above which a voxel is brain: a probability of 0.69
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class BrainExtraction:
         The image that was stripped.
     mask : ndarray of uint8, shape (x, y, z)
     probability : ndarray of float32, shape (x, y, z)
-        In 0..1, before the largest component was chosen and holes were filled; the mask is
-        cut at 0.69.
+        Of belonging to the mask, 0..1, before the largest component was chosen and holes were
+        filled; the mask is cut at 0.5.
     quality : Quality
     seconds : dict
         Where the time went.
@@ -126,8 +126,7 @@ def extract(
             lambda place: _answers(model, data, voxel_size, place, watch), chosen
         )
         logits = answers.logits
-    found = logits > CUT
-    mask, components, _ = clean(found)
+    mask, components, _ = clean(logits > 0)
     if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data[mask]):
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
@@ -160,7 +159,7 @@ def extract(
 
 
 class Answers(NamedTuple):
-    """Logits and the coarse mask, arrays (x, y, z), and two agreements, see `Quality`."""
+    """Logits over the cut and the coarse mask, (x, y, z), and two agreements, see `Quality`."""
 
     logits: NDArray[np.float32]
     rough: NDArray[np.bool_]
@@ -185,8 +184,9 @@ def _answers(
     greys = grey_agreement(model.fine, data, voxel_size, fine)
     watch.lap('network')
     logits = native_logits(fine, data.shape, voxel_size)
-    rough = native_logits(coarse, data.shape, voxel_size) > CUT
-    return Answers(logits, rough, fine.flip_agreement, greys)
+    cut = cut_logit(logits, voxel_size)
+    rough = native_logits(coarse, data.shape, voxel_size) > cut
+    return Answers(logits - cut, rough, fine.flip_agreement, greys)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from pumba_pipe.adaptation import LabelledHead, plain_view
 from pumba_pipe.errors import WeightsError
 from pumba_pipe.losses import soft_dice
-from pumba_pipe.network import UNet
+from pumba_pipe.network import Network
 from pumba_pipe.training_log import Log
 from pumba_pipe.training_state import Progress, TrainingConfig, share_done
 
@@ -75,7 +75,7 @@ class Watch:
         except Exception as error:
             raise WeightsError(f'{self.file}: cannot resume from this file ({error})') from None
 
-    def gives_up(self, network: UNet, progress: Progress) -> bool:
+    def gives_up(self, network: Network, progress: Progress) -> bool:
         """Look, when it is time to; say whether the last looks were all worse than an earlier."""
         if not self.views:
             return False
@@ -84,7 +84,7 @@ class Watch:
         best = max(range(len(self.scores)), key=lambda index: self.scores[index][1])
         return len(self.scores) - 1 - best >= PATIENCE and not self.patient
 
-    def finish(self, network: UNet, progress: Progress) -> None:
+    def finish(self, network: Network, progress: Progress) -> None:
         """Look a last time and load the weights that did best."""
         if not self.views:
             return
@@ -92,7 +92,7 @@ class Watch:
             self._look(network, progress)
         network.load_state_dict(self.kept)
 
-    def _look(self, network: UNet, progress: Progress) -> None:
+    def _look(self, network: Network, progress: Progress) -> None:
         """Score a network on the held-out cases, and keep it if none was better."""
         dice = self._dice(network)
         if self.best is None or dice > self.best[1]:
@@ -106,7 +106,7 @@ class Watch:
             os.replace(partial, self.file)
 
     @torch.inference_mode()
-    def _dice(self, network: UNet) -> float:
+    def _dice(self, network: Network) -> float:
         """Mean Dice over the held-out cases, in the cubes that extraction would show."""
         scores = []
         for view in self.views:

@@ -21,10 +21,13 @@ class NetworkConfig:
         Channels at each level; the first level works at half the image's resolution.
     stem : int
         Side of the blocks of voxels that become channels.
+    members : int
+        Networks whose answers are averaged.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     stem: int = 2
+    members: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and model cards."""
@@ -33,7 +36,8 @@ class NetworkConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """Read what `to_dict` wrote."""
-        return cls(tuple(int(width) for width in values['widths']), int(values['stem']))
+        widths = tuple(int(width) for width in values['widths'])
+        return cls(widths, int(values['stem']), int(values.get('members', 1)))
 
     @property
     def multiple(self) -> int:
@@ -104,7 +108,28 @@ class UNet(nn.Module):
         return depth_to_space(self.head(features), self.config.stem)
 
 
-def channels_last(network: UNet) -> UNet:
+class Committee(nn.Module):
+    """Networks of one shape whose logits are averaged: each errs in its own way."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(UNet(config) for _ in range(config.members))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (batch, 1, x, y, z) to logits of the same shape."""
+        return torch.stack([member(image) for member in self.members]).mean(0)
+
+
+Network = UNet | Committee
+
+
+def build(config: NetworkConfig) -> Network:
+    """Make the network, or the networks, of a configuration."""
+    return UNet(config) if config.members == 1 else Committee(config)
+
+
+def channels_last(network: Network) -> Network:
     """Store the weights as the CPU's bfloat16 convolutions want them; the network is the same."""
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 

@@ -20,7 +20,7 @@ from pumba_pipe.errors import InputError
 from pumba_pipe.feeding import Batch, Feed, StreamSource
 from pumba_pipe.held_out import Watch
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
-from pumba_pipe.network import NetworkConfig, UNet, channels_last
+from pumba_pipe.network import Network, NetworkConfig, build, channels_last
 from pumba_pipe.optimizers import make_optimizer
 from pumba_pipe.pool import PoolSource, growing_pool, pool_folder
 from pumba_pipe.synthesis.draw import derived_seed
@@ -44,7 +44,7 @@ VALIDATION_HEADS = 16
 class TrainingResult:
     """A finished run, as one of its processes sees it; rank 0 writes files."""
 
-    network: UNet
+    network: Network
     progress: Progress
     hardware: str
     rank: int
@@ -58,7 +58,7 @@ def train(
     config: TrainingConfig = TrainingConfig(),
     network_config: NetworkConfig = NetworkConfig(),
     hardware: Hardware = Hardware(),
-    initial: UNet | None = None,
+    initial: Network | None = None,
     resume: bool = False,
     pool_parent: Path | None = None,
     quiet: bool = False,
@@ -74,7 +74,7 @@ def train(
         Receives ``checkpoint.pt`` and TensorBoard logs; must hold no checkpoint unless `resume`.
     config, network_config, hardware
         Settings; `network_config` is ignored when `initial` is given.
-    initial : UNet, optional
+    initial : UNet or Committee, optional
         Weights to start from.
     resume : bool
         Go on from the folder's checkpoint, if there is one.
@@ -99,7 +99,7 @@ def train(
     WeightsError
         The checkpoint to resume from is damaged or belongs to other settings.
     """
-    network = UNet(network_config) if initial is None else copy.deepcopy(initial)
+    network = build(network_config) if initial is None else copy.deepcopy(initial)
     network.requires_grad_(True)
     checkpoint = folder / 'checkpoint.pt'
     _check(config, network, checkpoint, resume)
@@ -187,7 +187,7 @@ def train(
     )
 
 
-def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool) -> None:
+def _check(config: TrainingConfig, network: Network, checkpoint: Path, resume: bool) -> None:
     multiple = network.config.multiple
     # Statistics over fewer than 3x3x3 voxels say nothing, and in bfloat16 the gradient of a
     # convolution on 2x2x2 voxels came out wrong (oneDNN, torch 2.13).
@@ -234,7 +234,7 @@ def update_average(average: nn.Module, network: nn.Module, memory: float, step: 
 
 @torch.inference_mode()
 def validation_dice(
-    network: UNet, feed: Feed, config: TrainingConfig, device: torch.device
+    network: Network, feed: Feed, config: TrainingConfig, device: torch.device
 ) -> float:
     """Mean Dice on synthetic heads that training never sees."""
     scores = []

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from pumba_pipe.errors import WeightsError
-from pumba_pipe.network import UNet
+from pumba_pipe.network import Network
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def schedule(progress: Progress, config: TrainingConfig) -> float:
 
 def save_checkpoint(
     path: Path,
-    network: UNet,
-    average: UNet,
+    network: Network,
+    average: Network,
     optimizer: Any,
     progress: Progress,
     config: TrainingConfig,
@@ -116,7 +116,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: UNet, average: UNet, optimizer: Any, config: TrainingConfig
+    path: Path, network: Network, average: Network, optimizer: Any, config: TrainingConfig
 ) -> Progress:
     """Read what `save_checkpoint` wrote.
 

@@ -14,7 +14,7 @@ import torch
 
 from pumba_pipe.errors import WeightsError
 from pumba_pipe.files import atomic_path
-from pumba_pipe.network import NetworkConfig, UNet, channels_last
+from pumba_pipe.network import Network, NetworkConfig, build, channels_last
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,12 +31,12 @@ class Stage:
 
     Attributes
     ----------
-    network : UNet
+    network : UNet or Committee
     size : int
         Side of the cube, in voxels.
     """
 
-    network: UNet
+    network: Network
     size: int
 
 
@@ -113,7 +113,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _stage(name: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stage:
-    network = UNet(NetworkConfig.from_dict(description['network']))
+    network = build(NetworkConfig.from_dict(description['network']))
     prefix = f'{name}/'
     state = {
         key[len(prefix) :]: value.float()

@@ -120,11 +120,11 @@ def test_the_confidence_is_computed_as_the_page_says() -> None:
 
 
 def test_the_cut_is_where_the_pages_say() -> None:
-    from pumba_pipe.extraction import CUT
+    from pumba_pipe.border import LARGE, SMALL
 
-    cut = f'cut at {1 / (1 + np.exp(-CUT)):.2f}'
-    assert cut in re.sub(r'\s+', ' ', text_of('single-images.md'))
-    assert cut in re.sub(r'\s+', ' ', text_of('faq.md'))
+    page = re.sub(r'\s+', ' ', text_of('faq.md'))
+    assert f'more than {LARGE:,.0f} ml' in page
+    assert f'up to {SMALL:g} ml' in page
 
 
 def test_outliers_are_found_as_the_page_says() -> None:

@@ -9,6 +9,7 @@ import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from pumba_pipe import Volume, extract, load_volume, load_weights, strip_file
+from pumba_pipe.border import TIGHT_CUT, WIDE_CUT, cut_logit
 from pumba_pipe.errors import NothingFoundError
 from pumba_pipe.grids import Cube, filter_matrix, from_cube, to_cube, whole_cube
 from pumba_pipe.postprocess import clean, filled, moved_border, signed_distance
@@ -61,9 +62,28 @@ def test_unit_of_intensity_and_offset_do_not_matter(head, reference, model):
 
 
 def test_unit_of_length_does_not_matter(head, reference, model):
-    """A mouse is a small human: only ratios of lengths count."""
-    found = extract(Volume(head[0], np.diag([0.1, 0.1, 0.1, 1.0])), model)
-    assert dice(found.mask > 0, reference.mask > 0) > 0.999
+    """A mouse is a small macaque: only ratios of lengths count."""
+    mouse = extract(Volume(head[0], np.diag([0.1, 0.1, 0.1, 1.0])), model)
+    macaque = extract(Volume(head[0], np.diag([0.9, 0.9, 0.9, 1.0])), model)
+    assert dice(mouse.mask > 0, macaque.mask > 0) > 0.999
+
+
+def test_the_border_is_tighter_around_large_brains(head, model):
+    small, large = (
+        extract(Volume(head[0], np.diag([mm, mm, mm, 1.0])), model).mask > 0 for mm in (1.0, 5.0)
+    )
+    assert 0.8 * small.sum() < large.sum() < small.sum()
+    assert (large & ~small).sum() < 0.01 * large.sum()
+
+
+def test_where_the_border_lies_follows_the_volume():
+    ones = np.full((40, 40, 40), 9.0, np.float32)
+    sides = {ml: np.full(3, (ml / 64) ** (1 / 3)) for ml in (0.4, 599, 775, 1001, 1500)}
+    cuts = [cut_logit(ones, side) for side in sides.values()]
+    assert cuts[0] == cuts[1] == WIDE_CUT
+    assert cuts[3] == cuts[4] == TIGHT_CUT
+    assert cuts[2] == pytest.approx((WIDE_CUT + TIGHT_CUT) / 2, abs=0.01)
+    assert cut_logit(ones[::2, ::2, ::2], 2 * sides[1500]) == WIDE_CUT, 'too coarse an image'
 
 
 def test_empty_room_around_the_head_changes_little(head, reference, model):

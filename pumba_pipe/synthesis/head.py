@@ -169,12 +169,12 @@ def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> Brai
         for _ in range(section.integer('lobes', rng))
     ]
     bites = [
-        _drawn_ball(section, rng, 'bite', _bitten(section, rng, outward) * semi_axes)
+        _drawn_ball(section, rng, 'bite', _leaning(section, rng, 'bite', outward) * semi_axes)
         for _ in range(section.integer('bites', rng))
     ]
     cut = None
     if section.chance('flat_cut', rng):
-        normal = draw.direction(rng)
+        normal = _leaning(section, rng, 'flat', outward)
         cut = Plane(normal, section.uniform('flat_cut_offset', rng) * _reach(semi_axes, normal))
     outline = [
         draw_noise(rng, section[f'outline_{scale}_cell'], section.uniform(f'outline_{scale}', rng))
@@ -208,11 +208,11 @@ def _drawn_ball(section: Section, rng: torch.Generator, kind: str, surface: Tens
     )
 
 
-def _bitten(section: Section, rng: torch.Generator, outward: Tensor) -> Tensor:
-    """Where a bite is taken: anywhere, or on the stalk's side."""
-    if not section.chance('bite_below', rng):
+def _leaning(section: Section, rng: torch.Generator, kind: str, outward: Tensor) -> Tensor:
+    """Where a bite or a cut is made: anywhere, or on the stalk's side."""
+    if not section.chance(f'{kind}_below', rng):
         return draw.direction(rng)
-    towards = outward + section['bite_lean'] * torch.randn(3, generator=rng)
+    towards = outward + section[f'{kind}_lean'] * torch.randn(3, generator=rng)
     return towards / towards.norm().clamp_min(1e-6)
 
 

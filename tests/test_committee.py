@@ -1,0 +1,67 @@
+"""Several networks for the fine pass, whose answers are averaged."""
+
+import pytest
+import torch
+
+from pumba_pipe.committee import join_weights, main
+from pumba_pipe.errors import InputError
+from pumba_pipe.network import Committee, NetworkConfig, UNet
+from pumba_pipe.training import initialize
+from pumba_pipe.weights import Stage, load_weights, save_weights
+
+CONFIG = NetworkConfig((4, 8))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two weights files with small networks, and those networks."""
+    made = []
+    for seed in (1, 2):
+        network = UNet(CONFIG)
+        initialize(network, seed)
+        entry = {'samples': seed, 'recipe': f'recipe-{seed}', 'seed': seed}
+        card = {'recipe': 'r', 'stages': {'coarse': entry, 'fine': entry}}
+        path = tmp_path / f'{seed}.safetensors'
+        save_weights({'coarse': Stage(network, 16), 'fine': Stage(network, 16)}, card, path)
+        made.append((path, load_weights(path).fine.network))
+    return made
+
+
+def test_the_answer_is_the_mean_of_the_members(pair, tmp_path):
+    (first, one), (second, other) = pair
+    out = tmp_path / 'out.safetensors'
+    join_weights([first, second], out)
+    model = load_weights(out)
+    image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = (one(image) + other(image)) / 2
+        assert torch.allclose(model.fine.network(image), expected, atol=1e-5)
+        assert torch.allclose(model.coarse.network(image), one(image), atol=1e-5)
+    assert not torch.allclose(one(image), other(image), atol=0.1)
+    entry = model.card['stages']['fine']
+    assert entry['samples'] == 1
+    assert [member['samples'] for member in entry['with']] == [2]
+
+
+def test_what_cannot_be_joined_is_refused(pair, tmp_path, capsys):
+    (first, network), (second, _) = pair
+    out = tmp_path / 'out.safetensors'
+    join_weights([first, second], out)
+    with pytest.raises(InputError, match='exactly one network'):
+        join_weights([first, out], tmp_path / 'again.safetensors')
+    larger = tmp_path / 'larger.safetensors'
+    card = load_weights(first).card
+    save_weights({'fine': Stage(network, 24)}, card, larger)
+    assert main([str(first), str(larger), str(tmp_path / 'no.safetensors')]) == 1
+    assert 'another shape' in capsys.readouterr().err
+    assert main([str(first), str(second)]) == 2
+    assert not (tmp_path / 'no.safetensors').exists()
+
+
+def test_a_committee_of_one_is_a_network():
+    from pumba_pipe.network import build
+
+    assert isinstance(build(CONFIG), UNet)
+    committee = build(NetworkConfig((4, 8), members=2))
+    assert isinstance(committee, Committee)
+    assert NetworkConfig.from_dict(committee.config.to_dict()) == committee.config
