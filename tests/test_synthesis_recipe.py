@@ -81,7 +81,7 @@ def test_a_users_paper_recipe(written):
 
 def test_the_digest_follows_the_content_alone(written):
     shipped = load_recipe('default')
-    same = load_recipe(written('# a comment\n[brain]\nflat_cut = 0.35\n'))
+    same = load_recipe(written('# a comment\n[brain]\nflat_cut = 0.5\n'))
     assert same.digest == shipped.digest
     other = load_recipe(written('[brain]\nflat_cut = 0.36\n'))
     assert other.digest != shipped.digest
