@@ -146,7 +146,7 @@ def train_weights(
     from pumba_pipe.model_card import real_images, training_card
     from pumba_pipe.network import NetworkConfig
     from pumba_pipe.training import Hardware, train
-    from pumba_pipe.weights import STAGES, Stage, load_weights, save_weights
+    from pumba_pipe.weights import Stage, load_weights, save_weights
 
     start = load_weights(init) if init is not None else None
     stages, history = _kept(start)
@@ -165,20 +165,19 @@ def train_weights(
             resume=resume,
             pool_parent=pool_parent or folder / 'pool',
             quiet=quiet,
-            kept=_keeper(folder / name, name, stages, history, origin, recipe, settings, real),
+            kept=_keeper(
+                folder / name, name, dict(stages), history, origin, recipe, settings, real
+            ),
             adaptation=adaptation,
         )
         stages[name] = Stage(result.network, settings.size(name))
-        before = history.get(name)
-        history[name] = _described(result, recipe, settings, name, origin)
+        entry = _described(result, recipe, settings, name, origin)
         if adaptation is not None:
-            history[name]['labelled'] = adaptation.described(result.best)
-        if before is not None:
-            history[name]['before'] = before
+            entry['labelled'] = adaptation.described(result.best)
+        history = _with_run(history, name, entry)
     target = folder / WEIGHTS
     if result.rank == 0:
-        ordered = {name: history[name] for name in STAGES if name in history}
-        card = training_card(recipe, settings.seed, ordered, real)
+        card = training_card(recipe, settings.seed, history, real)
         written(target, save_weights(stages, card, target))
     return target
 
@@ -195,23 +194,29 @@ def _keeper(
 ) -> Callable[[TrainingResult], None]:
     """What is done with the weights of a checkpoint: kept, where snapshots are asked for."""
     from pumba_pipe.model_card import training_card
-    from pumba_pipe.weights import STAGES, Stage, save_weights
-
-    before = dict(stages), dict(history)
+    from pumba_pipe.weights import Stage, save_weights
 
     def keep(result: TrainingResult) -> None:
         if not settings.snapshots:
             return
-        now = before[0] | {name: Stage(result.network, settings.size(name))}
-        entries = before[1] | {name: _described(result, recipe, settings, name, origin)}
-        if name in before[1]:
-            entries[name]['before'] = before[1][name]
-        card = training_card(
-            recipe, settings.seed, {key: entries[key] for key in STAGES if key in entries}, real
-        )
+        now = stages | {name: Stage(result.network, settings.size(name))}
+        entry = _described(result, recipe, settings, name, origin)
+        card = training_card(recipe, settings.seed, _with_run(history, name, entry), real)
         save_weights(now, card, folder / f'weights-{result.progress.samples:08d}.safetensors')
 
     return keep
+
+
+def _with_run(
+    history: dict[str, Any], name: str, entry: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Add a run to a history; the one it went on from stays under ``before``."""
+    from pumba_pipe.weights import STAGES
+
+    if name in history:
+        entry = entry | {'before': history[name]}
+    both = history | {name: entry}
+    return {key: both[key] for key in STAGES if key in both}
 
 
 def _kept(start: Model | None) -> tuple[dict[str, Stage], dict[str, Any]]:
