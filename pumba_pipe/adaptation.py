@@ -25,6 +25,7 @@ from pumba_pipe.feeding import (
     concatenated,
 )
 from pumba_pipe.grids import Cube, to_cube, whole_cube
+from pumba_pipe.network import BORDERS
 from pumba_pipe.passes import BOX_FILL, BOX_RATIO, BOX_SHIFT, PERCENTILES
 from pumba_pipe.postprocess import bounding_block
 from pumba_pipe.synthesis import artefacts, draw
@@ -177,8 +178,10 @@ def _sampled(head: LabelledHead, cube: Cube) -> tuple[Tensor, Tensor, Tensor]:
 
 def _batch(image: Tensor, target: Tensor, inside: Tensor) -> Batch:
     shown = inside.float()
-    # Sums of weights in single precision may end a little above one.
-    return Batch((image * shown)[None, None], target.clamp(0, 1)[None, None], shown[None, None])
+    # Sums of weights in single precision may end a little above one. Both borders of the network
+    # come to lie where a person has drawn the one.
+    target = target.clamp(0, 1).expand(BORDERS, *target.shape)
+    return Batch((image * shown)[None, None], target[None], shown[None, None])
 
 
 def drawn_view(head: LabelledHead, size: int, box: bool, recipe: Recipe, seed: int) -> Batch:

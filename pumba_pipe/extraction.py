@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from pumba_pipe.border import cut_logit
+from pumba_pipe.border import tightness
 from pumba_pipe.cutout import cut_out_object
 from pumba_pipe.devices import choose_device, limited_threads, with_fallback
 from pumba_pipe.errors import InputError, NothingFoundError
@@ -159,7 +159,7 @@ def extract(
 
 
 class Answers(NamedTuple):
-    """Logits over the cut and the coarse mask, (x, y, z), and two agreements, see `Quality`."""
+    """Logits and the coarse mask, (x, y, z), and two agreements, see `Quality`."""
 
     logits: NDArray[np.float32]
     rough: NDArray[np.bool_]
@@ -183,10 +183,11 @@ def _answers(
     fine = look_closer(model.fine, data, voxel_size, coarse)
     greys = grey_agreement(model.fine, data, voxel_size, fine)
     watch.lap('network')
-    logits = native_logits(fine, data.shape, voxel_size)
-    cut = cut_logit(logits, voxel_size)
-    rough = native_logits(coarse, data.shape, voxel_size) > cut
-    return Answers(logits - cut, rough, fine.flip_agreement, greys)
+    tight = tightness(fine.volume, voxel_size)
+    logits, rough = (
+        native_logits(answer, tight, data.shape, voxel_size) for answer in (fine, coarse)
+    )
+    return Answers(logits, rough > 0, fine.flip_agreement, greys)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:

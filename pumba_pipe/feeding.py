@@ -13,7 +13,7 @@ from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.noise import apply_separable
 from pumba_pipe.synthesis.recipe import Recipe
-from pumba_pipe.synthesis.regions import BRAIN
+from pumba_pipe.synthesis.regions import labels
 from pumba_pipe.synthesis.sample import make_regions, render
 
 # Heads are made on a finer grid than the network sees, so that resampling them, as real images
@@ -26,7 +26,13 @@ MIN_CONTRAST = 0.02
 
 
 class Batch(NamedTuple):
-    """What one training step sees; tensors of shape (batch, 1, size, size, size)."""
+    """What one training step sees.
+
+    Attributes
+    ----------
+    image, inside : Tensor, shape (batch, 1, size, size, size)
+    target : Tensor, shape (batch, borders, size, size, size)
+    """
 
     image: Tensor
     target: Tensor
@@ -78,9 +84,9 @@ class Feed:
         regions = turned(regions, rng)
         image, inside = render(self.recipe, regions, seed)
         matrices = draw_zoom(rng, self.head_size, self.size, image.device)
-        stack = torch.stack([image, (regions >= BRAIN).float(), inside.float()])
-        image, target, inside = apply_separable(stack, matrices)[:, None, None]
-        inside = (inside > 0.5).float()
+        stack = torch.cat([image[None], inside.float()[None], labels(regions).float()])
+        stack = apply_separable(stack, matrices)[None]
+        image, inside, target = stack[:, :1], (stack[:, 1:2] > 0.5).float(), stack[:, 2:]
         return Batch(image * inside, target, inside)
 
 

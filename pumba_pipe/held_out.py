@@ -113,5 +113,5 @@ class Watch:
             with torch.autocast(self.device.type, torch.bfloat16):
                 logits = network(view.image.to(self.device)).cpu()
             found = (logits > 0).float() * view.inside
-            scores.append(float(soft_dice(found, view.target * view.inside)))
+            scores.append(float(soft_dice(found, view.target * view.inside).mean()))
         return sum(scores) / len(scores)

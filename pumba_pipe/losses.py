@@ -7,20 +7,20 @@ from torch import Tensor
 
 
 def soft_dice(probability: Tensor, target: Tensor) -> Tensor:
-    """Dice overlap of each item of a batch, shape (batch,); both (batch, 1, x, y, z)."""
-    axes = (1, 2, 3, 4)
+    """Dice overlap of each item and border, shape (batch, c); both (batch, c, x, y, z)."""
+    axes = (2, 3, 4)
     overlap = 2 * (probability * target).sum(axes)
     return (overlap + 1) / (probability.sum(axes) + target.sum(axes) + 1)
 
 
 def dice_and_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
-    """One minus Dice, plus the mean binary cross-entropy.
+    """One minus Dice, plus the mean binary cross-entropy; both borders count alike.
 
     Parameters
     ----------
-    logits, target : Tensor, shape (batch, 1, x, y, z)
+    logits, target : Tensor, shape (batch, borders, x, y, z)
         `target` in 0..1 is the share of the voxel that is brain.
-    inside : Tensor, same shape
+    inside : Tensor, shape (batch, 1, x, y, z)
         One where the image was scanned; elsewhere nothing is asked of the network.
 
     Returns
@@ -30,5 +30,5 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Te
     logits = logits.float()
     dice = soft_dice(logits.sigmoid() * inside, target * inside)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
-    entropy = (entropy * inside).sum((1, 2, 3, 4)) / inside.sum((1, 2, 3, 4)).clamp_min(1)
+    entropy = (entropy * inside).sum((2, 3, 4)) / inside.sum((2, 3, 4)).clamp_min(1)
     return (1 - dice + entropy).mean()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+WIDE, TIGHT = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
+BORDERS = 2
+# Networks of one border were trained on a label between both: by so many logits more than that
+# one is likely inside the wide border, and less inside the tight one.
+WIDER, TIGHTER = 0.75, 1.4
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,14 @@ class NetworkConfig:
         Side of the blocks of voxels that become channels.
     members : int
         Networks whose answers are averaged.
+    borders : int
+        Masks that are predicted of every image: the wide one, and the tight one within it.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     stem: int = 2
     members: int = 1
+    borders: int = BORDERS
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and model cards."""
@@ -37,7 +46,8 @@ class NetworkConfig:
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """Read what `to_dict` wrote."""
         widths = tuple(int(width) for width in values['widths'])
-        return cls(widths, int(values['stem']), int(values.get('members', 1)))
+        members, borders = int(values.get('members', 1)), int(values.get('borders', 1))
+        return cls(widths, int(values['stem']), members, borders)
 
     @property
     def multiple(self) -> int:
@@ -76,7 +86,7 @@ class Block(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """Predict, for every voxel, the logit of being brain.
+    """Predict, for every voxel, the logit of being brain, with a wide border and a tight one.
 
     A U-Net (Ronneberger et al. 2015; Park et al. 2025, section 2.2) behind a stem that moves
     2x2x2 voxels into channels, which makes it about four times cheaper on a CPU.
@@ -91,10 +101,10 @@ class UNet(nn.Module):
         for narrow, wide in pairwise(widths):
             self.encoder.append(Block(narrow, wide, stride=2))
             self.decoder.append(Block(narrow + wide, narrow))
-        self.head = nn.Conv3d(widths[0], cells, 1)
+        self.head = nn.Conv3d(widths[0], cells * config.borders, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (batch, 1, x, y, z) to logits of the same shape."""
+        """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""
         features = space_to_depth(image, self.config.stem)
         features = features.contiguous(memory_format=torch.channels_last_3d)
         skips = []
@@ -117,7 +127,7 @@ class Committee(nn.Module):
         self.members = nn.ModuleList(UNet(config) for _ in range(config.members))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (batch, 1, x, y, z) to logits of the same shape."""
+        """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""
         return torch.stack([member(image) for member in self.members]).mean(0)
 
 
@@ -127,6 +137,20 @@ Network = UNet | Committee
 def build(config: NetworkConfig) -> Network:
     """Make the network, or the networks, of a configuration."""
     return UNet(config) if config.members == 1 else Committee(config)
+
+
+def with_borders(network: Network) -> Network:
+    """Return a network of both borders that answers as one of one border was cut so far."""
+    if network.config.borders == BORDERS:
+        return network
+    both = build(replace(network.config, borders=BORDERS))
+    state = network.state_dict()
+    for name in [name for name in state if name.endswith('head.weight')]:
+        state[name] = state[name].repeat(BORDERS, 1, 1, 1, 1)
+    for name in [name for name in state if name.endswith('head.bias')]:
+        state[name] = torch.cat([state[name] + WIDER, state[name] - TIGHTER])
+    both.load_state_dict(state)
+    return both
 
 
 def channels_last(network: Network) -> Network:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pumba_pipe.devices import half_precision
 from pumba_pipe.grids import Cube, from_cube, to_cube
+from pumba_pipe.network import TIGHT, WIDE
 from pumba_pipe.postprocess import bounding_block, clean
 from pumba_pipe.quality import dice
 from pumba_pipe.synthesis.artefacts import rescale
@@ -26,7 +27,7 @@ BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what t
 BOX_TRIES = 3
 BOX_RATIO = (0.85, 1.18)  # a box's side over that of the best one, as long as it counts as fitting
 BOX_SHIFT = 0.06  # of its side, likewise
-BOX_LOGIT = 2.0  # the box is laid around what is surer than this: a probability of 0.88
+BOX_LOGIT = 2.75  # the box is laid around what is surer than this to be inside the wide border
 COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
 FINE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,))
 BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `grey_agreement`
@@ -40,9 +41,9 @@ class Pass:
     Attributes
     ----------
     cube : Cube
-    logits : Tensor, shape (size, size, size)
+    logits : Tensor, shape (borders, size, size, size)
         Mean over mirrored images.
-    inside : Tensor of bool
+    inside : Tensor of bool, shape (size, size, size)
         The field of view.
     flip_agreement : float
     """
@@ -59,9 +60,15 @@ class Pass:
         Neck and face draw a doubtful answer more often than a sure one: a box around all that
         is likely would take them in, and the fine pass would see a smaller brain than it knows.
         """
-        visible = torch.where(self.inside, self.logits, torch.tensor(NOT_BRAIN))
+        visible = torch.where(self.inside, self.logits[WIDE], torch.tensor(NOT_BRAIN))
         threshold = min(BOX_LOGIT, float(visible.max()) - 1.0)
         return clean((visible > threshold).cpu().numpy())[0]
+
+    @property
+    def volume(self) -> float:
+        """Of what lies within the wide border, in millilitres."""
+        count = int(((self.logits[WIDE] > 0) & self.inside).sum())
+        return count * self.cube.voxel**3 / 1000
 
 
 def look(
@@ -78,11 +85,12 @@ def look(
     answers = []
     for axes in flips:
         with half_precision(data.device):
-            logits = network(image.flip(axes)[None, None])[0, 0]
-        answers.append(logits.float().flip(axes).clamp(-10, 10))
+            logits = network(image.flip(axes)[None, None])[0]
+        back = [1 + axis for axis in axes]
+        answers.append(logits.float().flip(back).clamp(-10, 10))
     mean = torch.stack(answers).mean(0)
-    masks = [((answer > 0) & inside).cpu().numpy() for answer in answers]
-    together = ((mean > 0) & inside).cpu().numpy()
+    masks = [((answer[WIDE] > 0) & inside).cpu().numpy() for answer in answers]
+    together = ((mean[WIDE] > 0) & inside).cpu().numpy()
     agreement = float(np.mean([dice(mask, together) for mask in masks]))
     return Pass(cube, mean, inside, agreement)
 
@@ -113,9 +121,9 @@ def grey_agreement(
     values, inside = to_cube(data, voxel_size, answer.cube)
     image = rescale(values, inside, PERCENTILES) ** BRIGHTER
     with half_precision(data.device):
-        logits = stage.network.to(data.device)(image[None, None])[0, 0]
+        logits = stage.network.to(data.device)(image[None, None])[0]
     brightened, plain = (
-        clean(((one > 0) & inside).cpu().numpy())[0] for one in (logits, answer.logits)
+        clean(((one[WIDE] > 0) & inside).cpu().numpy())[0] for one in (logits, answer.logits)
     )
     return dice(brightened, plain)
 
@@ -136,10 +144,14 @@ def fits(wanted: Cube, present: Cube) -> bool:
 
 
 def native_logits(
-    answer: Pass, shape: tuple[int, ...], voxel_size: NDArray[np.float64]
+    answer: Pass, tight: float, shape: tuple[int, ...], voxel_size: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Sample a pass at the image's own voxels, shape (x, y, z)."""
+    """Sample a pass at the image's own voxels, shape (x, y, z).
+
+    `tight` is the share of the tight border, 0..1; the rest is the wide one's.
+    """
     logits = np.full(tuple(shape), NOT_BRAIN, np.float32)
-    values, block = from_cube(answer.logits, tuple(shape), voxel_size, answer.cube)
+    mixed = torch.lerp(answer.logits[WIDE], answer.logits[TIGHT], tight)
+    values, block = from_cube(mixed, tuple(shape), voxel_size, answer.cube)
     logits[block] = values.cpu().numpy()
     return logits

@@ -244,5 +244,6 @@ def validation_dice(
         with torch.autocast(device.type, torch.bfloat16):
             logits = network(batch.image)
         found = (logits > 0).float()
-        scores.append(float(soft_dice(found * batch.inside, batch.target * batch.inside)))
+        dice = soft_dice(found * batch.inside, batch.target * batch.inside)
+        scores.append(float(dice.mean()))
     return sum(scores) / len(scores)

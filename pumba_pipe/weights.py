@@ -14,7 +14,7 @@ import torch
 
 from pumba_pipe.errors import WeightsError
 from pumba_pipe.files import atomic_path
-from pumba_pipe.network import Network, NetworkConfig, build, channels_last
+from pumba_pipe.network import Network, NetworkConfig, build, channels_last, with_borders
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,7 +121,8 @@ def _stage(name: str, description: Mapping[str, Any], tensors: Mapping[str, Tens
         if key.startswith(prefix)
     }
     network.load_state_dict(state)
-    network = channels_last(network.eval().requires_grad_(False))
+    network = with_borders(network).eval().requires_grad_(False)
+    network = channels_last(network)
     size = int(description['size'])
     if size < network.config.multiple or size % network.config.multiple:
         raise ValueError(f'size {size}')

@@ -9,7 +9,7 @@ import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from pumba_pipe import Volume, extract, load_volume, load_weights, strip_file
-from pumba_pipe.border import TIGHT_CUT, WIDE_CUT, cut_logit
+from pumba_pipe.border import tightness
 from pumba_pipe.errors import NothingFoundError
 from pumba_pipe.grids import Cube, filter_matrix, from_cube, to_cube, whole_cube
 from pumba_pipe.postprocess import clean, filled, moved_border, signed_distance
@@ -77,13 +77,11 @@ def test_the_border_is_tighter_around_large_brains(head, model):
 
 
 def test_where_the_border_lies_follows_the_volume():
-    ones = np.full((40, 40, 40), 9.0, np.float32)
-    sides = {ml: np.full(3, (ml / 64) ** (1 / 3)) for ml in (0.4, 599, 775, 1001, 1500)}
-    cuts = [cut_logit(ones, side) for side in sides.values()]
-    assert cuts[0] == cuts[1] == WIDE_CUT
-    assert cuts[3] == cuts[4] == TIGHT_CUT
-    assert cuts[2] == pytest.approx((WIDE_CUT + TIGHT_CUT) / 2, abs=0.01)
-    assert cut_logit(ones[::2, ::2, ::2], 2 * sides[1500]) == WIDE_CUT, 'too coarse an image'
+    fine, coarse = np.ones(3), np.full(3, 6.0)
+    found = [tightness(volume, fine) for volume in (0.4, 599, 775, 1001, 1500)]
+    assert found[:2] == [0, 0] and found[3:] == [1, 1]
+    assert found[2] == pytest.approx(0.5, abs=0.01)
+    assert tightness(1500, coarse) == 0, 'too coarse an image'
 
 
 def test_empty_room_around_the_head_changes_little(head, reference, model):

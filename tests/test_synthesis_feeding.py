@@ -23,8 +23,10 @@ def test_a_pair_is_a_batch_of_one(feed):
     regions = feed.head(3)
     assert regions.shape == (feed.head_size,) * 3 and feed.head_size > feed.size
     batch = feed.pair(regions, 3)
+    assert [tensor.shape[1] for tensor in batch] == [1, 2, 1]
     for tensor in batch:
-        assert tensor.shape == (1, 1, 24, 24, 24) and tensor.dtype == torch.float32
+        assert tensor.shape[0] == 1 and tensor.shape[2:] == (24, 24, 24)
+        assert tensor.dtype == torch.float32
         assert tensor.min() >= 0 and tensor.max() <= 1 + 1e-5
     assert set(batch.inside.unique().tolist()) <= {0.0, 1.0}
     assert (batch.image[batch.inside == 0] == 0).all()
@@ -110,7 +112,9 @@ def test_batches_from_the_pool(feed, tmp_path):
     grow_pool(tmp_path, feed, seed=7, count=2, worker=0, workers=1)
     source = PoolSource(feed, tmp_path)
     batch = source.batch([0, 1, 2])
-    assert batch.image.shape == batch.target.shape == batch.inside.shape == (3, 1, 24, 24, 24)
+    assert batch.image.shape == batch.inside.shape == (3, 1, 24, 24, 24)
+    assert batch.target.shape == (3, 2, 24, 24, 24)
+    assert (batch.target[:, 1] <= batch.target[:, 0]).all(), 'the tight border lies within'
     assert torch.equal(batch.image, source.batch([0, 1, 2]).image)
     assert not torch.equal(batch.image[0], batch.image[2])
 

@@ -15,6 +15,7 @@ from pumba_pipe.synthesis.regions import (
     FLUID,
     FOLD,
     HARD,
+    LINING,
     MARROW,
     RIBBON,
     RIM,
@@ -22,6 +23,7 @@ from pumba_pipe.synthesis.regions import (
     Field,
     brain_outline,
     build_regions,
+    labels,
 )
 
 SHAPE = (48, 48, 48)
@@ -51,9 +53,10 @@ def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
         '[shells]\nfluid = [0.2, 0.2]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
         'fluid_tilt = [0.0, 0.0]\n[inside]\nshrunken = 0.0\n'
     )
-    bare = build_regions(planned(recipe(wide + '[brain]\nmargin = [0.0, 0.0]\n'), 3), SHAPE, CPU)
-    regions = build_regions(
-        planned(recipe(wide + '[brain]\nmargin = [0.1, 0.1]\n'), 3), SHAPE, CPU
+    tight = '[brain]\ntight_margin = [0.0, 0.0]\n'
+    bare, regions = (
+        build_regions(planned(recipe(f'{wide}{tight}margin = [{rim}, {rim}]\n'), 3), SHAPE, CPU)
+        for rim in (0.0, 0.1)
     )
     assert not (bare == RIM).any()
     rim = regions == RIM
@@ -62,6 +65,9 @@ def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
     assert torch.equal(bare[~rim], regions[~rim])
     grown = float((regions >= BRAIN).sum()) / float((bare >= BRAIN).sum())
     assert 1.15 < grown < 1.55  # a sphere whose radius grows by a tenth: 1.33
+    with_rim, without = labels(regions)
+    assert torch.equal(without, bare >= BRAIN)
+    assert torch.equal(with_rim & ~without, rim)
 
 
 def test_shrunken_tissue_leaves_labelled_fluid_under_the_outline(recipe):
@@ -70,14 +76,16 @@ def test_shrunken_tissue_leaves_labelled_fluid_under_the_outline(recipe):
         planned(recipe('[inside]\nshrunken = 1.0\nshrink = [0.15, 0.15]\n'), 5), SHAPE, CPU
     )
     assert torch.equal(whole >= BRAIN, drawn_back >= BRAIN)
-    more = int((drawn_back == RIM).sum()) - int((whole == RIM).sum())
+    more = int((drawn_back == LINING).sum()) - int((whole == LINING).sum())
     assert more > 0.03 * int((whole >= BRAIN).sum())
+    assert torch.equal(labels(whole), labels(drawn_back)), 'both borders lie around it'
 
 
 def test_fluid_gathers_away_from_the_stalk(recipe):
     tilted = recipe(
         '[shells]\nfluid = [0.1, 0.1]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
         'fluid_wide = 0.0\nfluid_tilt = [1.0, 1.0]\n[brain]\nmargin = [0.0, 0.0]\n'
+        'tight_margin = [0.0, 0.0]\n'
         '[inside]\nshrunken = 0.0\n'
     )
     for seed in (2, 7):
@@ -107,9 +115,9 @@ def test_the_rim_looks_like_the_fluid_around_it():
     shipped = load_recipe('default')
     for seed in range(20):
         contrast = draw_contrast(shipped, draw.seeded(seed))
-        both = torch.tensor([RIM, FLUID])
-        assert contrast.means[both].unique().numel() == 1
-        assert contrast.spreads[both].unique().numel() == 1
+        parts = torch.tensor([LINING, RIM, FLUID])
+        assert contrast.means[parts].unique().numel() == 1
+        assert contrast.spreads[parts].unique().numel() == 1
 
 
 def test_tissue_can_look_like_bone(recipe):

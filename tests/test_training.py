@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ from pumba_pipe.commands.train import duration, main
 from pumba_pipe.errors import InputError, WeightsError
 from pumba_pipe.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.model_card import markdown
-from pumba_pipe.network import NetworkConfig, UNet, depth_to_space, space_to_depth
+from pumba_pipe.network import (
+    TIGHTER,
+    WIDER,
+    NetworkConfig,
+    UNet,
+    depth_to_space,
+    space_to_depth,
+    with_borders,
+)
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import Hardware, initialize, train
 from pumba_pipe.training_state import Progress, TrainingConfig, finished, schedule
@@ -57,7 +66,7 @@ def test_space_to_depth_is_undone():
 def test_network_keeps_shape_and_names_its_multiple():
     network = UNet(TINY)
     assert network.config.multiple == 4
-    assert network(torch.zeros(1, 1, 8, 12, 16)).shape == (1, 1, 8, 12, 16)
+    assert network(torch.zeros(1, 1, 8, 12, 16)).shape == (1, 2, 8, 12, 16)
     assert NetworkConfig.from_dict(network.config.to_dict()) == TINY
 
 
@@ -73,6 +82,32 @@ def test_loss_is_low_when_right_and_blind_outside():
     spoiled[..., 4:] = 50
     assert dice_and_cross_entropy(spoiled, target, inside) < 0.01
     assert soft_dice(target, target) == pytest.approx(1)
+
+
+def test_both_borders_count():
+    target = torch.zeros(1, 2, 8, 8, 8)
+    target[:, 0, ..., :4] = target[:, 1, ..., :3] = 1
+    inside = torch.ones(1, 1, 8, 8, 8)
+    right = 20 * (target - 0.5)
+    assert dice_and_cross_entropy(right, target, inside) < 0.01
+    assert soft_dice(target, target).shape == (1, 2)
+    for border in (0, 1):
+        wrong = right.clone()
+        wrong[:, border] = right[:, 1 - border]
+        assert dice_and_cross_entropy(wrong, target, inside) > 0.5
+
+
+def test_a_network_of_one_border_gets_both_around_its_own():
+    one = UNet(replace(TINY, borders=1))
+    initialize(one, 3)
+    image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        answer, both = one(image), with_borders(one)(image)
+    assert answer.shape == image.shape
+    expected = torch.cat([answer + WIDER, answer - TIGHTER], 1)
+    assert torch.allclose(both, expected, atol=1e-5)
+    two = UNet(TINY)
+    assert with_borders(two) is two
 
 
 def test_schedule_warms_up_and_decays():
@@ -130,7 +165,6 @@ def test_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
 
 def interrupted(recipe, folder, pool):
     """Train with a checkpoint after every step, and stop in the fourth."""
-    from dataclasses import replace
     from unittest import mock
 
     from pumba_pipe import training
@@ -153,8 +187,6 @@ def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
     train(recipe, tmp_path, SMALL, TINY, CPU, quiet=True)
     with pytest.raises(InputError, match='resume'):
         train(recipe, tmp_path, SMALL, TINY, CPU, quiet=True)
-    from dataclasses import replace
-
     other = replace(SMALL, learning_rate=0.5)
     with pytest.raises(WeightsError, match='other settings'):
         train(recipe, tmp_path, other, TINY, CPU, resume=True, quiet=True)

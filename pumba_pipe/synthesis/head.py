@@ -46,6 +46,7 @@ class BrainPlan:
     stalk_sheath: float
     outward: Tensor
     margin: float
+    tight_margin: float
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class SurroundPlan:
     tissue: Noise
     air: float
     blobs: list[Ellipsoid]
+    muscles: list[Ellipsoid]
+    fascia: float
     second: Ball | None
 
 
@@ -196,6 +199,7 @@ def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> Brai
         stalk_sheath=stalk.uniform('sheath', rng),
         outward=outward,
         margin=section.uniform('margin', rng),
+        tight_margin=section.uniform('tight_margin', rng),
     )
 
 
@@ -264,6 +268,8 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
         tissue=draw_noise(rng, skin.uniform('tissue_cell', rng)),
         air=skin.uniform('air', rng),
         blobs=_draw_blobs(skin, rng, semi_axes),
+        muscles=_draw_muscles(skin, rng, semi_axes, outward),
+        fascia=skin.uniform('fascia', rng),
         second=_draw_second(skin, rng),
     )
 
@@ -300,6 +306,20 @@ def _draw_blobs(section: Section, rng: torch.Generator, semi_axes: Tensor) -> li
         stretch = torch.exp(section['blob_stretch'] * torch.randn(3, generator=rng))
         blobs.append(Ellipsoid(centre, radius * stretch))
     return blobs
+
+
+def _draw_muscles(
+    section: Section, rng: torch.Generator, semi_axes: Tensor, outward: Tensor
+) -> list[Ellipsoid]:
+    """Masses of one tissue right under the bone, half the brain's size and less."""
+    muscles = []
+    for _ in range(section.integer('muscle_count', rng) if section.chance('muscles', rng) else 0):
+        towards = _leaning(section, rng, 'muscle', outward)
+        radius = section.uniform('muscle_radius', rng)
+        stretch = torch.exp(section['muscle_stretch'] * torch.randn(3, generator=rng))
+        centre = towards * (semi_axes * section.uniform('muscle_position', rng) + 0.7 * radius)
+        muscles.append(Ellipsoid(centre, radius * stretch, draw.turn(rng, 180.0)))
+    return muscles
 
 
 def _draw_second(section: Section, rng: torch.Generator) -> Ball | None:

@@ -16,12 +16,14 @@ from pumba_pipe.synthesis.shapes import (
     smooth_minimum,
 )
 
-BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND = range(9)
+BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND, FASCIA = range(10)
 TISSUE = 10  # ..17
 BLOB = 20  # ..27
+MUSCLE = 28  # ..31
 BRAIN = 32  # this and all above are brain: 32..35 its regions
 RIBBON, FOLD, CENTRE, SHEET, LESION = 36, 37, 38, 39, 40  # lesions 40..42
-RIM = 43  # the innermost fluid, which masks of real brains include
+LINING = 43  # fluid that every mask includes
+RIM = 44  # the fluid next to it, which masks with a wide border include
 REGION_COUNT = 48
 
 
@@ -60,7 +62,7 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
     Returns
     -------
     Tensor of uint8, shape (x, y, z)
-        Region of every voxel; the brain is ``regions >= BRAIN``.
+        Region of every voxel; the brain is ``regions >= BRAIN``, see `labels`.
     """
     field = Field(plan.view, shape, device)
     points = field.points
@@ -73,8 +75,19 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
     _fill_surround(regions, plan.surround, plan.brain, outline, points, field, sinks)
     _fill_stalk(regions, plan.brain, outline, points)
     _fill_inside(regions, plan.inside, labelled, points, field, sinks)
-    regions[(labelled < plan.brain.margin) & (regions == FLUID)] = RIM
+    for margin, region in ((plan.brain.margin, RIM), (plan.brain.tight_margin, LINING)):
+        regions[(labelled < margin) & ((regions == FLUID) | (regions == RIM))] = region
     return regions
+
+
+def labels(regions: Tensor) -> Tensor:
+    """Both labels of a region map, of bool, shape (2, x, y, z): wide border, tight border.
+
+    References of real brains agree in what is brain, and differ in how much of the fluid around
+    it they include; no image shows which is wanted.
+    """
+    wide = regions >= BRAIN
+    return torch.stack([wide, wide & (regions != RIM)])
 
 
 def brain_outline(plan: BrainPlan, points: Tensor, field: Field) -> Tensor:
@@ -126,10 +139,16 @@ def _fill_surround(
     union = case
     for body in plan.bodies:
         union = smooth_minimum(union, body.surface(points), plan.blend)
+    muscles = [muscle.surface(points) for muscle in plan.muscles]
+    for surface in muscles:
+        union = smooth_minimum(union, surface, plan.blend)
     if plan.second is not None:
         regions[plan.second.surface(points) < 0] = SECOND
     regions[union - field.layer(plan.soft) < 0] = SOFT
     _fill_tissue(regions, plan, union, field)
+    for index, surface in enumerate(muscles):
+        regions[surface < plan.fascia] = FASCIA
+        regions[surface < 0] = MUSCLE + index
     if plan.hard is not None:
         _fill_hard(regions, plan, brain, case, hard, points, field)
     for index, blob in enumerate(plan.blobs):
@@ -206,7 +225,7 @@ def _fill_inside(
             content[(fold < narrowing + plan.fold_lining) & (narrowing > 0)] = RIBBON
         content[fold < narrowing] = FOLD
     if plan.shrink is not None:
-        content[depth < 0] = RIM
+        content[depth < 0] = LINING
     for index, lesion in enumerate(plan.lesions):
         content[lesion.surface(points) < 0] = LESION + index
     regions[brain] = content[brain]
