@@ -1,4 +1,4 @@
-"""Where the border of a mask is drawn between the wide and the tight answer, by the brain's size."""
+"""Where a mask ends between the wide and the tight border, by the size of the brain."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ class SurroundPlan:
     fluid_tilt: float
     membrane: float
     hard: Layer | None
+    hard_tilt: float
     patches: Noise | None
     marrow: float
     marrow_patches: Noise | None
@@ -254,6 +255,7 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
         fluid_tilt=shells.uniform('fluid_tilt', rng),
         membrane=shells.uniform('membrane_thickness', rng) if has_membrane else 0.0,
         hard=None if shells.chance('hard_absent', rng) and not tight else hard,
+        hard_tilt=shells.uniform('hard_tilt', rng),
         patches=draw_noise(rng, shells.uniform('patch_cell', rng))
         if shells.chance('hard_patchy', rng)
         else None,

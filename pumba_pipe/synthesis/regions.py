@@ -134,7 +134,9 @@ def _fill_surround(
     fluid = torch.zeros_like(outline)
     if plan.fluid is not None:
         fluid = field.layer(plan.fluid) * sinks
-    hard = torch.zeros_like(outline) if plan.hard is None else field.layer(plan.hard)
+    hard = torch.zeros_like(outline)
+    if plan.hard is not None:
+        hard = field.layer(plan.hard) * (1 - plan.hard_tilt * sidedness(brain, points).clamp_min(0))
     case = outline - fluid - plan.membrane - hard
     union = case
     for body in plan.bodies:
@@ -160,9 +162,13 @@ def _fill_surround(
 
 def sinking(plan: SurroundPlan, brain: BrainPlan, points: Tensor) -> Tensor:
     """Share of the fluid's thickness: less where the brain lies on its stalk's side."""
+    return 1 - plan.fluid_tilt * sidedness(brain, points)
+
+
+def sidedness(brain: BrainPlan, points: Tensor) -> Tensor:
+    """One where the stalk leaves the brain, minus one on the other side, shape (x, y, z)."""
     length = points.square().sum(0).sqrt().clamp_min(1e-6)
-    side = torch.tensordot(brain.outward.to(points), points, dims=1) / length
-    return 1 - plan.fluid_tilt * side
+    return torch.tensordot(brain.outward.to(points), points, dims=1) / length
 
 
 def _fill_tissue(regions: Tensor, plan: SurroundPlan, union: Tensor, field: Field) -> None:
