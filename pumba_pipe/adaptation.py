@@ -26,7 +26,7 @@ from pumba_pipe.feeding import (
 )
 from pumba_pipe.grids import Cube, to_cube, whole_cube
 from pumba_pipe.network import BORDERS
-from pumba_pipe.passes import BOX_FILL, BOX_RATIO, BOX_SHIFT, PERCENTILES
+from pumba_pipe.passes import BOX_FILL, BOX_RATIO, BOX_SHIFT, PERCENTILES, white_point
 from pumba_pipe.postprocess import bounding_block
 from pumba_pipe.synthesis import artefacts, draw
 from pumba_pipe.synthesis.draw import derived_seed
@@ -76,6 +76,11 @@ class LabelledHead:
         """The cube that the fine pass sees where the coarse one was right."""
         low, high = self._corners
         return Cube((low + high) / 2, float((high - low).max()) / BOX_FILL, size)
+
+    @cached_property
+    def white(self) -> float:
+        """What is white to the fine pass where the coarse one was right."""
+        return white_point(self.image, self.mask)
 
     @cached_property
     def _corners(self) -> NDArray[np.float64]:
@@ -159,9 +164,9 @@ def split(
     return tuple(head for part in subjects.values() for head in part), tuple(held_out)
 
 
-def plain_view(head: LabelledHead, cube: Cube) -> Batch:
+def plain_view(head: LabelledHead, cube: Cube, box: bool) -> Batch:
     """Bring an image and its brain into a cube, exactly as extraction does; a batch of one."""
-    image, target, inside = _sampled(head, cube)
+    image, target, inside = _sampled(head, cube, box)
     return _batch(rescale(image, inside), target, inside)
 
 
@@ -170,8 +175,10 @@ def rescale(image: Tensor, inside: Tensor) -> Tensor:
     return artefacts.rescale(image, inside, PERCENTILES)
 
 
-def _sampled(head: LabelledHead, cube: Cube) -> tuple[Tensor, Tensor, Tensor]:
+def _sampled(head: LabelledHead, cube: Cube, box: bool) -> tuple[Tensor, Tensor, Tensor]:
     image, inside = to_cube(head.image, head.voxel_size, cube)
+    if box:
+        image = image.clamp(max=head.white)
     target, _ = to_cube(head.mask.float(), head.voxel_size, cube)
     return image, target, inside
 
@@ -193,9 +200,9 @@ def drawn_view(head: LabelledHead, size: int, box: bool, recipe: Recipe, seed: i
     rng = draw.seeded(derived_seed(seed, 31))
     cube = moved(head.box(size) if box else head.whole(size), rng, box)
     if draw.chance(rng, TURNED):
-        image, target, inside = _turned(head, cube, rng)
+        image, target, inside = _turned(head, cube, box, rng)
     else:
-        image, target, inside = _sampled(head, cube)
+        image, target, inside = _sampled(head, cube, box)
     flips = [axis for axis in range(3) if draw.chance(rng, 0.5)]
     image, target, inside = (part.flip(flips) for part in (image, target, inside))
     if draw.chance(rng, SPOILED):
@@ -211,11 +218,13 @@ def moved(cube: Cube, rng: torch.Generator, box: bool) -> Cube:
     return Cube(cube.centre + offset, side, cube.size)
 
 
-def _turned(head: LabelledHead, cube: Cube, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _turned(
+    head: LabelledHead, cube: Cube, box: bool, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sample a somewhat larger cube and turn it; what comes from beyond it is not inside."""
     size = 2 * round(cube.size * OVERSAMPLING / 2)
     wide = Cube(cube.centre, cube.voxel * size, size)
-    stack = torch.stack([part.float() for part in _sampled(head, wide)])[None]
+    stack = torch.stack([part.float() for part in _sampled(head, wide, box)])[None]
     matrix = torch.cat([draw.turn(rng, DEGREES) * (cube.size / size), torch.zeros(3, 1)], 1)
     grid = F.affine_grid(matrix[None], [1, 3, *[cube.size] * 3], align_corners=False)
     image, target, inside = F.grid_sample(stack, grid, align_corners=False)[0]

@@ -49,7 +49,7 @@ class Watch:
         self.file = folder / 'best.pt'
         box = config.box_share == 1
         cubes = [head.box(config.size) if box else head.whole(config.size) for head in heads]
-        self.views = [plain_view(head, cube) for head, cube in zip(heads, cubes, strict=True)]
+        self.views = [plain_view(head, cube, box) for head, cube in zip(heads, cubes, strict=True)]
         self.scores: list[tuple[int, float]] = []
         self.kept: dict[str, torch.Tensor] = {}
 

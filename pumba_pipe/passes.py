@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from pumba_pipe.grids import Cube, from_cube, to_cube
 from pumba_pipe.network import TIGHT, WIDE
 from pumba_pipe.postprocess import bounding_block, clean
 from pumba_pipe.quality import dice
-from pumba_pipe.synthesis.artefacts import rescale
+from pumba_pipe.synthesis.artefacts import quantile, rescale
 from pumba_pipe.weights import Stage
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ BOX_SHIFT = 0.06  # of its side, likewise
 BOX_LOGIT = 2.75  # the box is laid around what is surer than this to be inside the wide border
 COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
 FINE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,))
+WHITE = 0.95  # quantile of the brain's grey values that is white to the fine pass
 BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `grey_agreement`
 NOT_BRAIN = -12.0  # logit where the fine pass did not look
 
@@ -46,12 +48,15 @@ class Pass:
     inside : Tensor of bool, shape (size, size, size)
         The field of view.
     flip_agreement : float
+    white : float
+        Grey value that was white to the network, at most.
     """
 
     cube: Cube
     logits: Tensor
     inside: Tensor
     flip_agreement: float
+    white: float
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -77,10 +82,11 @@ def look(
     voxel_size: NDArray[np.float64],
     cube: Cube,
     flips: Sequence[tuple[int, ...]],
+    white: float = math.inf,
 ) -> Pass:
     """Run a network on a cube of the image, once for each way of mirroring it."""
     values, inside = to_cube(data, voxel_size, cube)
-    image = rescale(values, inside, PERCENTILES)
+    image = rescale(values.clamp(max=white), inside, PERCENTILES)
     network = stage.network.to(data.device)
     answers = []
     for axes in flips:
@@ -92,12 +98,13 @@ def look(
     masks = [((answer[WIDE] > 0) & inside).cpu().numpy() for answer in answers]
     together = ((mean[WIDE] > 0) & inside).cpu().numpy()
     agreement = float(np.mean([dice(mask, together) for mask in masks]))
-    return Pass(cube, mean, inside, agreement)
+    return Pass(cube, mean, inside, agreement, white)
 
 
 def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass) -> Pass:
     """Run the fine pass on a box around the brain, and again while the box does not fit."""
     mask, cube = coarse.mask, coarse.cube
+    white = white_point(to_cube(data, voxel_size, cube)[0], torch.from_numpy(mask))
     result = coarse
     for attempt in range(BOX_TRIES):
         if not mask.any():
@@ -105,9 +112,26 @@ def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coa
         box = box_around(mask, cube, stage.size)
         if attempt and fits(box, result.cube):
             break
-        result = look(stage, data, voxel_size, box, FINE_FLIPS)
+        result = look(stage, data, voxel_size, box, FINE_FLIPS, white)
         mask, cube = result.mask, result.cube
     return result
+
+
+def white_point(values: Tensor, brain: Tensor) -> float:
+    """Grey value above which the fine pass sees nothing but white.
+
+    In many images of heads fat is several times as bright as the brain. On the scale from the
+    darkest to the brightest the brain is dark then and its border faint, and the network takes
+    what lies between brain and fat, such as the muscles of a neck, for brain.
+
+    Parameters
+    ----------
+    values : Tensor, shape (x, y, z)
+    brain : Tensor of bool, shape (x, y, z)
+        What is brain for sure.
+    """
+    inner = values[brain.to(values.device)]
+    return quantile(inner, WHITE) if inner.numel() else math.inf
 
 
 def grey_agreement(
@@ -119,7 +143,7 @@ def grey_agreement(
     brain, the border moves with the grey scale.
     """
     values, inside = to_cube(data, voxel_size, answer.cube)
-    image = rescale(values, inside, PERCENTILES) ** BRIGHTER
+    image = rescale(values.clamp(max=answer.white), inside, PERCENTILES) ** BRIGHTER
     with half_precision(data.device):
         logits = stage.network.to(data.device)(image[None, None])[0]
     brightened, plain = (

@@ -1,5 +1,7 @@
 """Fine-tuning on labelled cases: views, splits, marks, and that it learns."""
 
+import math
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -141,7 +143,7 @@ def test_what_nothing_can_be_learned_from_is_refused(folder, tmp_path):
 
 
 def test_a_plain_view_is_what_extraction_shows_the_network(heads):
-    from pumba_pipe.passes import look
+    from pumba_pipe.passes import look, white_point
     from pumba_pipe.weights import Stage
 
     class Recorder(UNet):
@@ -152,15 +154,16 @@ def test_a_plain_view_is_what_extraction_shows_the_network(heads):
             return image.expand(-1, 2, -1, -1, -1)
 
     head = heads[1]
-    for cube in (head.whole(32), head.box(32)):
+    for box, cube in enumerate((head.whole(32), head.box(32))):
         network = Recorder(NetworkConfig((4, 8), 2))
-        look(Stage(network, 32), head.image, head.voxel_size, cube, [()])
-        assert torch.allclose(plain_view(head, cube).image, network.seen)
+        white = white_point(head.image, head.mask) if box else math.inf
+        look(Stage(network, 32), head.image, head.voxel_size, cube, [()], white)
+        assert torch.allclose(plain_view(head, cube, bool(box)).image, network.seen)
 
 
 def test_the_box_lies_around_the_brain(heads):
     for head in heads:
-        view = plain_view(head, head.box(32))
+        view = plain_view(head, head.box(32), box=True)
         used = (view.target[0, 0] > 0.5).nonzero()
         longest = int((used.max(0).values - used.min(0).values).max()) + 1
         assert longest / 32 == pytest.approx(BOX_FILL, abs=0.05)
@@ -311,7 +314,7 @@ def test_training_on_labelled_cases_alone_learns_them(tuned, heads):
     model = load_weights(tuned[0])
     untrained = UNet(NetworkConfig((4, 8), 2))
     initialize(untrained, 1)
-    view = plain_view(heads[0], heads[0].box(32))
+    view = plain_view(heads[0], heads[0].box(32), box=True)
 
     def dice(network):
         with torch.inference_mode():

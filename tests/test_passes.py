@@ -1,17 +1,30 @@
 """The box between the coarse and the fine pass."""
 
+import math
+
 import numpy as np
 import torch
 
-from pumba_pipe.grids import Cube
-from pumba_pipe.passes import BOX_FILL, Pass, box_around
+from pumba_pipe.grids import Cube, whole_cube
+from pumba_pipe.network import NetworkConfig, UNet
+from pumba_pipe.passes import (
+    BOX_FILL,
+    Pass,
+    box_around,
+    grey_agreement,
+    look,
+    look_closer,
+    white_point,
+)
+from pumba_pipe.weights import Stage
 
 
 def seen(logits: torch.Tensor) -> Pass:
-    """A pass with these logits over a cube of 2 mm voxels."""
+    """A pass with these logits, of both borders, over a cube of 2 mm voxels."""
     size = logits.shape[0]
     cube = Cube(np.full(3, float(size)), 2.0 * size, size)
-    return Pass(cube, logits, torch.ones_like(logits, dtype=torch.bool), 1.0)
+    inside = torch.ones_like(logits, dtype=torch.bool)
+    return Pass(cube, torch.stack([logits, logits]), inside, 1.0, math.inf)
 
 
 def test_a_doubtful_neck_stays_out_of_the_box():
@@ -30,3 +43,36 @@ def test_the_likeliest_place_is_taken_where_nothing_is_sure():
         logits[4:10, 4:10, 4:10] = best
         mask = seen(logits).mask
         assert mask.sum() == 6**3 and mask[5, 5, 5]
+
+
+class Bright(UNet):
+    """Takes all but what is dark for brain, and fat too where it is as bright as that."""
+
+    def forward(self, image):
+        self.seen = image
+        fat = (image == 1) & (image.mean() < 0.3)
+        return torch.where(fat, -6.0, 30 * (image - 0.2)).expand(-1, 2, -1, -1, -1)
+
+
+def test_fat_is_no_brighter_than_the_brain_to_the_fine_pass():
+    image = torch.zeros(48, 48, 48)
+    image[4:44, 4:44, 4:8] = 900.0  # fat
+    image[12:36, 12:36, 12:36] = 300.0
+    image[16:32, 16:32, 16:32] = 400.0
+    voxel, stage = np.ones(3), Stage(Bright(NetworkConfig((4, 8))), 48)
+    coarse = look(stage, image, voxel, whole_cube(image.shape, voxel, 48), [()])
+    assert coarse.white == math.inf
+    assert stage.network.seen[0, 0, 24, 24, 24] < 0.5
+    brain = torch.zeros(48, 48, 48, dtype=torch.bool)
+    brain[12:36, 12:36, 12:36] = True
+    assert white_point(image, brain) == 400
+    fine = look_closer(stage, image, voxel, coarse)
+    assert 390 < fine.white < 410
+    assert stage.network.seen.max() == 1
+    assert (stage.network.seen > 0.97).float().mean() > 0.05
+    grey_agreement(stage, image, voxel, fine)
+    assert (stage.network.seen > 0.97).float().mean() > 0.05, 'the brightened image likewise'
+
+
+def test_where_nothing_is_sure_nothing_is_cut_off():
+    assert white_point(torch.ones(4, 4, 4), torch.zeros(4, 4, 4, dtype=torch.bool)) == math.inf

@@ -136,7 +136,9 @@ def _fill_surround(
         fluid = field.layer(plan.fluid) * sinks
     hard = torch.zeros_like(outline)
     if plan.hard is not None:
-        hard = field.layer(plan.hard) * (1 - plan.hard_tilt * sidedness(brain, points).clamp_min(0))
+        hard = field.layer(plan.hard) * (
+            1 - plan.hard_tilt * sidedness(brain, points).clamp_min(0)
+        )
     case = outline - fluid - plan.membrane - hard
     union = case
     for body in plan.bodies:
