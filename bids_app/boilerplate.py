@@ -130,6 +130,9 @@ def _strip(config: RunConfig, methods: Methods) -> str:
         f'with {weights} (SHA-256 {methods.sha256[:12]}); the method follows the idea of PUMBA '
         '[@park2025].'
     )
+    if config.csf != 'auto':
+        verb = 'include' if config.csf == 'in' else 'leave out'
+        sentences.append(f'Masks {verb} a rim of the fluid around the brain.')
     if config.border_mm:
         verb = 'grown' if config.border_mm > 0 else 'shrunk'
         sentences.append(f'Masks were {verb} by {abs(config.border_mm):g} mm.')

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pumba_pipe.border import Csf
 from pumba_pipe.errors import PumbaError
 
 # Whole images of a head that are read one by one. Collections (several echoes or inversions),
@@ -73,6 +74,7 @@ class RunConfig:
     database_dir : Path or None
         Index of the data set, read or made.
     border_mm : float
+    csf : str
     n4 : bool
         Correct the intensity bias.
     spaces : tuple of str
@@ -122,6 +124,7 @@ class RunConfig:
     filter_file: Path | None = None
     database_dir: Path | None = None
     border_mm: float = 0.0
+    csf: Csf = 'auto'
     n4: bool = True
     spaces: tuple[str, ...] = ()
     deformable: bool = False

@@ -16,6 +16,7 @@ from pumba_pipe.bids_app.arguments import (
 )
 from pumba_pipe.bids_app.config import DEFAULT_MODALITIES, MODALITIES
 
+from pumba_pipe.border import CSF
 from pumba_pipe.commands.common import add_version, positive_int
 
 MAX_DEFAULT_THREADS = 4  # more speed up one image little; several images side by side do more
@@ -66,6 +67,11 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--border-mm', type=border, default=0.0, metavar='MM',
         help='grow masks by so many millimetres, shrink them when negative; default: 0',
+    )  # fmt: skip
+    group.add_argument(
+        '--csf', choices=CSF, default='auto',
+        help='a rim of the fluid around the brain: in or out of the masks; auto: out of brains of '
+        'human size; default: auto',
     )  # fmt: skip
     group.add_argument('--weights', type=existing_file, metavar='FILE', help='from pumba-train')
     group.add_argument(

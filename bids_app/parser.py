@@ -95,6 +95,7 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         filter_file=given.bids_filter_file,
         database_dir=given.bids_database_dir.resolve() if given.bids_database_dir else None,
         border_mm=given.border_mm,
+        csf=given.csf,
         n4=not given.no_n4,
         spaces=_unique(given.output_spaces),
         deformable=given.deformable,

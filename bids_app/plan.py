@@ -137,6 +137,7 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         weights=engine.weights,
         sha256=engine.sha256,
         border_mm=config.border_mm,
+        csf=config.csf,
         device=engine.device,
         num_threads=config.omp_nthreads,
         bias_correction=config.n4,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
+from pumba_pipe.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 # Networks answer with two borders, one with a little of the fluid and one without. Reference
@@ -18,7 +19,11 @@ SMALL, LARGE = 600.0, 1000.0  # ml
 COARSE, RESOLVED = 16.0, 20.0
 
 
-def tightness(volume: float, voxel_size: NDArray[np.float64]) -> float:
+Csf = Literal['auto', 'in', 'out']
+CSF: tuple[str, ...] = get_args(Csf)
+
+
+def tightness(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'auto') -> float:
     """Share of the tight border in the mask's, 0..1; the rest is the wide one's.
 
     Up to a brain of 600 ml it is the wide one, from 1,000 ml on the tight one, in between it
@@ -31,9 +36,20 @@ def tightness(volume: float, voxel_size: NDArray[np.float64]) -> float:
         Of what lies within the wide border, in millilitres.
     voxel_size : ndarray, shape (3,)
         In millimetres.
+    csf : str
+        ``'in'`` is the wide border and ``'out'`` the tight one, whatever the brain's size.
+
+    Raises
+    ------
+    InputError
+        `csf` is something else.
     """
+    if csf not in CSF:
+        raise InputError(f'csf {csf!r}: must be auto, in or out')
+    if csf != 'auto':
+        return float(csf == 'out')
     size = math.log(max(volume, SMALL) / SMALL) / math.log(LARGE / SMALL)
-    voxels = volume * 1000 / float(np.prod(voxel_size))
+    voxels = volume * 1000 / math.prod(map(float, voxel_size))
     radius = (voxels * 3 / (4 * math.pi)) ** (1 / 3)
     resolved = max(0.0, radius - COARSE) / (RESOLVED - COARSE)
     return min(1.0, size) * min(1.0, resolved)

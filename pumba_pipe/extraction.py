@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from pumba_pipe.border import tightness
+from pumba_pipe.border import Csf, tightness
 from pumba_pipe.cutout import cut_out_object
 from pumba_pipe.devices import choose_device, limited_threads, with_fallback
 from pumba_pipe.errors import InputError, NothingFoundError
@@ -81,6 +81,7 @@ def extract(
     device: str = 'auto',
     threads: int | None = None,
     border_mm: float = 0.0,
+    csf: Csf = 'auto',
 ) -> BrainExtraction:
     """Find the brain in an MRI scan of any contrast, species, orientation and voxel size.
 
@@ -100,6 +101,9 @@ def extract(
         CPU threads; default: what torch chooses.
     border_mm : float
         Grow the mask by this many millimetres; negative shrinks it.
+    csf : str
+        ``'in'`` takes in a rim of the fluid around the brain, ``'out'`` leaves it out, ``'auto'``
+        leaves it out of large brains: see `pumba_pipe.border.tightness`. Fluid in folds stays in.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def extract(
     voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
     with torch.inference_mode(), limited_threads(threads):
         answers, failure = with_fallback(
-            lambda place: _answers(model, data, voxel_size, place, watch), chosen
+            lambda place: _answers(model, data, voxel_size, csf, place, watch), chosen
         )
         logits = answers.logits
     mask, components, _ = clean(logits > 0)
@@ -171,6 +175,7 @@ def _answers(
     model: Model,
     values: NDArray[np.float32],
     voxel_size: NDArray[np.float64],
+    csf: Csf,
     device: torch.device,
     watch: Stopwatch,
 ) -> Answers:
@@ -183,7 +188,7 @@ def _answers(
     fine = look_closer(model.fine, data, voxel_size, coarse)
     greys = grey_agreement(model.fine, data, voxel_size, fine)
     watch.lap('network')
-    tight = tightness(fine.volume, voxel_size)
+    tight = tightness(fine.volume, voxel_size, csf)
     logits, rough = (
         native_logits(answer, tight, data.shape, voxel_size) for answer in (fine, coarse)
     )
@@ -230,6 +235,7 @@ def strip_file(
     out_quality: str | Path | None = None,
     *,
     border_mm: float = 0.0,
+    csf: Csf = 'auto',
     device: str = 'auto',
     threads: int | None = None,
     weights: str | Path | None = None,
@@ -245,7 +251,7 @@ def strip_file(
         inside); on the input's own grid, with its affine and codes.
     out_quality : path, optional
         JSON file with the quality record.
-    border_mm, device, threads
+    border_mm, csf, device, threads
         See `extract`.
     weights : path, optional
         Used when no `model` is given; default: the shipped weights.
@@ -270,7 +276,7 @@ def strip_file(
         check_folder(Path(out_quality))
     if model is None:
         model = load_weights(weights)
-    result = extract(source, model, device, threads, border_mm)
+    result = extract(source, model, device, threads, border_mm, csf)
     watch = Stopwatch()
     if out_mask is not None:
         save_mask(result.volume, result.mask, out_mask)

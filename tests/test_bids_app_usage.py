@@ -45,14 +45,14 @@ def test_help_imports_nothing_heavy():
 
 def test_command_line_is_understood(tmp_path):
     words = '--participant-label sub-01 02 --session_label ses-a --modalities T1w T2w'
-    words += ' --n-cpus 8 --omp-nthreads 2 --mem 8G -w w --border-mm -1 -vv'
+    words += ' --n-cpus 8 --omp-nthreads 2 --mem 8G -w w --border-mm -1 --csf in -vv'
     config = parse([str(tmp_path / 'in'), str(tmp_path / 'out'), 'participant', *words.split()])
     assert config.participants == ('01', '02')
     assert config.sessions == ('a',)
     assert config.modalities == ('T1w', 'T2w')
     assert (config.nprocs, config.omp_nthreads, config.mem_gb) == (8, 2, 8.0)
     assert config.work_dir == tmp_path / 'w'
-    assert config.border_mm == -1
+    assert (config.border_mm, config.csf) == (-1, 'in')
     assert config.verbosity == 2
 
 
@@ -77,6 +77,7 @@ def test_memory_sizes(text, size):
         (['a', 'b', 'participant', '--mem', 'lots'], "'lots' is not an amount of memory"),
         (['a', 'b', 'participant', '--border-mm', 'x'], "'x' is not a number"),
         (['a', 'b', 'participant', '--modalities', 'T7w'], "'T7w'"),
+        (['a', 'b', 'participant', '--csf', 'some'], "'some'"),
         (['a', 'b', 'participant', '--participant-label', '../x'], "'../x' is not a label"),
         (['a', 'b', 'participant', '--unknown'], '--unknown'),
         (['absent', 'b', 'participant'], 'absent: does not exist'),

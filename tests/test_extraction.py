@@ -10,7 +10,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from pumba_pipe import Volume, extract, load_volume, load_weights, strip_file
 from pumba_pipe.border import tightness
-from pumba_pipe.errors import NothingFoundError
+from pumba_pipe.errors import InputError, NothingFoundError
 from pumba_pipe.grids import Cube, filter_matrix, from_cube, to_cube, whole_cube
 from pumba_pipe.postprocess import clean, filled, moved_border, signed_distance
 from pumba_pipe.quality import dice, edge_contact
@@ -82,6 +82,16 @@ def test_where_the_border_lies_follows_the_volume():
     assert found[:2] == [0, 0] and found[3:] == [1, 1]
     assert found[2] == pytest.approx(0.5, abs=0.01)
     assert tightness(1500, coarse) == 0, 'too coarse an image'
+
+
+def test_which_border_is_taken_can_be_asked_for(head, model):
+    assert [tightness(0.4, np.ones(3), csf) for csf in ('in', 'out')] == [0, 1]
+    small = Volume(head[0], AFFINE)
+    masks = {csf: extract(small, model, csf=csf).mask > 0 for csf in ('auto', 'in', 'out')}
+    assert np.array_equal(masks['auto'], masks['in'])
+    assert 0.75 * masks['in'].sum() < masks['out'].sum() < masks['in'].sum()
+    with pytest.raises(InputError, match="csf 'some': must be auto, in or out"):
+        extract(small, model, csf='some')
 
 
 def test_empty_room_around_the_head_changes_little(head, reference, model):

@@ -90,7 +90,9 @@ def test_what_is_asked_for_changes_the_hash(head_file):
     def digest(**inputs):
         return SkullStrip(in_file=str(head_file), **inputs).inputs.get_hashval()[1]
 
-    assert len({digest(), digest(border_mm=1.0), digest(out_sdt='d.nii.gz')}) == 3
+    assert digest() == digest(csf='auto')
+    changes = ({}, {'border_mm': 1.0}, {'csf': 'out'}, {'out_sdt': 'd.nii.gz'})
+    assert len({digest(**change) for change in changes}) == 4
 
 
 def test_node_writes_to_its_own_folder(head_file, in_folder):

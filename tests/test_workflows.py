@@ -236,7 +236,13 @@ def test_state_of_outputs(everything):
 
 @pytest.mark.parametrize(
     'change',
-    [{'border_mm': 2.0}, {'bias_correction': False}, {'seed': 2}, {'sha256': 'cd' * 32}],
+    [
+        {'border_mm': 2.0},
+        {'csf': 'in'},
+        {'bias_correction': False},
+        {'seed': 2},
+        {'sha256': 'cd' * 32},
+    ],
 )
 def test_outputs_are_outdated_when_the_options_change(everything, change):
     make_outputs(everything)

@@ -166,6 +166,7 @@ def strip_node(settings: StripSettings, shape: Sequence[int] | None = None) -> p
         SkullStrip(
             model=str(settings.weights),
             border_mm=settings.border_mm,
+            csf=settings.csf,
             use_gpu=settings.use_gpu,
             device=settings.device,
             num_threads=settings.num_threads,

@@ -9,6 +9,7 @@ from typing import Any
 
 from pumba_pipe.workflows.templates import Template
 
+from pumba_pipe.border import Csf
 from pumba_pipe.errors import InputError
 
 # Values that mean something by themselves, and images whose bias field was taken out by the way
@@ -29,6 +30,8 @@ class StripSettings:
     sha256 : str
         Of the weights.
     border_mm : float
+    csf : str
+        A rim of the fluid around the brain: ``'in'``, ``'out'``, or ``'auto'``, by its size.
     device : str
         A device known to be there: ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
     num_threads : int
@@ -57,6 +60,7 @@ class StripSettings:
     weights: Path
     sha256: str
     border_mm: float = 0.0
+    csf: Csf = 'auto'
     device: str = 'cpu'
     num_threads: int = 1
     bias_correction: bool = True
@@ -93,6 +97,7 @@ class StripSettings:
         return {
             'WeightsSHA256': self.sha256,
             'BorderMm': self.border_mm,
+            'Csf': self.csf,
             'BiasCorrection': correction if self.corrects(suffix) else 'none',
         }
 

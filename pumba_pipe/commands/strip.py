@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pumba_pipe.border import CSF
 from pumba_pipe.commands.common import add_version, guarded, positive_int
 
 NAME = 'pumba-strip'
@@ -37,6 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar='MM',
         help='grow the mask by this many mm; negative shrinks it (default: 0)',
+    )
+    parser.add_argument(
+        '--csf',
+        choices=CSF,
+        default='auto',
+        help='a rim of the fluid around the brain: in or out of the mask; auto: out of brains of '
+        'human size (default: auto)',
     )
     parser.add_argument(
         '--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: auto)'
@@ -74,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         args.sdt,
         args.quality,
         border_mm=args.border,
+        csf=args.csf,
         device=args.device,
         threads=args.threads,
         weights=args.weights,

@@ -16,6 +16,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from pumba_pipe.border import CSF
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare: torch and the networks, then per voxel of a
@@ -57,6 +58,9 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
     model = File(exists=True, desc='weights file; default: the shipped weights')
     border_mm = traits.Float(
         0.0, usedefault=True, desc='grow the mask by so many mm, shrink it when negative'
+    )
+    csf = traits.Enum(
+        *CSF, usedefault=True, desc='a rim of the fluid around the brain: in or out of the mask'
     )
     num_threads = traits.Int(nohash=True, desc='CPU threads')
     out_file = File(desc='name of the masked image')
@@ -106,6 +110,7 @@ class SkullStrip(BaseInterface):
             outputs.get('out_sdt'),
             out_quality=outputs['quality'],
             border_mm=inputs.border_mm,
+            csf=inputs.csf,
             device=inputs.device if inputs.use_gpu else 'cpu',
             threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
             weights=inputs.model if isdefined(inputs.model) else None,
