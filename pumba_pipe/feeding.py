@@ -9,12 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pumba_pipe.passes import white_point
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.noise import apply_separable
 from pumba_pipe.synthesis.recipe import Recipe
-from pumba_pipe.synthesis.regions import BRAIN, labels
+from pumba_pipe.synthesis.regions import labels
 from pumba_pipe.synthesis.sample import make_regions, render
 
 # Heads are made on a finer grid than the network sees, so that resampling them, as real images
@@ -22,9 +21,6 @@ from pumba_pipe.synthesis.sample import make_regions, render
 OVERSAMPLING = 7 / 6
 ZOOM = (0.88, 1.22)
 SHIFT = 0.08
-# The fine pass takes the brightest of what looks like brain for white (`passes.white_point`).
-WHITE_SHARE = 0.6  # of the views of boxes
-WHITE_GAIN = (0.85, 1.2)
 MIN_VISIBLE = 0.001  # share of the cube
 MIN_CONTRAST = 0.02
 
@@ -87,8 +83,6 @@ class Feed:
         rng = draw.seeded(derived_seed(seed, 8))
         regions = turned(regions, rng)
         image, inside = render(self.recipe, regions, seed)
-        if self.box_share == 1 and draw.chance(rng, WHITE_SHARE):
-            image = whitened(image, (regions >= BRAIN) & inside, draw.uniform(rng, *WHITE_GAIN))
         matrices = draw_zoom(rng, self.head_size, self.size, image.device)
         stack = torch.cat([image[None], inside.float()[None], labels(regions).float()])
         stack = apply_separable(stack, matrices)[None]
@@ -101,12 +95,6 @@ def turned(regions: Tensor, rng: torch.Generator) -> Tensor:
     order = torch.randperm(3, generator=rng).tolist()
     flips = [axis for axis in range(3) if draw.chance(rng, 0.5)]
     return regions.permute(order).flip(flips)
-
-
-def whitened(image: Tensor, brain: Tensor, gain: float) -> Tensor:
-    """Scale an image in 0..1 so that what is brighter than the brain becomes white too."""
-    white = max(gain * white_point(image, brain), MIN_CONTRAST)
-    return (image / white).clamp(max=1) if white < 1 else image
 
 
 def draw_zoom(rng: torch.Generator, size: int, target: int, device: torch.device) -> list[Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pumba_pipe import pool
-from pumba_pipe.feeding import Feed, StreamSource, turned, whitened
+from pumba_pipe.feeding import Feed, StreamSource, turned
 from pumba_pipe.pool import PoolSource, grow_pool, pool_files, pool_folder
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.recipe import load_recipe
@@ -129,13 +129,3 @@ def test_each_feed_has_its_own_pool(feed, tmp_path):
     ]
     assert len({pool_folder(tmp_path, one) for one in feeds}) == 4
     assert pool_folder(tmp_path, feed) == pool_folder(tmp_path, Feed(recipe, 24, 0.3))
-
-
-def test_what_is_brighter_than_the_brain_is_white_in_boxes():
-    image = torch.tensor([0.1, 0.2, 0.4, 0.4, 0.9]).expand(4, 4, 5).clone()
-    brain = torch.zeros(4, 4, 5, dtype=torch.bool)
-    brain[..., 1:4] = True
-    seen = whitened(image, brain, 1.0)
-    assert torch.allclose(seen[0, 0], torch.tensor([0.25, 0.5, 1.0, 1.0, 1.0]))
-    assert torch.equal(whitened(image, brain, 3.0), image), 'the brain is the brightest'
-    assert torch.equal(whitened(image, brain & False, 1.0), image)

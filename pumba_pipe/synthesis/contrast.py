@@ -88,10 +88,8 @@ def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) ->
     brain = means[regions.BRAIN : regions.RIBBON + 1]
     if section.chance('hard_dark', rng):
         means[regions.HARD] = section.uniform('hard_dark_mean', rng)
-    muscles = range(regions.MUSCLE, regions.BRAIN)
-    for tissue in (*range(regions.TISSUE, regions.TISSUE + 8), *muscles):
-        like_brain = 'muscle_like_brain' if tissue in muscles else 'tissue_like_brain'
-        if skin.chance(like_brain, rng):
+    for tissue in range(regions.TISSUE, regions.TISSUE + 8):
+        if skin.chance('tissue_like_brain', rng):
             pick = draw.integer(rng, 0, len(brain) - 1)
             means[tissue] = brain[pick] * section.uniform('tissue_gain', rng)
         elif skin.chance('tissue_like_hard', rng):

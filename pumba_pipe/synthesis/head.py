@@ -65,7 +65,6 @@ class SurroundPlan:
     fluid_tilt: float
     membrane: float
     hard: Layer | None
-    hard_tilt: float
     patches: Noise | None
     marrow: float
     marrow_patches: Noise | None
@@ -76,8 +75,6 @@ class SurroundPlan:
     tissue: Noise
     air: float
     blobs: list[Ellipsoid]
-    muscles: list[Ellipsoid]
-    fascia: float
     second: Ball | None
 
 
@@ -255,7 +252,6 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
         fluid_tilt=shells.uniform('fluid_tilt', rng),
         membrane=shells.uniform('membrane_thickness', rng) if has_membrane else 0.0,
         hard=None if shells.chance('hard_absent', rng) and not tight else hard,
-        hard_tilt=shells.uniform('hard_tilt', rng),
         patches=draw_noise(rng, shells.uniform('patch_cell', rng))
         if shells.chance('hard_patchy', rng)
         else None,
@@ -270,8 +266,6 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
         tissue=draw_noise(rng, skin.uniform('tissue_cell', rng)),
         air=skin.uniform('air', rng),
         blobs=_draw_blobs(skin, rng, semi_axes),
-        muscles=_draw_muscles(skin, rng, semi_axes, outward),
-        fascia=skin.uniform('fascia', rng),
         second=_draw_second(skin, rng),
     )
 
@@ -308,20 +302,6 @@ def _draw_blobs(section: Section, rng: torch.Generator, semi_axes: Tensor) -> li
         stretch = torch.exp(section['blob_stretch'] * torch.randn(3, generator=rng))
         blobs.append(Ellipsoid(centre, radius * stretch))
     return blobs
-
-
-def _draw_muscles(
-    section: Section, rng: torch.Generator, semi_axes: Tensor, outward: Tensor
-) -> list[Ellipsoid]:
-    """Masses of one tissue right under the bone, half the brain's size and less."""
-    muscles = []
-    for _ in range(section.integer('muscle_count', rng) if section.chance('muscles', rng) else 0):
-        towards = _leaning(section, rng, 'muscle', outward)
-        radius = section.uniform('muscle_radius', rng)
-        stretch = torch.exp(section['muscle_stretch'] * torch.randn(3, generator=rng))
-        centre = towards * (semi_axes * section.uniform('muscle_position', rng) + 0.7 * radius)
-        muscles.append(Ellipsoid(centre, radius * stretch, draw.turn(rng, 180.0)))
-    return muscles
 
 
 def _draw_second(section: Section, rng: torch.Generator) -> Ball | None:

@@ -28,7 +28,6 @@ COUNT_LIMITS = {
     'blobs': (0, 8),
     'ghost_count': (2, 64),
     'lesion_count': (0, 3),
-    'muscle_count': (0, 4),
     'regions': (1, 4),
     'squarings': (0, 12),
     'tissues': (1, 8),

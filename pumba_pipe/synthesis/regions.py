@@ -16,10 +16,9 @@ from pumba_pipe.synthesis.shapes import (
     smooth_minimum,
 )
 
-BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND, FASCIA = range(10)
+BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND = range(9)
 TISSUE = 10  # ..17
 BLOB = 20  # ..27
-MUSCLE = 28  # ..31
 BRAIN = 32  # this and all above are brain: 32..35 its regions
 RIBBON, FOLD, CENTRE, SHEET, LESION = 36, 37, 38, 39, 40  # lesions 40..42
 LINING = 43  # fluid that every mask includes
@@ -134,25 +133,15 @@ def _fill_surround(
     fluid = torch.zeros_like(outline)
     if plan.fluid is not None:
         fluid = field.layer(plan.fluid) * sinks
-    hard = torch.zeros_like(outline)
-    if plan.hard is not None:
-        hard = field.layer(plan.hard) * (
-            1 - plan.hard_tilt * sidedness(brain, points).clamp_min(0)
-        )
+    hard = torch.zeros_like(outline) if plan.hard is None else field.layer(plan.hard)
     case = outline - fluid - plan.membrane - hard
     union = case
     for body in plan.bodies:
         union = smooth_minimum(union, body.surface(points), plan.blend)
-    muscles = [muscle.surface(points) for muscle in plan.muscles]
-    for surface in muscles:
-        union = smooth_minimum(union, surface, plan.blend)
     if plan.second is not None:
         regions[plan.second.surface(points) < 0] = SECOND
     regions[union - field.layer(plan.soft) < 0] = SOFT
     _fill_tissue(regions, plan, union, field)
-    for index, surface in enumerate(muscles):
-        regions[surface < plan.fascia] = FASCIA
-        regions[surface < 0] = MUSCLE + index
     if plan.hard is not None:
         _fill_hard(regions, plan, brain, case, hard, points, field)
     for index, blob in enumerate(plan.blobs):
@@ -164,13 +153,9 @@ def _fill_surround(
 
 def sinking(plan: SurroundPlan, brain: BrainPlan, points: Tensor) -> Tensor:
     """Share of the fluid's thickness: less where the brain lies on its stalk's side."""
-    return 1 - plan.fluid_tilt * sidedness(brain, points)
-
-
-def sidedness(brain: BrainPlan, points: Tensor) -> Tensor:
-    """One where the stalk leaves the brain, minus one on the other side, shape (x, y, z)."""
     length = points.square().sum(0).sqrt().clamp_min(1e-6)
-    return torch.tensordot(brain.outward.to(points), points, dims=1) / length
+    side = torch.tensordot(brain.outward.to(points), points, dims=1) / length
+    return 1 - plan.fluid_tilt * side
 
 
 def _fill_tissue(regions: Tensor, plan: SurroundPlan, union: Tensor, field: Field) -> None:
