@@ -140,7 +140,7 @@ def build(config: NetworkConfig) -> Network:
 
 
 def with_borders(network: Network) -> Network:
-    """Return a network of both borders that answers as one of one border was cut so far."""
+    """Return a network with both borders; one that has a single border gets them around it."""
     if network.config.borders == BORDERS:
         return network
     both = build(replace(network.config, borders=BORDERS))

@@ -31,10 +31,10 @@ def failure(request, monkeypatch):
     """A GPU on which the network cannot run; what a user must be told."""
     answers = extraction._answers
 
-    def failing(model, values, voxel_size, device, watch):
+    def failing(model, values, voxel_size, csf, device, watch):
         if device.type != 'cpu':
             raise request.param
-        return answers(model, values, voxel_size, device, watch)
+        return answers(model, values, voxel_size, csf, device, watch)
 
     monkeypatch.setattr(extraction, '_answers', failing)
     monkeypatch.setattr(
