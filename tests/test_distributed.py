@@ -1,7 +1,6 @@
 """Training in two processes: the same gradients, one writer, a clean stop, and a way on."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -122,16 +121,12 @@ def test_a_killed_rank_ends_the_other_in_one_line_and_the_run_resumes(victim, po
         while not checkpoint.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         ranks[victim].kill()
-        code = survivor.wait(timeout=120)
+        assert survivor.wait(timeout=120) == 1
     finally:
         for process in ranks:
             process.kill()
             process.wait()
     said = (tmp_path / f'rank{1 - victim}.txt').read_text()
-    # Now and then a thread of gloo's own meets the broken connection and aborts the process.
-    assert code in (1, -signal.SIGABRT), said
-    if code != 1:
-        return
     errors = [line for line in said.splitlines() if line.startswith('pumba-train: ')]
     assert len(errors) == 1, said
     assert 'another process of this training has stopped' in errors[0]
