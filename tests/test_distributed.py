@@ -121,12 +121,13 @@ def test_a_killed_rank_ends_the_other_in_one_line_and_the_run_resumes(victim, po
         while not checkpoint.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         ranks[victim].kill()
-        assert survivor.wait(timeout=120) == 1
+        status = survivor.wait(timeout=120)
     finally:
         for process in ranks:
             process.kill()
             process.wait()
     said = (tmp_path / f'rank{1 - victim}.txt').read_text()
+    assert status == 1, said
     errors = [line for line in said.splitlines() if line.startswith('pumba-train: ')]
     assert len(errors) == 1, said
     assert 'another process of this training has stopped' in errors[0]
