@@ -54,8 +54,21 @@ def test_what_cannot_be_joined_is_refused(pair, tmp_path, capsys):
     save_weights({'fine': Stage(network, 24)}, card, larger)
     assert main([str(first), str(larger), str(tmp_path / 'no.safetensors')]) == 1
     assert 'another shape' in capsys.readouterr().err
-    assert main([str(first), str(second)]) == 2
+    assert main([str(first), str(second), str(tmp_path / 'no.safetensors'), '--size', '18']) == 1
+    assert 'multiple of 4' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        main([str(first), str(second)])
     assert not (tmp_path / 'no.safetensors').exists()
+
+
+def test_the_fine_pass_of_a_committee_may_have_another_size(pair, tmp_path):
+    (first, _), (second, other) = pair
+    larger, out = tmp_path / 'larger.safetensors', tmp_path / 'out.safetensors'
+    save_weights({'fine': Stage(other, 24)}, load_weights(second).card, larger)
+    assert main([str(first), str(larger), str(out), '--size', '32']) == 0
+    model = load_weights(out)
+    assert (model.coarse.size, model.fine.size) == (16, 32)
+    assert len(model.fine.network.members) == 2
 
 
 def test_a_committee_of_one_is_a_network():
