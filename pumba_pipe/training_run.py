@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,8 +42,9 @@ class RunSettings:
         ``'muon'`` or ``'adamw'``.
     learning_rate : float
     seed : int
-    coarse_size, fine_size : int
-        Sides of the cubes the networks see, in voxels.
+    coarse_size, fine_size : int or None
+        Sides of the cubes the networks see, in voxels; None: as the initial weights have them,
+        or else 64 and 96.
     widths : tuple of int
         Channels at each level of the network.
     checkpoint_minutes : float
@@ -60,8 +61,8 @@ class RunSettings:
     optimizer: Literal['muon', 'adamw'] = 'muon'
     learning_rate: float = 1e-3
     seed: int = 1
-    coarse_size: int = SIZES['coarse']
-    fine_size: int = SIZES['fine']
+    coarse_size: int | None = None
+    fine_size: int | None = None
     widths: tuple[int, ...] = WIDTHS
     checkpoint_minutes: float = 2.0
     snapshots: bool = False
@@ -75,7 +76,17 @@ class RunSettings:
 
     def size(self, stage: str) -> int:
         """Side of a stage's cube, in voxels."""
-        return self.coarse_size if stage == 'coarse' else self.fine_size
+        chosen = self.coarse_size if stage == 'coarse' else self.fine_size
+        return SIZES[stage] if chosen is None else chosen
+
+    def with_sizes_of(self, stages: Mapping[str, Stage]) -> RunSettings:
+        """Return settings in which sizes that are left open are those of `stages`."""
+        known = {name: stage.size for name, stage in stages.items()}
+        return replace(
+            self,
+            coarse_size=self.coarse_size or known.get('coarse'),
+            fine_size=self.fine_size or known.get('fine'),
+        )
 
     def config(self, stage: str) -> TrainingConfig:
         """Settings of one stage."""
@@ -150,6 +161,7 @@ def train_weights(
 
     start = load_weights(init) if init is not None else None
     stages, history = _kept(start)
+    settings = settings.with_sizes_of(stages)
     real = real_images(start.card) if start is not None else []
     real += adaptation.digests if adaptation is not None else []
     for name in settings.stages:

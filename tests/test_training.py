@@ -28,6 +28,7 @@ from pumba_pipe.network import (
 )
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import Hardware, initialize, train
+from pumba_pipe.training_run import RunSettings
 from pumba_pipe.training_state import Progress, TrainingConfig, finished, schedule
 from pumba_pipe.weights import load_weights
 
@@ -231,6 +232,17 @@ def test_command_starts_from_weights_and_keeps_the_other_stage(tmp_path, capsys)
     assert (coarse['before']['steps'], coarse['before']['seed']) == (2, 1)
     rows = [line for line in markdown(card, 'abc', 1, []).splitlines() if 'coarse' in line]
     assert [row.split(' | ')[0] for row in rows[:2]] == ['| coarse, before', '| coarse']
+
+
+def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
+    assert main(arguments(tmp_path / 'a', '--steps', '1', '--stage', 'coarse')) == 0
+    first = tmp_path / 'a' / 'weights.safetensors'
+    more = ['--stage', 'coarse', '--steps', '1', '--init', str(first), '--pool-size', '4']
+    assert main([str(tmp_path / 'b'), *more, '--device', 'cpu', '--threads', '1', '-q']) == 0
+    model = load_weights(tmp_path / 'b' / 'weights.safetensors')
+    assert model.coarse.size == model.card['stages']['coarse']['size'] == 32
+    settings = RunSettings(fine_size=48).with_sizes_of({'fine': model.coarse})
+    assert (settings.size('coarse'), settings.size('fine')) == (64, 48)
 
 
 def test_command_refuses_bad_settings_in_one_line(tmp_path, capsys):

@@ -24,7 +24,8 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.training import init_synthetic_training_wf, train
 
 from pumba_pipe.errors import InputError, PumbaError
-from pumba_pipe.weights import default_weights
+from pumba_pipe.interfaces.training import training_mem_gb
+from pumba_pipe.weights import default_weights, load_weights
 
 T1W = 'sub-01/anat/sub-01_T1w.nii.gz'
 TINY = {'batch': 1, 'coarse_size': 16, 'fine_size': 16, 'widths': [2, 4], 'pool_size': 2}
@@ -228,6 +229,8 @@ def test_a_training_that_fails_says_why(tmp_path):
 
 
 def test_training_reserves_what_it_uses():
+    going_on = init_synthetic_training_wf(init_weights=default_weights()).get_node('train')
+    assert going_on.mem_gb == training_mem_gb(load_weights().fine.size, 2)
     workflow = init_synthetic_training_wf(use_gpu=True, num_threads=2, training={'batch': 8})
     node = workflow.get_node('train')
     assert node.is_gpu_node()

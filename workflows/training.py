@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nipype.interfaces.base import isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
@@ -19,6 +20,8 @@ from pumba_pipe.interfaces.derivatives import SaveDerivative
 from pumba_pipe.interfaces.evaluate import EvaluateMasks, evaluate_mem_gb
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads, synthesis_mem_gb
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard, training_mem_gb
+from pumba_pipe.training_run import SIZES
+from pumba_pipe.weights import load_weights
 
 STEPS = 20_000
 HEADS, HEAD_SIZE = 20, 96
@@ -102,7 +105,7 @@ def init_synthetic_training_wf(
     train = pe.Node(
         trainer,
         name='train',
-        mem_gb=training_mem_gb(trainer.inputs.fine_size, trainer.inputs.batch),
+        mem_gb=training_mem_gb(_fine_size(trainer), trainer.inputs.batch),
         n_procs=num_threads,
     )
     evaluate = pe.Node(
@@ -129,6 +132,16 @@ def init_synthetic_training_wf(
         ]
     )
     return workflow
+
+
+def _fine_size(trainer: TrainSynthetic) -> int:
+    """Side of the cube that training will see, in voxels."""
+    inputs = trainer.inputs
+    if isdefined(inputs.fine_size):
+        return int(inputs.fine_size)
+    if isdefined(inputs.init_weights):
+        return load_weights(inputs.init_weights).fine.size
+    return SIZES['fine']
 
 
 def init_ds_training_wf(*, out_dir: Path, name: str = 'ds_training_wf') -> pe.Workflow:

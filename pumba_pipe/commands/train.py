@@ -72,8 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_finetuning(parser)
     sizes = parser.add_argument_group('sizes')
-    sizes.add_argument('--coarse-size', type=positive_int, default=SIZES['coarse'], metavar='N')
-    sizes.add_argument('--fine-size', type=positive_int, default=SIZES['fine'], metavar='N')
+    for stage, size in SIZES.items():
+        sizes.add_argument(
+            f'--{stage}-size',
+            type=positive_int,
+            metavar='N',
+            help=f'default: as in the weights of --init, or else {size}',
+        )
     sizes.add_argument(
         '--widths',
         type=positive_int,

@@ -51,10 +51,10 @@ class TrainSyntheticInputSpec(BaseInterfaceInputSpec):
         low=0.0, value=1e-3, exclude_low=True, usedefault=True, desc='at its peak'
     )
     coarse_size = traits.Range(
-        low=1, value=SIZES['coarse'], usedefault=True, desc='side of the coarse cube, in voxels'
+        low=1, desc='side of the coarse cube, in voxels; default: as in init_weights, or else 64'
     )
     fine_size = traits.Range(
-        low=1, value=SIZES['fine'], usedefault=True, desc='side of the fine cube, in voxels'
+        low=1, desc='side of the fine cube, in voxels; default: as in init_weights, or else 96'
     )
     widths = traits.List(
         traits.Range(low=1), list(WIDTHS), usedefault=True, desc='channels at each level'
@@ -135,8 +135,8 @@ class TrainSynthetic(BaseInterface):
             batch=inputs.batch,
             learning_rate=inputs.learning_rate,
             seed=inputs.seed,
-            coarse_size=inputs.coarse_size,
-            fine_size=inputs.fine_size,
+            coarse_size=inputs.coarse_size if isdefined(inputs.coarse_size) else None,
+            fine_size=inputs.fine_size if isdefined(inputs.fine_size) else None,
             widths=tuple(inputs.widths),
             checkpoint_minutes=inputs.checkpoint_minutes,
             pool_size=inputs.pool_size,
