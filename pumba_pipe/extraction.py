@@ -186,7 +186,7 @@ def _answers(
         COARSE_FLIPS,
     )  # fmt: skip
     fine = look_closer(model.fine, data, voxel_size, coarse)
-    greys = grey_agreement(model.fine, data, voxel_size, fine)
+    greys = grey_agreement(model.fine, fine)
     watch.lap('network')
     tight = tightness(fine.volume, voxel_size, csf)
     logits, rough = (

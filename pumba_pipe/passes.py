@@ -43,20 +43,23 @@ class Pass:
     Attributes
     ----------
     cube : Cube
+    values : Tensor, shape (size, size, size)
+        The image in the cube, in its own grey values.
+    shown : Tensor, shape (size, size, size)
+        The same as the network saw it, in 0..1.
     logits : Tensor, shape (borders, size, size, size)
         Mean over mirrored images.
     inside : Tensor of bool, shape (size, size, size)
         The field of view.
     flip_agreement : float
-    white : float
-        Grey value that was white to the network, at most.
     """
 
     cube: Cube
+    values: Tensor
+    shown: Tensor
     logits: Tensor
     inside: Tensor
     flip_agreement: float
-    white: float
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -98,13 +101,13 @@ def look(
     masks = [((answer[WIDE] > 0) & inside).cpu().numpy() for answer in answers]
     together = ((mean[WIDE] > 0) & inside).cpu().numpy()
     agreement = float(np.mean([dice(mask, together) for mask in masks]))
-    return Pass(cube, mean, inside, agreement, white)
+    return Pass(cube, values, image, mean, inside, agreement)
 
 
 def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass) -> Pass:
     """Run the fine pass on a box around the brain, and again while the box does not fit."""
     mask, cube = coarse.mask, coarse.cube
-    white = white_point(to_cube(data, voxel_size, cube)[0], torch.from_numpy(mask))
+    white = white_point(coarse.values, torch.from_numpy(mask))
     result = coarse
     for attempt in range(BOX_TRIES):
         if not mask.any():
@@ -134,20 +137,18 @@ def white_point(values: Tensor, brain: Tensor) -> float:
     return quantile(inner, WHITE) if inner.numel() else math.inf
 
 
-def grey_agreement(
-    stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], answer: Pass
-) -> float:
+def grey_agreement(stage: Stage, answer: Pass) -> float:
     """Dice overlap of the answer to a brightened image with the answer: 1 is the same mask.
 
     Where the network is led by grey values more than by shape, as in muscle right on a small
     brain, the border moves with the grey scale.
     """
-    values, inside = to_cube(data, voxel_size, answer.cube)
-    image = rescale(values.clamp(max=answer.white), inside, PERCENTILES) ** BRIGHTER
-    with half_precision(data.device):
-        logits = stage.network.to(data.device)(image[None, None])[0]
+    image = answer.shown**BRIGHTER
+    with half_precision(image.device):
+        logits = stage.network.to(image.device)(image[None, None])[0]
     brightened, plain = (
-        clean(((one[WIDE] > 0) & inside).cpu().numpy())[0] for one in (logits, answer.logits)
+        clean(((one[WIDE] > 0) & answer.inside).cpu().numpy())[0]
+        for one in (logits, answer.logits)
     )
     return dice(brightened, plain)
 
