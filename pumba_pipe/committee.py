@@ -63,6 +63,8 @@ def join_weights(files: Sequence[Path], out: Path, size: int | None = None) -> s
         {key: model.card.get(key) for key in keys} | model.card['stages']['fine']
         for model in models[1:]
     ]
+    if size is not None:
+        card['stages']['fine']['used_at'] = size
     fine = Stage(channels_last(committee), size or first.fine.size)
     real = [digest for model in models for digest in real_images(model.card)]
     return save_weights({'coarse': first.coarse, 'fine': fine}, marked(card, real), out)

@@ -143,10 +143,11 @@ def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list
     for number, member in enumerate(stage.get('with', ()), 2):
         earlier += _stage_lines(f'{name}, network {number}', member, card)
     averaged = f'; averaged: {stage["averaged"]}' if 'averaged' in stage else ''
+    used = f', used at {stage["used_at"]}³' if 'used_at' in stage else ''
     recipe, digest = (stage.get(key, card[key]) for key in ('recipe', 'recipe_sha256'))
     return [
         *earlier,
-        f'| {name} | {stage["size"]}³ | {stage["parameters"]:,} | `{recipe}` {digest[:8]} '
+        f'| {name} | {stage["size"]}³{used} | {stage["parameters"]:,} | `{recipe}` {digest[:8]} '
         f'| {stage.get("seed", card["seed"])} | {stage["steps"]:,} | {stage["samples"]:,} '
         f'| {stage["seconds"] / 60:.0f} min | {stage["hardware"]} '
         f'| {stage["initial"]}{averaged} |',

@@ -69,6 +69,7 @@ def test_the_fine_pass_of_a_committee_may_have_another_size(pair, tmp_path):
     model = load_weights(out)
     assert (model.coarse.size, model.fine.size) == (16, 32)
     assert len(model.fine.network.members) == 2
+    assert model.card['stages']['fine']['used_at'] == 32
 
 
 def test_a_committee_of_one_is_a_network():
