@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Networks answer with two borders, one with a little of the fluid and one without. Reference
-# masks of human heads mostly hug the cortex, those of smaller brains leave more room: a matter
-# of taste that no image shows.
+# masks of human heads mostly hug the cortex, those of monkeys and apes leave more room: a matter
+# of taste that no image shows. Around the brain of a mouse there is hardly any fluid: what the wide
+# border takes in there is bone and muscle.
+TINY, LESS_TINY = 1.0, 3.0  # ml
 SMALL, LARGE = 600.0, 1000.0  # ml
 # In a brain of this radius in voxels that room is half a voxel, and the question an idle one.
 COARSE, RESOLVED = 16.0, 20.0
@@ -26,9 +28,9 @@ CSF: tuple[str, ...] = get_args(Csf)
 def tightness(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'auto') -> float:
     """Share of the tight border in the mask's, 0..1; the rest is the wide one's.
 
-    Up to a brain of 600 ml it is the wide one, from 1,000 ml on the tight one, in between it
-    follows the logarithm of the volume; brains of a radius below 16 voxels are not cut tightly.
-    All of it was chosen on real scans (docs/experiments.md).
+    For brains of 3 to 600 ml it is the wide one, up to 1 ml and from 1,000 ml on the tight one, in
+    between it follows the logarithm of the volume; brains of a radius below 16 voxels are not cut
+    tightly. All of it was chosen on real scans (docs/experiments.md).
 
     Parameters
     ----------
@@ -48,8 +50,9 @@ def tightness(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'auto')
         raise InputError(f'csf {csf!r}: must be auto, in or out')
     if csf != 'auto':
         return float(csf == 'out')
-    size = math.log(max(volume, SMALL) / SMALL) / math.log(LARGE / SMALL)
+    small = math.log(LESS_TINY / max(volume, TINY)) / math.log(LESS_TINY / TINY)
+    large = math.log(max(volume, SMALL) / SMALL) / math.log(LARGE / SMALL)
     voxels = volume * 1000 / math.prod(map(float, voxel_size))
     radius = (voxels * 3 / (4 * math.pi)) ** (1 / 3)
     resolved = max(0.0, radius - COARSE) / (RESOLVED - COARSE)
-    return min(1.0, size) * min(1.0, resolved)
+    return min(1.0, max(small, large)) * min(1.0, resolved)

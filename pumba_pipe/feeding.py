@@ -9,8 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pumba_pipe.network import TIGHT
-from pumba_pipe.passes import white_point
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.noise import apply_separable
@@ -23,7 +21,6 @@ from pumba_pipe.synthesis.sample import make_regions, render
 OVERSAMPLING = 7 / 6
 ZOOM = (0.88, 1.22)
 SHIFT = 0.08
-WHITENED = 0.6  # share of the box views on the grey scale of the fine pass
 MIN_VISIBLE = 0.001  # share of the cube
 MIN_CONTRAST = 0.02
 
@@ -90,8 +87,6 @@ class Feed:
         stack = torch.cat([image[None], inside.float()[None], labels(regions).float()])
         stack = apply_separable(stack, matrices)[None]
         image, inside, target = stack[:, :1], (stack[:, 1:2] > 0.5).float(), stack[:, 2:]
-        if draw.chance(rng, WHITENED * self.box_share):
-            image = whitened(image, target[:, TIGHT : TIGHT + 1] * inside > 0.5)
         return Batch(image * inside, target, inside)
 
 
@@ -100,18 +95,6 @@ def turned(regions: Tensor, rng: torch.Generator) -> Tensor:
     order = torch.randperm(3, generator=rng).tolist()
     flips = [axis for axis in range(3) if draw.chance(rng, 0.5)]
     return regions.permute(order).flip(flips)
-
-
-def whitened(image: Tensor, brain: Tensor) -> Tensor:
-    """Show an image in 0..1 on the grey scale of the fine pass, where all bright is white.
-
-    Parameters
-    ----------
-    image, brain : Tensor of one shape
-        `brain` is True in the brain.
-    """
-    white = white_point(image, brain)
-    return image.clamp(max=white) / max(min(white, 1.0), MIN_CONTRAST)
 
 
 def draw_zoom(rng: torch.Generator, size: int, target: int, device: torch.device) -> list[Tensor]:

@@ -120,11 +120,13 @@ def test_the_confidence_is_computed_as_the_page_says() -> None:
 
 
 def test_the_cut_is_where_the_pages_say() -> None:
-    from pumba_pipe.border import LARGE, SMALL
+    from pumba_pipe.border import COARSE, LARGE, LESS_TINY, SMALL, TINY
 
     page = re.sub(r'\s+', ' ', text_of('faq.md'))
     assert f'more than {LARGE:,.0f} ml' in page
-    assert f'up to {SMALL:g} ml' in page
+    assert f'up to {TINY:g} ml' in page
+    assert f'From {LESS_TINY:g} to {SMALL:g} ml' in page
+    assert f'fewer than {COARSE:g} voxels' in page
 
 
 def test_outliers_are_found_as_the_page_says() -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pumba_pipe import feeding, pool
-from pumba_pipe.feeding import Feed, StreamSource, turned, whitened
+from pumba_pipe import pool
+from pumba_pipe.feeding import Feed, StreamSource, turned
 from pumba_pipe.pool import PoolSource, grow_pool, pool_files, pool_folder
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.recipe import load_recipe
@@ -38,24 +38,6 @@ def test_pairs_repeat_with_their_seed_and_differ_without(feed):
     first, second, other = (feed.pair(regions, seed) for seed in (8, 8, 9))
     assert torch.equal(first.image, second.image) and torch.equal(first.target, second.target)
     assert not torch.equal(first.target, other.target)
-
-
-def test_box_views_are_shown_on_the_grey_scale_of_the_fine_pass(feed, monkeypatch):
-    regions = feed.head(3)
-    boxes = Feed(feed.recipe, feed.size, box_share=1.0)
-    wholes = Feed(feed.recipe, feed.size, box_share=0.0)
-    monkeypatch.setattr(feeding, 'WHITENED', 1.0)
-    shown, plain = boxes.pair(regions, 8), wholes.pair(regions, 8)
-    assert torch.equal(shown.target, plain.target)
-    brain = (plain.target[:, 1:] > 0.5) & (plain.inside > 0)
-    white = torch.quantile(plain.image[brain], 0.95)
-    assert 0.02 < (shown.image[brain] >= 1).float().mean() < 0.1
-    assert torch.allclose(shown.image, (plain.image / white).clamp(max=1), atol=0.05)
-
-
-def test_an_image_without_a_brain_keeps_its_greys():
-    image = torch.rand(1, 1, 4, 4, 4, generator=draw.seeded(1))
-    assert torch.equal(whitened(image, torch.zeros_like(image, dtype=torch.bool)), image)
 
 
 def test_a_draw_that_shows_nothing_is_repeated(feed, monkeypatch):
