@@ -62,7 +62,7 @@ def test_unit_of_intensity_and_offset_do_not_matter(head, reference, model):
 
 
 def test_unit_of_length_does_not_matter(head, reference, model):
-    """A marmoset is a small macaque: only ratios of lengths count, where the border is the same."""
+    """A marmoset is a small macaque: where the border is the same, only ratios count."""
     marmoset = extract(Volume(head[0], np.diag([0.5, 0.5, 0.5, 1.0])), model)
     macaque = extract(Volume(head[0], np.diag([0.9, 0.9, 0.9, 1.0])), model)
     assert dice(marmoset.mask > 0, macaque.mask > 0) > 0.999
