@@ -21,7 +21,6 @@ from pumba_pipe.interfaces.evaluate import EvaluateMasks, evaluate_mem_gb
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads, synthesis_mem_gb
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard, training_mem_gb
 from pumba_pipe.training_run import SIZES
-from pumba_pipe.weights import load_weights
 
 STEPS = 20_000
 HEADS, HEAD_SIZE = 20, 96
@@ -140,6 +139,8 @@ def _fine_size(trainer: TrainSynthetic) -> int:
     if isdefined(inputs.fine_size):
         return int(inputs.fine_size)
     if isdefined(inputs.init_weights):
+        from pumba_pipe.weights import load_weights
+
         return load_weights(inputs.init_weights).fine.size
     return SIZES['fine']
 
