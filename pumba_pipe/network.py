@@ -124,7 +124,12 @@ class Committee(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.members = nn.ModuleList(UNet(config) for _ in range(config.members))
+        alone = replace(config, members=1)
+        self.members = nn.ModuleList(UNet(alone) for _ in range(config.members))
+
+    def unets(self) -> list[UNet]:
+        """Return the networks."""
+        return [member for member in self.members if isinstance(member, UNet)]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""

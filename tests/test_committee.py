@@ -45,10 +45,8 @@ def test_the_answer_is_the_mean_of_the_members(pair, tmp_path):
 
 def test_what_cannot_be_joined_is_refused(pair, tmp_path, capsys):
     (first, network), (second, _) = pair
-    out = tmp_path / 'out.safetensors'
-    join_weights([first, second], out)
-    with pytest.raises(InputError, match='exactly one network'):
-        join_weights([first, out], tmp_path / 'again.safetensors')
+    with pytest.raises(InputError, match='needs --size'):
+        join_weights([first], tmp_path / 'no.safetensors')
     larger = tmp_path / 'larger.safetensors'
     card = load_weights(first).card
     save_weights({'fine': Stage(network, 24)}, card, larger)
@@ -57,7 +55,7 @@ def test_what_cannot_be_joined_is_refused(pair, tmp_path, capsys):
     assert main([str(first), str(second), str(tmp_path / 'no.safetensors'), '--size', '18']) == 1
     assert 'multiple of 4' in capsys.readouterr().err
     with pytest.raises(SystemExit, match='2'):
-        main([str(first), str(second)])
+        main([str(first)])
     assert not (tmp_path / 'no.safetensors').exists()
 
 
@@ -79,3 +77,28 @@ def test_a_committee_of_one_is_a_network():
     committee = build(NetworkConfig((4, 8), members=2))
     assert isinstance(committee, Committee)
     assert NetworkConfig.from_dict(committee.config.to_dict()) == committee.config
+
+
+def test_a_file_may_hold_a_committee_already(pair, tmp_path):
+    (first, one), (second, other) = pair
+    both, out = tmp_path / 'both.safetensors', tmp_path / 'out.safetensors'
+    join_weights([first, second], both)
+    join_weights([both, first], out)
+    model = load_weights(out)
+    image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = (2 * one(image) + other(image)) / 3
+        assert torch.allclose(model.fine.network(image), expected, atol=1e-5)
+    entry = model.card['stages']['fine']
+    assert [entry['samples'], *(member['samples'] for member in entry['with'])] == [1, 2, 1]
+
+
+def test_one_network_at_another_size(pair, tmp_path):
+    (first, one), _ = pair
+    out = tmp_path / 'out.safetensors'
+    assert main([str(first), str(out), '--size', '32']) == 0
+    model = load_weights(out)
+    assert model.fine.size == 32 and isinstance(model.fine.network, UNet)
+    assert model.card['stages']['fine']['used_at'] == 32
+    for mine, theirs in zip(model.fine.network.parameters(), one.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
