@@ -12,6 +12,7 @@ from pumba_pipe.synthesis.head import HeadPlan, draw_head
 from pumba_pipe.synthesis.recipe import Recipe, load_recipe
 from pumba_pipe.synthesis.regions import (
     BRAIN,
+    FASCIA,
     FLUID,
     FOLD,
     HARD,
@@ -131,6 +132,45 @@ def test_tissue_can_look_like_bone(recipe):
         assert (means[tissue] == means[HARD]).all()
         means = draw_contrast(apart, draw.seeded(seed)).means
         assert (means[tissue] != means[HARD]).all()
+
+
+def test_lines_run_through_tissue_and_through_nothing_else(recipe):
+    with_lines = '[skin]\nfascia = {}\nfascia_width = [0.2, 0.2]\nair = [0.0, 0.0]\n'
+    lined, plain = recipe(with_lines.format('1.0')), recipe(with_lines.format('0.0'))
+    found = 0
+    for seed in range(4):
+        plan = planned(lined, seed)
+        regions = build_regions(plan, SHAPE, CPU)
+        bare = replace(plan, surround=replace(plan.surround, fascia_width=0.0))
+        without = build_regions(bare, SHAPE, CPU)
+        lines = regions == FASCIA
+        assert ((without[lines] >= TISSUE) & (without[lines] < TISSUE + 8)).all()
+        assert torch.equal(regions[~lines], without[~lines])
+        assert not (build_regions(planned(plain, seed), SHAPE, CPU) == FASCIA).any()
+        found += int(lines.sum())
+    assert found > 1000
+
+
+@pytest.mark.parametrize('like', [0.0, 1.0])
+def test_lines_through_tissue_can_look_like_folds(recipe, like):
+    text = f'[skin]\nfascia_like_folds = {like}\n[intensity]\nstripped = 0.0\nsuppressed = 0.0\n'
+    for seed in range(5):
+        means = draw_contrast(recipe(text), draw.seeded(seed)).means
+        assert bool(means[FASCIA] == means[FOLD]) == bool(like)
+
+
+def test_grains_split_the_same_tissue_more_finely(recipe):
+    text = (
+        '[skin]\ngrain = {}\ngrain_share = [1.2, 1.2]\ngrain_cell = [0.1, 0.1]\nair = [0.0, 0.0]\n'
+        'tissues = [3, 3]\ntissue_cell = [0.8, 0.8]\nfascia = 0.0\nblobs = [0, 0]\n'
+    )
+    borders = []
+    for grain in ('0.0', '1.0'):
+        regions = build_regions(planned(recipe(text.format(grain)), 4), SHAPE, CPU)
+        tissue = (regions >= TISSUE) & (regions < TISSUE + 8)
+        both = tissue[1:] & tissue[:-1]
+        borders.append(float((regions[1:] != regions[:-1])[both].float().mean()))
+    assert borders[1] > 2 * borders[0] > 0
 
 
 def test_tight_heads_have_bone_close_to_the_brain(recipe):

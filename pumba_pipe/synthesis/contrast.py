@@ -94,6 +94,8 @@ def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) ->
             means[tissue] = brain[pick] * section.uniform('tissue_gain', rng)
         elif skin.chance('tissue_like_hard', rng):
             means[tissue] = means[regions.HARD]
+    if skin.chance('fascia_like_folds', rng):
+        means[regions.FASCIA] = means[regions.FOLD]
     if recipe['stalk'].chance('like_brain', rng):
         means[regions.STALK] = means[regions.BRAIN]
     means[regions.BACKGROUND] = 0

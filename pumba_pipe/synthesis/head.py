@@ -73,6 +73,9 @@ class SurroundPlan:
     blend: float
     tissues: int
     tissue: Noise
+    grain: Noise | None
+    fascia: Noise
+    fascia_width: float
     air: float
     blobs: list[Ellipsoid]
     second: Ball | None
@@ -264,6 +267,11 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
         blend=skin.uniform('blend', rng),
         tissues=skin.integer('tissues', rng),
         tissue=draw_noise(rng, skin.uniform('tissue_cell', rng)),
+        grain=draw_noise(rng, skin.uniform('grain_cell', rng), skin.uniform('grain_share', rng))
+        if skin.chance('grain', rng)
+        else None,
+        fascia=draw_noise(rng, skin.uniform('fascia_cell', rng)),
+        fascia_width=skin.uniform('fascia_width', rng) if skin.chance('fascia', rng) else 0.0,
         air=skin.uniform('air', rng),
         blobs=_draw_blobs(skin, rng, semi_axes),
         second=_draw_second(skin, rng),

@@ -16,7 +16,7 @@ from pumba_pipe.synthesis.shapes import (
     smooth_minimum,
 )
 
-BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND = range(9)
+BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND, FASCIA = range(10)
 TISSUE = 10  # ..17
 BLOB = 20  # ..27
 BRAIN = 32  # this and all above are brain: 32..35 its regions
@@ -162,12 +162,17 @@ def _fill_tissue(regions: Tensor, plan: SurroundPlan, union: Tensor, field: Fiel
     """Split what is inside the skin and neither brain nor shell."""
     room = union < 0
     tissue = field.noise(plan.tissue, channels=plan.tissues)
+    if plan.grain is not None:
+        tissue = tissue + field.noise(plan.grain, channels=plan.tissues)
     regions[room] = (TISSUE + tissue.argmax(0)).to(torch.uint8)[room]
     if plan.air > 0:
         # The share of a normal field above this threshold is `air`.
         threshold = math.sqrt(2) * float(torch.erfinv(torch.tensor(1 - 2 * plan.air)))
         pockets = field.noise(Noise(plan.tissue.cell, 1.0, plan.tissue.seed ^ 1))[0]
         regions[room & (pockets > threshold)] = AIR
+    if plan.fascia_width > 0:
+        # Else nothing but the brain has lines through it, and muscle looks like folded cortex.
+        regions[room & (field.noise(plan.fascia)[0].abs() < plan.fascia_width)] = FASCIA
 
 
 def _fill_hard(
