@@ -14,7 +14,7 @@ WIDE, TIGHT = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
 BORDERS = 2
 # Networks of one border were trained on a label between both: by so many logits more than that
 # one is likely inside the wide border, and less inside the tight one.
-WIDER, TIGHTER = 1.0, 1.0
+WIDER, TIGHTER = 1.0, 0.85
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,10 @@ BOX_RATIO = (0.85, 1.18)  # a box's side over that of the best one, as long as i
 BOX_SHIFT = 0.06  # of its side, likewise
 BOX_LOGIT = 2.75  # the box is laid around what is surer than this to be inside the wide border
 COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
-FINE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,))
-WHITE = 0.95  # quantile of the brain's grey values that is white to the fine pass
+FINE_FLIPS: tuple[tuple[int, ...], ...] = (
+    (), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2),
+)  # fmt: skip
+WHITE = 0.85  # quantile of the brain's grey values that is white to the fine pass
 BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `grey_agreement`
 NOT_BRAIN = -12.0  # logit where the fine pass did not look
 
@@ -72,6 +74,11 @@ class Pass:
         threshold = min(BOX_LOGIT, float(visible.max()) - 1.0)
         return clean((visible > threshold).cpu().numpy())[0]
 
+    @cached_property
+    def likely(self) -> NDArray[np.bool_]:
+        """Cleaned mask on the cube's grid of all that lies within the wide border."""
+        return clean(((self.logits[WIDE] > 0) & self.inside).cpu().numpy())[0]
+
     @property
     def volume(self) -> float:
         """Of what lies within the wide border, in millilitres."""
@@ -107,7 +114,7 @@ def look(
 def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass) -> Pass:
     """Run the fine pass on a box around the brain, and again while the box does not fit."""
     mask, cube = coarse.mask, coarse.cube
-    white = white_point(coarse.values, torch.from_numpy(mask))
+    white = white_point(coarse.values, torch.from_numpy(coarse.likely))
     result = coarse
     for attempt in range(BOX_TRIES):
         if not mask.any():
@@ -131,7 +138,7 @@ def white_point(values: Tensor, brain: Tensor) -> float:
     ----------
     values : Tensor, shape (x, y, z)
     brain : Tensor of bool, shape (x, y, z)
-        What is brain for sure.
+        What is likely brain.
     """
     inner = values[brain.to(values.device)]
     return quantile(inner, WHITE) if inner.numel() else math.inf

@@ -38,6 +38,23 @@ def test_a_doubtful_neck_stays_out_of_the_box():
     np.testing.assert_allclose(box.side, 16 * 2.0 / BOX_FILL)
 
 
+def test_what_is_white_is_taken_from_all_that_is_likely(monkeypatch):
+    """Near a coil the sure half of a brain is the bright one."""
+    logits = torch.full((32, 32, 32), -8.0)
+    logits[8:24, 8:24, 8:24] = 6.0
+    logits[8:24, 8:24, 4:8] = 1.0
+    answer = seen(logits)
+    assert answer.likely.sum() == 16 * 16 * 20 and answer.mask.sum() == 16**3
+    asked = []
+    monkeypatch.setattr(
+        'pumba_pipe.passes.white_point', lambda _, brain: asked.append(brain) or 1.0
+    )
+    stage = Stage(UNet(NetworkConfig((4, 8))).eval(), 16)
+    with torch.inference_mode():
+        look_closer(stage, torch.rand(32, 32, 32), np.full(3, 2.0), answer)
+    assert torch.equal(asked[0], torch.from_numpy(answer.likely))
+
+
 def test_the_likeliest_place_is_taken_where_nothing_is_sure():
     for best in (1.0, -3.0):
         logits = torch.full((16, 16, 16), best - 6)
