@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -153,11 +153,8 @@ def grey_agreement(stage: Stage, answer: Pass) -> float:
     image = answer.shown**BRIGHTER
     with half_precision(image.device):
         logits = stage.network.to(image.device)(image[None, None])[0]
-    brightened, plain = (
-        clean(((one[WIDE] > 0) & answer.inside).cpu().numpy())[0]
-        for one in (logits, answer.logits)
-    )
-    return dice(brightened, plain)
+    brightened = replace(answer, logits=logits)
+    return dice(brightened.likely, answer.likely)
 
 
 def box_around(mask: NDArray[np.bool_], cube: Cube, size: int) -> Cube:
