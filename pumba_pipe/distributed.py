@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from pumba_pipe.devices import choose_device, has_bfloat16
 from pumba_pipe.errors import InputError, PumbaError
 
 
@@ -25,7 +26,7 @@ class Hardware:
     devices, nodes : int
         Processes, or GPUs, a node; nodes.
     precision : str
-        ``'bf16-mixed'`` or ``'32-true'``.
+        ``'bf16-mixed'``, ``'32-true'``, or ``'auto'``: the first where the device has bfloat16.
     threads : int or None
         CPU threads of each training process.
     compiled : bool
@@ -35,7 +36,7 @@ class Hardware:
     accelerator: str = 'auto'
     devices: int = 1
     nodes: int = 1
-    precision: Literal['bf16-mixed', '32-true'] = 'bf16-mixed'
+    precision: Literal['auto', 'bf16-mixed', '32-true'] = 'auto'
     threads: int | None = None
     compiled: bool = False
 
@@ -65,7 +66,7 @@ def launch(hardware: Hardware) -> Any:
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             num_nodes=hardware.nodes,
-            precision=hardware.precision,
+            precision=chosen_precision(hardware),
         )
         fabric.launch()
     except (MisconfigurationException, ValueError, RuntimeError) as error:
@@ -73,6 +74,15 @@ def launch(hardware: Hardware) -> Any:
             f'cannot start training: {error} (options: --device, --devices, --nodes)'
         ) from None
     return fabric
+
+
+def chosen_precision(hardware: Hardware) -> Literal['bf16-mixed', '32-true']:
+    """Precision to train at, as Lightning Fabric names it."""
+    if hardware.precision != 'auto':
+        return hardware.precision
+    name = {'gpu': 'cuda'}.get(hardware.accelerator, hardware.accelerator)
+    device = choose_device() if name == 'auto' else torch.device(name)
+    return 'bf16-mixed' if has_bfloat16(device) else '32-true'
 
 
 def _check_count(hardware: Hardware) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pumba_pipe.adaptation import LabelledHead, plain_view
+from pumba_pipe.devices import half_precision
 from pumba_pipe.errors import WeightsError
 from pumba_pipe.losses import soft_dice
 from pumba_pipe.network import Network
@@ -110,7 +111,7 @@ class Watch:
         """Mean Dice over the held-out cases, in the cubes that extraction would show."""
         scores = []
         for view in self.views:
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with half_precision(self.device):
                 logits = network(view.image.to(self.device)).cpu()
             found = (logits > 0).float() * view.inside
             scores.append(float(soft_dice(found, view.target * view.inside).mean()))

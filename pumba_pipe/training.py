@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pumba_pipe.adaptation import Adaptation, MixedSource
+from pumba_pipe.devices import half_precision
 from pumba_pipe.distributed import Hardware, agreed, check_same_step, launch, stopping_together
 from pumba_pipe.errors import InputError
 from pumba_pipe.feeding import Batch, Feed, StreamSource
@@ -241,7 +242,7 @@ def validation_dice(
     for index in range(VALIDATION_HEADS):
         seed = derived_seed(config.seed, VALIDATION_STREAM, index)
         batch = feed.pair(feed.head(seed, device), seed)
-        with torch.autocast(device.type, torch.bfloat16):
+        with half_precision(device):
             logits = network(batch.image)
         found = (logits > 0).float()
         dice = soft_dice(found * batch.inside, batch.target * batch.inside)

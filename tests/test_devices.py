@@ -10,8 +10,9 @@ import pytest
 import torch
 from nipype.pipeline import engine as pe
 
-from pumba_pipe import extract, extraction, strip_file
+from pumba_pipe import devices, extract, extraction, strip_file
 from pumba_pipe.devices import with_fallback
+from pumba_pipe.distributed import Hardware, chosen_precision
 from pumba_pipe.interfaces import SkullStrip
 
 GPU = torch.device('cuda', 0)
@@ -112,3 +113,17 @@ def test_faults_that_are_not_the_gpus_are_not_hidden(head_file, tmp_path, monkey
         with pytest.raises(RuntimeError, match='shapes'):
             strip_file(head_file, out_mask=tmp_path / 'mask.nii.gz')
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('accelerator', 'has_it', 'precision'),
+    [('cpu', True, 'bf16-mixed'), ('cpu', False, '32-true'), ('mps', True, '32-true')],
+)
+def test_training_uses_bfloat16_where_the_device_has_it(
+    accelerator, has_it, precision, monkeypatch
+):
+    # elsewhere it is imitated, and a training that took an hour takes a week
+    monkeypatch.setattr(devices, '_cpu_has_bfloat16', lambda: has_it)
+    assert chosen_precision(Hardware(accelerator)) == precision
+    for asked in ('bf16-mixed', '32-true'):
+        assert chosen_precision(Hardware(accelerator, precision=asked)) == asked

@@ -93,7 +93,12 @@ def build_parser() -> argparse.ArgumentParser:
         '--devices', type=positive_int, default=1, help='processes or GPUs a node'
     )
     machine.add_argument('--nodes', type=positive_int, default=1)
-    machine.add_argument('--precision', choices=('bf16-mixed', '32-true'), default='bf16-mixed')
+    machine.add_argument(
+        '--precision',
+        choices=('auto', 'bf16-mixed', '32-true'),
+        default='auto',
+        help='auto: bf16-mixed where the device has bfloat16',
+    )
     machine.add_argument('--threads', type=positive_int, help='CPU threads of training')
     machine.add_argument('--compile', action='store_true', help='torch.compile the network')
     pool = parser.add_argument_group('pool of heads (training on a CPU)')
