@@ -18,7 +18,7 @@ from typing import Any
 
 from pumba_pipe.errors import InputError
 from pumba_pipe.model_card import marked, real_images
-from pumba_pipe.network import Committee, Network, NetworkConfig, UNet, channels_last
+from pumba_pipe.network import Committee, Network, NetworkConfig, UNet, channels_last, members
 from pumba_pipe.weights import Model, Stage, load_weights, save_weights
 
 
@@ -49,7 +49,7 @@ def join_weights(files: Sequence[Path], out: Path, size: int | None = None) -> s
         raise InputError(f'{files[0]}: one file alone needs --size')
     models = [load_weights(file) for file in files]
     first = models[0]
-    networks = [network for model in models for network in _members(model)]
+    networks = [network for model in models for network in members(model.fine.network)]
     for file, model in zip(files, models, strict=True):
         same_size = size is not None or model.fine.size == first.fine.size
         if not same_size or _config(model) != _config(first):
@@ -67,11 +67,6 @@ def join_weights(files: Sequence[Path], out: Path, size: int | None = None) -> s
         card['stages']['fine']['used_at'] = size
     real = [digest for model in models for digest in real_images(model.card)]
     return save_weights({'coarse': first.coarse, 'fine': fine}, marked(card, real), out)
-
-
-def _members(model: Model) -> list[UNet]:
-    network = model.fine.network
-    return [network] if isinstance(network, UNet) else network.unets()
 
 
 def _config(model: Model) -> NetworkConfig:

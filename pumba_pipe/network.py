@@ -139,6 +139,11 @@ class Committee(nn.Module):
 Network = UNet | Committee
 
 
+def members(network: Network) -> list[UNet]:
+    """Return the networks of a committee, or the one network."""
+    return network.unets() if isinstance(network, Committee) else [network]
+
+
 def build(config: NetworkConfig) -> Network:
     """Make the network, or the networks, of a configuration."""
     return UNet(config) if config.members == 1 else Committee(config)

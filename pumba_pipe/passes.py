@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pumba_pipe.devices import half_precision
 from pumba_pipe.grids import Cube, from_cube, to_cube
-from pumba_pipe.network import TIGHT, WIDE
+from pumba_pipe.network import TIGHT, WIDE, members
 from pumba_pipe.postprocess import bounding_block, clean
 from pumba_pipe.quality import dice
 from pumba_pipe.synthesis.artefacts import quantile, rescale
@@ -30,17 +30,19 @@ BOX_RATIO = (0.85, 1.18)  # a box's side over that of the best one, as long as i
 BOX_SHIFT = 0.06  # of its side, likewise
 BOX_LOGIT = 2.75  # the box is laid around what is surer than this to be inside the wide border
 COARSE_FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
+# Of two networks one sees those with an even number of mirrored axes, the other the odd ones.
 FINE_FLIPS: tuple[tuple[int, ...], ...] = (
-    (), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2),
+    (), (0,), (0, 1), (1,), (0, 2), (2,), (1, 2), (0, 1, 2),
 )  # fmt: skip
+BOX_FLIPS = 2  # as many of them show whether a box fits
 WHITE = 0.85  # quantile of the brain's grey values that is white to the fine pass
 BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `grey_agreement`
 NOT_BRAIN = -12.0  # logit where the fine pass did not look
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One look of a network at a cube.
+class Sight:
+    """A cube of the image.
 
     Attributes
     ----------
@@ -48,19 +50,29 @@ class Pass:
     values : Tensor, shape (size, size, size)
         The image in the cube, in its own grey values.
     shown : Tensor, shape (size, size, size)
-        The same as the network saw it, in 0..1.
-    logits : Tensor, shape (borders, size, size, size)
-        Mean over mirrored images.
+        The same as the network sees it, in 0..1.
     inside : Tensor of bool, shape (size, size, size)
         The field of view.
-    flip_agreement : float
     """
 
     cube: Cube
     values: Tensor
     shown: Tensor
-    logits: Tensor
     inside: Tensor
+
+
+@dataclass(frozen=True)
+class Pass(Sight):
+    """One look of a stage at a cube.
+
+    Attributes
+    ----------
+    logits : Tensor, shape (borders, size, size, size)
+        Mean over mirrored images, and over the networks that saw them.
+    flip_agreement : float
+    """
+
+    logits: Tensor
     flip_agreement: float
 
     @cached_property
@@ -94,37 +106,68 @@ def look(
     flips: Sequence[tuple[int, ...]],
     white: float = math.inf,
 ) -> Pass:
-    """Run a network on a cube of the image, once for each way of mirroring it."""
-    values, inside = to_cube(data, voxel_size, cube)
-    image = rescale(values.clamp(max=white), inside, PERCENTILES)
-    network = stage.network.to(data.device)
-    answers = []
-    for axes in flips:
-        with half_precision(data.device):
-            logits = network(image.flip(axes)[None, None])[0]
-        back = [1 + axis for axis in axes]
-        answers.append(logits.float().flip(back).clamp(-10, 10))
-    mean = torch.stack(answers).mean(0)
-    masks = [((answer[WIDE] > 0) & inside).cpu().numpy() for answer in answers]
-    together = ((mean[WIDE] > 0) & inside).cpu().numpy()
-    agreement = float(np.mean([dice(mask, together) for mask in masks]))
-    return Pass(cube, values, image, mean, inside, agreement)
+    """Run a stage on a cube of the image, once for each way of mirroring it."""
+    sight = shown(data, voxel_size, cube, white)
+    return averaged(sight, ask(stage, sight, flips))
 
 
 def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass) -> Pass:
-    """Run the fine pass on a box around the brain, and again while the box does not fit."""
-    mask, cube = coarse.mask, coarse.cube
+    """Run the fine pass on a box around the brain, and again while the box does not fit.
+
+    Two of the views show whether it does: the others are left for the box that is kept.
+    """
     white = white_point(coarse.values, torch.from_numpy(coarse.likely))
-    result = coarse
-    for attempt in range(BOX_TRIES):
-        if not mask.any():
+    result, sight, answers = coarse, None, []
+    for _ in range(BOX_TRIES):
+        if not result.mask.any():
             break
-        box = box_around(mask, cube, stage.size)
-        if attempt and fits(box, result.cube):
+        box = box_around(result.mask, result.cube, stage.size)
+        if sight is not None and fits(box, sight.cube):
             break
-        result = look(stage, data, voxel_size, box, FINE_FLIPS, white)
-        mask, cube = result.mask, result.cube
-    return result
+        sight = shown(data, voxel_size, box, white)
+        answers = ask(stage, sight, FINE_FLIPS[:BOX_FLIPS])
+        result = averaged(sight, answers)
+    if sight is None:
+        return coarse
+    answers += ask(stage, sight, FINE_FLIPS[BOX_FLIPS:], BOX_FLIPS)
+    return averaged(sight, answers)
+
+
+def shown(
+    data: Tensor, voxel_size: NDArray[np.float64], cube: Cube, white: float = math.inf
+) -> Sight:
+    """Sample a cube of the image, and bring its grey values to the network's scale."""
+    values, inside = to_cube(data, voxel_size, cube)
+    return Sight(cube, values, rescale(values.clamp(max=white), inside, PERCENTILES), inside)
+
+
+def ask(
+    stage: Stage, sight: Sight, flips: Sequence[tuple[int, ...]], first: int = 0
+) -> list[Tensor]:
+    """Logits of a stage, (borders, size, size, size), for each way of mirroring a cube.
+
+    The networks of a committee take turns, beginning with the one whose turn is `first`: to show
+    every view to each of them costs as many times more and says hardly more.
+    """
+    networks = members(stage.network.to(sight.shown.device))
+    answers = []
+    for turn in range(max(len(flips), len(networks))):
+        axes, network = flips[turn % len(flips)], networks[(first + turn) % len(networks)]
+        with half_precision(sight.shown.device):
+            logits = network(sight.shown.flip(axes)[None, None])[0]
+        back = [1 + axis for axis in axes]
+        answers.append(logits.float().flip(back).clamp(-10, 10))
+    return answers
+
+
+def averaged(sight: Sight, answers: Sequence[Tensor]) -> Pass:
+    """Average the answers to mirrored images."""
+    mean = torch.stack(list(answers)).mean(0)
+    inside = sight.inside
+    masks = [((answer[WIDE] > 0) & inside).cpu().numpy() for answer in answers]
+    together = ((mean[WIDE] > 0) & inside).cpu().numpy()
+    agreement = float(np.mean([dice(mask, together) for mask in masks]))
+    return Pass(sight.cube, sight.values, sight.shown, inside, mean, agreement)
 
 
 def white_point(values: Tensor, brain: Tensor) -> float:

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 
 from pumba_pipe.grids import Cube, whole_cube
-from pumba_pipe.network import NetworkConfig, UNet
+from pumba_pipe.network import Committee, NetworkConfig, UNet
 from pumba_pipe.passes import (
     BOX_FILL,
+    FINE_FLIPS,
     Pass,
     box_around,
+    fits,
     grey_agreement,
     look,
     look_closer,
@@ -25,7 +27,7 @@ def seen(logits: torch.Tensor) -> Pass:
     cube = Cube(np.full(3, float(size)), 2.0 * size, size)
     inside = torch.ones_like(logits, dtype=torch.bool)
     grey = torch.zeros_like(logits)
-    return Pass(cube, grey, grey, torch.stack([logits, logits]), inside, 1.0)
+    return Pass(cube, grey, grey, inside, torch.stack([logits, logits]), 1.0)
 
 
 def test_a_doubtful_neck_stays_out_of_the_box():
@@ -95,3 +97,53 @@ def test_fat_is_no_brighter_than_the_brain_to_the_fine_pass():
 
 def test_where_nothing_is_sure_nothing_is_cut_off():
     assert white_point(torch.ones(4, 4, 4), torch.zeros(4, 4, 4, dtype=torch.bool)) == math.inf
+
+
+class Counting(UNet):
+    """Finds a brain at the place of what is bright, and counts how often it is asked."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.views = []
+
+    def forward(self, image):
+        self.views.append(image)
+        return (20 * (image - 0.5)).expand(-1, 2, -1, -1, -1)
+
+
+def committee_of_two() -> tuple[Stage, list[Counting]]:
+    """A fine stage whose networks count."""
+    config = NetworkConfig((4, 8), members=2)
+    committee = Committee(config)
+    committee.members = torch.nn.ModuleList(Counting(config) for _ in range(2))
+    return Stage(committee, 48), list(committee.members)
+
+
+def block(first: int, last: int) -> torch.Tensor:
+    """An image of 64 voxels a side with something bright from `first` to `last`."""
+    image = torch.zeros(64, 64, 64)
+    image[first:last, first:last, first:last] = 1 + torch.rand(3 * [last - first]) / 100
+    return image
+
+
+def test_networks_share_the_views_and_a_box_that_does_not_fit_costs_two():
+    image, voxel = block(20, 44), np.ones(3)
+    for found, views in ((block(20, 44), 8), (block(22, 42), 8 + 2)):
+        stage, networks = committee_of_two()
+        cube = whole_cube(image.shape, voxel, 64)
+        coarse = Pass(
+            cube,
+            image,
+            image,
+            torch.ones_like(image) > 0,
+            torch.stack([20 * (found - 0.5)] * 2),
+            1,
+        )
+        with torch.inference_mode():
+            fine = look_closer(stage, image, voxel, coarse)
+        assert [len(network.views) for network in networks] == [views // 2, views // 2]
+        kept = [view[0, 0] for network in networks for view in network.views[-4:]]
+        for axes in FINE_FLIPS:
+            assert any(torch.equal(fine.shown.flip(axes), view) for view in kept), axes
+        assert fits(box_around(fine.mask, fine.cube, 48), fine.cube)
+        assert fine.flip_agreement == 1
