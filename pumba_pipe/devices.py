@@ -103,7 +103,7 @@ def half_precision(device: torch.device) -> contextlib.AbstractContextManager:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes with bfloat16 itself.
 
-    A CPU that only imitates it takes 200 times as long for a convolution as in single precision.
+    A CPU that only imitates it is far slower at a convolution than in single precision.
     """
     if device.type == 'cuda':
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()

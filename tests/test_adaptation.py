@@ -302,7 +302,7 @@ def tuned(folder, tmp_path_factory):
     """Fine-tune small weights that were trained on the labelled cases alone before."""
     root = tmp_path_factory.mktemp('runs')
     only = ['--finetune', str(folder), '--synthetic-share', '0']
-    fast = ['--steps', '150', '--learning-rate', '0.01']
+    fast = ['--steps', '220', '--learning-rate', '0.01']
     scratch = main([str(root / 'scratch'), *fast, *only, *SMALL, *QUICK])
     first = root / 'scratch' / 'weights.safetensors'
     more = ['--finetune', str(folder), '--init', str(first), '--steps', '8', '--stage', 'fine']
@@ -321,7 +321,7 @@ def test_training_on_labelled_cases_alone_learns_them(tuned, heads):
             found = (network(view.image) > 0).float()
             return float(soft_dice(found, view.target).mean())
 
-    assert dice(model.fine.network) > 0.5 > 0.4 > dice(untrained)
+    assert dice(model.fine.network) > 0.6 > 0.4 > dice(untrained)
     assert not (tuned[0].parent / 'pool').exists()  # no synthetic head was made
 
 

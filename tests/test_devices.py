@@ -122,7 +122,7 @@ def test_faults_that_are_not_the_gpus_are_not_hidden(head_file, tmp_path, monkey
 def test_training_uses_bfloat16_where_the_device_has_it(
     accelerator, has_it, precision, monkeypatch
 ):
-    # elsewhere it is imitated, and a training that took an hour takes a week
+    # elsewhere it is imitated, and a training seems to hang
     monkeypatch.setattr(devices, '_cpu_has_bfloat16', lambda: has_it)
     assert chosen_precision(Hardware(accelerator)) == precision
     for asked in ('bf16-mixed', '32-true'):
