@@ -131,7 +131,7 @@ def concatenated(pairs: Sequence[Batch]) -> Batch:
 
 
 class StreamSource:
-    """Makes every head anew on the device of training; for GPUs."""
+    """Makes every head anew, on the device of training."""
 
     def __init__(self, feed: Feed, device: torch.device) -> None:
         self.feed, self.device = feed, device

@@ -1,4 +1,4 @@
-"""A folder of heads that grows while training on a CPU draws from it."""
+"""A folder of heads that grows while training draws from it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pumba_pipe.training_state import TrainingConfig
 
 
 class PoolSource:
-    """Draws heads from a growing folder, and renders each anew; for CPUs."""
+    """Draws heads from a growing folder, and renders each anew on the device of training."""
 
-    def __init__(self, feed: Feed, folder: Path) -> None:
-        self.feed, self.folder = feed, folder
+    def __init__(self, feed: Feed, folder: Path, device: torch.device | str = 'cpu') -> None:
+        self.feed, self.folder, self.device = feed, folder, device
 
     def batch(self, seeds: Sequence[int]) -> Batch:
         """Make one batch from heads that are in the folder by now."""
@@ -35,7 +35,7 @@ class PoolSource:
         pairs = []
         for seed in seeds:
             regions = np.load(files[seed % len(files)])
-            pairs.append(self.feed.pair(torch.from_numpy(regions), seed))
+            pairs.append(self.feed.pair(torch.from_numpy(regions).to(self.device), seed))
         return concatenated(pairs)
 
 
@@ -65,16 +65,18 @@ def grow_pool(folder: Path, feed: Feed, seed: int, count: int, worker: int, work
 
 
 @contextlib.contextmanager
-def growing_pool(pool: Path, feed: Feed, config: TrainingConfig) -> Iterator[None]:
+def growing_pool(
+    pool: Path, feed: Feed, config: TrainingConfig, generators: int
+) -> Iterator[None]:
     """Make heads in other processes while training runs; wait for the first ones."""
     context = multiprocessing.get_context('spawn')
     workers = [
         context.Process(
             target=_generate,
-            args=(pool, feed, config.seed, config.pool, worker, config.generators),
+            args=(pool, feed, config.seed, config.pool, worker, generators),
             daemon=True,
         )
-        for worker in range(config.generators)
+        for worker in range(generators)
     ]
     for process in workers:
         process.start()

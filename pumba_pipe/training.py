@@ -111,6 +111,8 @@ def train(
 
     if initial is None:
         initialize(network, config.seed)
+    # before the optimizer's state is read, which goes where the weights are
+    network = network.to(fabric.device)
     average = copy.deepcopy(network).requires_grad_(False).to(fabric.device)
     optimizer: Any = make_optimizer(
         config.optimizer, network, config.learning_rate, config.weight_decay
@@ -126,7 +128,6 @@ def train(
     feed = Feed(recipe, config.size, config.box_share)
     easy = Feed(eased(recipe), config.size, config.box_share)
     easy_until = config.easy_share if initial is None else 0.0
-    on_cpu = fabric.device.type == 'cpu'
     pool = pool_folder(pool_parent or folder / 'pool', feed)
     name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
     described = f'{fabric.world_size} x {name}'
@@ -136,12 +137,15 @@ def train(
     if progress.step:
         watch.resume()
     synthetic = adaptation is None or adaptation.needs_synthetic
-    makes_pool = on_cpu and synthetic and fabric.global_rank == 0
+    generators = config.generators_on(fabric.device)
+    makes_pool = generators > 0 and synthetic and fabric.global_rank == 0
     makes_pool = makes_pool and not finished(progress, config)
-    generators = growing_pool(pool, feed, config) if makes_pool else None
-    with generators or contextlib.nullcontext(), log:
+    growing = growing_pool(pool, feed, config, generators) if makes_pool else None
+    with growing or contextlib.nullcontext(), log:
         fabric.barrier()  # the other ranks wait here for the first heads
-        source: Any = PoolSource(feed, pool) if on_cpu else StreamSource(feed, fabric.device)
+        source: Any = StreamSource(feed, fabric.device)
+        if generators:
+            source = PoolSource(feed, pool, fabric.device)
         if adaptation is not None:
             source = MixedSource(adaptation, config, source, fabric.device)
         started = time.monotonic() - progress.seconds

@@ -50,8 +50,10 @@ class RunSettings:
     checkpoint_minutes : float
     snapshots : bool
         Keep the weights of every checkpoint, as ``weights-<samples>.safetensors``.
-    pool_size, generators : int
-        Heads made ahead, and processes that make them, when training on a CPU.
+    pool_size : int
+        Heads made ahead on the CPU.
+    generators : int or None
+        Processes that make them; None: one for training on a CPU, none for a GPU.
     """
 
     stage: Literal['both', 'coarse', 'fine'] = 'both'
@@ -67,7 +69,7 @@ class RunSettings:
     checkpoint_minutes: float = 2.0
     snapshots: bool = False
     pool_size: int = 2000
-    generators: int = 1
+    generators: int | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -43,9 +43,10 @@ class TrainingConfig:
         Time between checkpoints.
     seed : int
     pool : int
-        Heads made ahead when training on a CPU.
-    generators : int
-        Processes that make them.
+        Heads made ahead on the CPU.
+    generators : int or None
+        Processes that make them. None: one where training runs on a CPU; on a GPU none, and
+        every sample is of a head of its own, made there.
     """
 
     size: int = 96
@@ -63,7 +64,13 @@ class TrainingConfig:
     checkpoint_minutes: float = 2.0
     seed: int = 1
     pool: int = 2000
-    generators: int = 1
+    generators: int | None = None
+
+    def generators_on(self, device: torch.device) -> int:
+        """Processes that make heads ahead for training on `device`."""
+        if self.generators is None:
+            return int(device.type == 'cpu')
+        return self.generators
 
 
 @dataclass

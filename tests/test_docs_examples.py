@@ -50,6 +50,7 @@ SHORTER = {
     '--time-limit 8h': FEW,
     '--time-limit 3h': FEW,
     '--time-limit 5h': FEW,
+    '--time-limit 2h --batch 8 --generators 12': f'{FEW} --generators 2',
     '--finetune cases --init default': (
         '--finetune cases --init default --steps 2 --batch 1 --coarse-size 48 --fine-size 48 '
         '--pool-size 2 --threads 1 --quiet'

@@ -313,6 +313,15 @@ def indented(code):
     return ''.join(f'    {line}\n' for line in code.splitlines())
 
 
+@pytest.mark.parametrize(
+    ('asked', 'device', 'wanted'),
+    [(None, 'cpu', 1), (None, 'cuda', 0), (3, 'cpu', 3), (3, 'cuda', 3)],
+)
+def test_heads_are_made_ahead_on_a_cpu_and_where_asked_for(asked, device, wanted):
+    config = TrainingConfig(generators=asked)
+    assert config.generators_on(torch.device(device)) == wanted
+
+
 def test_generators_end_with_a_killed_training(tmp_path):
     """A pool that would take hours must not go on growing for nobody."""
     command = [sys.executable, '-m', 'pumba_pipe.commands.train'] + arguments(

@@ -101,12 +101,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     machine.add_argument('--threads', type=positive_int, help='CPU threads of training')
     machine.add_argument('--compile', action='store_true', help='torch.compile the network')
-    pool = parser.add_argument_group('pool of heads (training on a CPU)')
+    pool = parser.add_argument_group('pool of heads, made ahead on the CPU')
     pool.add_argument(
         '--pool', type=Path, metavar='DIR', help='shared by runs (default: OUT/pool)'
     )
     pool.add_argument('--pool-size', type=positive_int, default=2000, metavar='N')
-    pool.add_argument('--generators', type=positive_int, default=1, metavar='N')
+    pool.add_argument(
+        '--generators',
+        type=positive_int,
+        metavar='N',
+        help='processes that make them (default: one for training on a CPU, none for a GPU: '
+        'there every sample is of a head of its own)',
+    )
     parser.add_argument('-q', '--quiet', action='store_true', help='no progress bar')
     return parser
 
