@@ -113,7 +113,7 @@ def train(
         initialize(network, config.seed)
     # before the optimizer's state is read, which goes where the weights are
     network = network.to(fabric.device)
-    average = copy.deepcopy(network).requires_grad_(False).to(fabric.device)
+    average = copy.deepcopy(network).requires_grad_(False)
     optimizer: Any = make_optimizer(
         config.optimizer, network, config.learning_rate, config.weight_decay
     )
