@@ -16,7 +16,15 @@ from pumba_pipe.devices import choose_device, limited_threads, with_fallback
 from pumba_pipe.errors import InputError, NothingFoundError
 from pumba_pipe.files import write_json
 from pumba_pipe.grids import whole_cube
-from pumba_pipe.passes import COARSE_FLIPS, grey_agreement, look, look_closer, native_logits
+from pumba_pipe.padding import field_of_view
+from pumba_pipe.passes import (
+    COARSE_VIEWS,
+    NOT_BRAIN,
+    grey_agreement,
+    look,
+    look_closer,
+    native_logits,
+)
 from pumba_pipe.postprocess import clean, moved_border, signed_distance
 from pumba_pipe.quality import Evidence, Quality, certainty, confidence_score, dice, judge
 from pumba_pipe.saving import check_folder, check_output, save_map, save_mask, save_masked
@@ -125,17 +133,22 @@ def extract(
     axes = canonical_axes(volume.affine)
     data = oriented(volume.data, axes)
     voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
+    seen = field_of_view(data)
+    shown = np.ascontiguousarray(data[seen])
     with torch.inference_mode(), limited_threads(threads):
         answers, failure = with_fallback(
-            lambda place: _answers(model, data, voxel_size, csf, place, watch), chosen
+            lambda place: _answers(model, shown, voxel_size, csf, place, watch), chosen
         )
-        logits = answers.logits
+    logits = answers.logits
+    if logits.shape != data.shape:
+        logits = np.full(data.shape, NOT_BRAIN, np.float32)
+        logits[seen] = answers.logits
     mask, components, _ = clean(logits > 0)
     if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data[mask]):
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
     evidence = Evidence(
-        dice(answers.rough, mask),
+        dice(answers.rough, mask[seen]),
         answers.flip_agreement,
         answers.grey_agreement,
         certainty(probability, mask),
@@ -183,7 +196,7 @@ def _answers(
     data = torch.from_numpy(values).to(device)
     coarse = look(
         model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
-        COARSE_FLIPS,
+        COARSE_VIEWS,
     )  # fmt: skip
     fine = look_closer(model.fine, data, voxel_size, coarse)
     greys = grey_agreement(model.fine, fine)

@@ -27,32 +27,40 @@ class NetworkConfig:
         Channels at each level; the first level works at half the image's resolution.
     stem : int
         Side of the blocks of voxels that become channels.
-    members : int
-        Networks whose answers are averaged.
+    others : tuple of tuple of int
+        Widths of further networks, whose answers are averaged with those of the first.
     borders : int
         Masks that are predicted of every image: the wide one, and the tight one within it.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     stem: int = 2
-    members: int = 1
+    others: tuple[tuple[int, ...], ...] = ()
     borders: int = BORDERS
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and model cards."""
-        return {**asdict(self), 'widths': list(self.widths)}
+        widths, others = list(self.widths), [list(widths) for widths in self.others]
+        return {**asdict(self), 'widths': widths, 'others': others}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape."""
         widths = tuple(int(width) for width in values['widths'])
-        members, borders = int(values.get('members', 1)), int(values.get('borders', 1))
-        return cls(widths, int(values['stem']), members, borders)
+        alike = (widths,) * (int(values.get('members', 1)) - 1)
+        others = tuple(tuple(map(int, other)) for other in values.get('others', alike))
+        return cls(widths, int(values['stem']), others, int(values.get('borders', 1)))
 
     @property
     def multiple(self) -> int:
         """Image sides must be multiples of this."""
-        return self.stem * 2 ** (len(self.widths) - 1)
+        return self.stem * 2 ** (max(map(len, (self.widths, *self.others))) - 1)
+
+    @property
+    def alone(self) -> tuple[NetworkConfig, ...]:
+        """Shape of each network."""
+        every = (self.widths, *self.others)
+        return tuple(replace(self, widths=widths, others=()) for widths in every)
 
 
 def space_to_depth(volume: Tensor, factor: int) -> Tensor:
@@ -119,13 +127,12 @@ class UNet(nn.Module):
 
 
 class Committee(nn.Module):
-    """Networks of one shape whose logits are averaged: each errs in its own way."""
+    """Networks whose logits are averaged: each errs in its own way."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        alone = replace(config, members=1)
-        self.members = nn.ModuleList(UNet(alone) for _ in range(config.members))
+        self.members = nn.ModuleList(map(UNet, config.alone))
 
     def unets(self) -> list[UNet]:
         """Return the networks."""
@@ -146,7 +153,7 @@ def members(network: Network) -> list[UNet]:
 
 def build(config: NetworkConfig) -> Network:
     """Make the network, or the networks, of a configuration."""
-    return UNet(config) if config.members == 1 else Committee(config)
+    return Committee(config) if config.others else UNet(config)
 
 
 def with_borders(network: Network) -> Network:
@@ -161,6 +168,14 @@ def with_borders(network: Network) -> Network:
         state[name] = torch.cat([state[name] + WIDER, state[name] - TIGHTER])
     both.load_state_dict(state)
     return both
+
+
+@torch.no_grad()
+def move_borders(network: Network, move: tuple[float, float]) -> None:
+    """Add to the logits of the wide and the tight border of a network that has both, in place."""
+    for member in members(network):
+        cells = member.config.stem**3
+        member.state_dict()['head.bias'] += torch.tensor(move).repeat_interleave(cells)
 
 
 def channels_last(network: Network) -> Network:

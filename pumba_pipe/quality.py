@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pumba_pipe.padding import field_of_view
 from pumba_pipe.postprocess import bounding_block
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 LOW_CONFIDENCE = 0.5
 STRIPPED_SHARE = 0.05  # of the mask's volume: signal outside a head that was stripped before
 EDGE_SHARE = 0.02
-GREY_WEIGHT = 13.0
+GREY_WEIGHT = 10.5
 
 
 class Evidence(NamedTuple):
@@ -40,13 +41,15 @@ class Quality:
     components : int
         Pieces the network's answer fell into before the largest was kept.
     edge_contact : float
-        Share of the mask's surface that lies on the edge of the field of view.
+        Share of the mask's surface that lies on the edge of the field of view, blank planes at the
+        image's edges left out.
     pass_agreement : float
         Dice overlap of the coarse and the fine pass.
     flip_agreement : float
-        Mean Dice overlap of the answers to mirrored images with their average.
+        Mean Dice overlap of the answers to mirrored images, some of them brightened, with their
+        average.
     grey_agreement : float
-        Dice overlap of the answer to a brightened image with the answer.
+        Dice overlap of one network's answer to a brightened image with the answer.
     certainty : float
         Mean distance of the probability from one half near the border, as 0..1.
     confidence : float
@@ -139,7 +142,7 @@ def judge(
     components : int
     evidence : Evidence
     """
-    contact = edge_contact(mask)
+    contact = edge_contact(mask[field_of_view(volume.data)])
     confidence = confidence_score(evidence)
     stripped = is_stripped(volume.data, mask)
     flags = []

@@ -143,7 +143,7 @@ def test_what_nothing_can_be_learned_from_is_refused(folder, tmp_path):
 
 
 def test_a_plain_view_is_what_extraction_shows_the_network(heads):
-    from pumba_pipe.passes import look, white_point
+    from pumba_pipe.passes import View, look, white_point
     from pumba_pipe.weights import Stage
 
     class Recorder(UNet):
@@ -157,7 +157,7 @@ def test_a_plain_view_is_what_extraction_shows_the_network(heads):
     for box, cube in enumerate((head.whole(32), head.box(32))):
         network = Recorder(NetworkConfig((4, 8), 2))
         white = white_point(head.image, head.mask) if box else math.inf
-        look(Stage(network, 32), head.image, head.voxel_size, cube, [()], white)
+        look(Stage(network, 32), head.image, head.voxel_size, cube, [View()], white)
         assert torch.allclose(plain_view(head, cube, bool(box)).image, network.seen)
 
 

@@ -5,7 +5,8 @@ import torch
 
 from pumba_pipe.committee import join_weights, main
 from pumba_pipe.errors import InputError
-from pumba_pipe.network import Committee, NetworkConfig, UNet
+from pumba_pipe.model_card import markdown
+from pumba_pipe.network import Committee, NetworkConfig, UNet, members
 from pumba_pipe.training import initialize
 from pumba_pipe.weights import Stage, load_weights, save_weights
 
@@ -74,9 +75,31 @@ def test_a_committee_of_one_is_a_network():
     from pumba_pipe.network import build
 
     assert isinstance(build(CONFIG), UNet)
-    committee = build(NetworkConfig((4, 8), members=2))
+    committee = build(NetworkConfig((4, 8), others=((4, 8),)))
     assert isinstance(committee, Committee)
     assert NetworkConfig.from_dict(committee.config.to_dict()) == committee.config
+    counted = {'widths': [4, 8], 'stem': 2, 'members': 2, 'borders': 2}
+    assert NetworkConfig.from_dict(counted) == committee.config
+
+
+def test_networks_of_unequal_width_and_depth(pair, tmp_path):
+    (first, one), _ = pair
+    config = NetworkConfig((6, 8, 10))
+    other = UNet(config)
+    initialize(other, 3)
+    deep, out = tmp_path / 'deep.safetensors', tmp_path / 'out.safetensors'
+    save_weights({'fine': Stage(other, 16)}, load_weights(first).card, deep)
+    join_weights([first, deep], out)
+    model, other = load_weights(out), load_weights(deep).fine.network
+    assert model.fine.network.config.multiple == 8
+    assert [member.config.widths for member in members(model.fine.network)] == [(4, 8), (6, 8, 10)]
+    image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = (one(image) + other(image)) / 2
+        assert torch.allclose(model.fine.network(image), expected, atol=1e-5)
+    with pytest.raises(InputError, match='multiple of 8'):
+        join_weights([first, deep], tmp_path / 'no.safetensors', 12)
+    assert NetworkConfig.from_dict(model.fine.network.config.to_dict()).others == ((6, 8, 10),)
 
 
 def test_a_file_may_hold_a_committee_already(pair, tmp_path):
@@ -91,6 +114,25 @@ def test_a_file_may_hold_a_committee_already(pair, tmp_path):
         assert torch.allclose(model.fine.network(image), expected, atol=1e-5)
     entry = model.card['stages']['fine']
     assert [entry['samples'], *(member['samples'] for member in entry['with'])] == [1, 2, 1]
+
+
+def test_borders_are_moved_in_all_networks(pair, tmp_path):
+    (first, one), (second, other) = pair
+    out = tmp_path / 'out.safetensors'
+    assert main([str(first), str(second), str(out), '--move', '-0.25', '-0.5']) == 0
+    model = load_weights(out)
+    image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before, after = (one(image) + other(image)) / 2, model.fine.network(image)
+        assert torch.allclose(model.coarse.network(image), one(image), atol=1e-5)
+    assert torch.allclose(after[:, 0], before[:, 0] - 0.25, atol=2e-3)
+    assert torch.allclose(after[:, 1], before[:, 1] - 0.5, atol=2e-3)
+    card = model.card['stages']['fine']
+    assert card['borders_moved'] == [-0.25, -0.5]
+    full = load_weights().card
+    full = {**full, 'stages': {'fine': full['stages']['fine'] | {'borders_moved': [-0.3, 1.5]}}}
+    (row,) = [row for row in markdown(full, '', 1, []).splitlines() if row.startswith('| fine |')]
+    assert 'borders moved by logits of -0.3 (wide), 1.5 (tight)' in row
 
 
 def test_one_network_at_another_size(pair, tmp_path):

@@ -3,14 +3,17 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from pumba_pipe.grids import Cube, whole_cube
 from pumba_pipe.network import Committee, NetworkConfig, UNet
 from pumba_pipe.passes import (
     BOX_FILL,
-    FINE_FLIPS,
+    BRIGHTER,
+    FINE_VIEWS,
     Pass,
+    View,
     box_around,
     fits,
     grey_agreement,
@@ -80,7 +83,7 @@ def test_fat_is_no_brighter_than_the_brain_to_the_fine_pass():
     image[12:36, 12:36, 12:36] = 300.0
     image[16:32, 16:32, 16:32] = 400.0
     voxel, stage = np.ones(3), Stage(Bright(NetworkConfig((4, 8))), 48)
-    coarse = look(stage, image, voxel, whole_cube(image.shape, voxel, 48), [()])
+    coarse = look(stage, image, voxel, whole_cube(image.shape, voxel, 48), [View()])
     assert torch.equal(coarse.values, image)
     assert stage.network.seen[0, 0, 24, 24, 24] < 0.5
     brain = torch.zeros(48, 48, 48, dtype=torch.bool)
@@ -111,11 +114,11 @@ class Counting(UNet):
         return (20 * (image - 0.5)).expand(-1, 2, -1, -1, -1)
 
 
-def committee_of_two() -> tuple[Stage, list[Counting]]:
+def committee_of(count: int) -> tuple[Stage, list[Counting]]:
     """A fine stage whose networks count."""
-    config = NetworkConfig((4, 8), members=2)
+    config = NetworkConfig((4, 8), others=((4, 8),) * (count - 1))
     committee = Committee(config)
-    committee.members = torch.nn.ModuleList(Counting(config) for _ in range(2))
+    committee.members = torch.nn.ModuleList(Counting(alone) for alone in config.alone)
     return Stage(committee, 48), list(committee.members)
 
 
@@ -126,10 +129,13 @@ def block(first: int, last: int) -> torch.Tensor:
     return image
 
 
-def test_networks_share_the_views_and_a_box_that_does_not_fit_costs_two():
+@pytest.mark.parametrize(
+    ('count', 'fitting', 'moved'), [(1, [6], [8]), (2, [3, 3], [4, 4]), (3, [2, 2, 2], [3, 3, 2])]
+)
+def test_networks_share_the_views_and_a_box_that_does_not_fit_costs_two(count, fitting, moved):
     image, voxel = block(20, 44), np.ones(3)
-    for found, views in ((block(20, 44), 8), (block(22, 42), 8 + 2)):
-        stage, networks = committee_of_two()
+    for found, asked in ((block(20, 44), fitting), (block(22, 42), moved)):
+        stage, networks = committee_of(count)
         cube = whole_cube(image.shape, voxel, 64)
         coarse = Pass(
             cube,
@@ -141,9 +147,27 @@ def test_networks_share_the_views_and_a_box_that_does_not_fit_costs_two():
         )
         with torch.inference_mode():
             fine = look_closer(stage, image, voxel, coarse)
-        assert [len(network.views) for network in networks] == [views // 2, views // 2]
-        kept = [view[0, 0] for network in networks for view in network.views[-4:]]
-        for axes in FINE_FLIPS:
-            assert any(torch.equal(fine.shown.flip(axes), view) for view in kept), axes
+        assert [len(network.views) for network in networks] == asked
+        share = len(FINE_VIEWS) // count
+        kept = [view[0, 0] for network in networks for view in network.views[-share:]]
+        for axes, power in FINE_VIEWS:
+            image_seen = fine.shown.flip(axes) ** power
+            assert any(torch.equal(image_seen, view) for view in kept), axes
         assert fits(box_around(fine.mask, fine.cube, 48), fine.cube)
         assert fine.flip_agreement == 1
+
+
+def test_the_network_that_sees_brightened_views_is_asked_about_grey_values():
+    image, voxel = block(20, 44), np.ones(3)
+    stage, networks = committee_of(3)
+    logits = torch.stack([20 * (image - 0.5)] * 2)
+    coarse = Pass(whole_cube(image.shape, voxel, 64), image, image, image > -1, logits, 1)
+    with torch.inference_mode():
+        fine = look_closer(stage, image, voxel, coarse)
+        powers = [view.power for view in FINE_VIEWS[1::3]]
+        assert max(powers) < 1
+        before = [len(network.views) for network in networks]
+        assert grey_agreement(stage, fine) > 0.9
+    asked = [len(network.views) - count for network, count in zip(networks, before, strict=True)]
+    assert asked == [0, 1, 0]
+    assert torch.equal(networks[1].views[-1][0, 0], fine.shown**BRIGHTER)

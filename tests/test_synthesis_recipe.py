@@ -41,7 +41,7 @@ def values_of(recipe) -> set[tuple[str, str]]:
 
 
 def test_shipped_recipes():
-    assert shipped_recipes() == ['default', 'easy', 'paper']
+    assert shipped_recipes() == ['clear', 'default', 'easy', 'paper']
     assert load_recipe('default').generator == 'shapes'
     assert load_recipe('paper').generator == 'paper'
 
@@ -122,7 +122,7 @@ def test_binary_rubbish_is_refused(tmp_path):
 
 @pytest.mark.parametrize('name', ['nope', 'nope.toml', 'folder/nope.toml'])
 def test_a_missing_recipe_names_the_shipped_ones(name):
-    with pytest.raises(RecipeError, match='default, easy, paper'):
+    with pytest.raises(RecipeError, match='clear, default, easy, paper'):
         load_recipe(name)
 
 

@@ -31,6 +31,15 @@ T1W = 'sub-01/anat/sub-01_T1w.nii.gz'
 TINY = {'batch': 1, 'coarse_size': 16, 'fine_size': 16, 'widths': [2, 4], 'pool_size': 2}
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Forked workers inherit it: torch hangs in them where it used more threads here before."""
+    from pumba_pipe.devices import limited_threads
+
+    with limited_threads(1):
+        yield
+
+
 @pytest.fixture(scope='module')
 def template(head, tmp_path_factory: pytest.TempPathFactory) -> Template:
     """The synthetic head itself, moved by 6 mm."""
@@ -213,7 +222,7 @@ def test_a_steady_series_loses_no_volume():
 
 def test_training_as_a_workflow(tmp_path):
     # two steps teach nothing: only a network that has learned finds a brain to score
-    sizes = {'coarse_size': 48, 'fine_size': 48}
+    sizes = {'coarse_size': 48, 'fine_size': 64}
     options = {'init_weights': default_weights(), 'training': {**TINY, **sizes}}
     train(tmp_path, steps=2, heads=1, head_size=48, **options)
     names = {path.name for path in tmp_path.iterdir()} - {'work'}

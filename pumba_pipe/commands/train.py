@@ -39,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_version(parser)
     parser.add_argument('out', type=Path, metavar='OUT', help='folder of the run')
     parser.add_argument(
-        '--recipe', default='default', help='default, paper, or a TOML file (default: default)'
+        '--recipe',
+        default='default',
+        help='default, easy, clear, paper, or a TOML file (default: default)',
     )
     parser.add_argument('--stage', choices=('both', 'coarse', 'fine'), default='both')
     parser.add_argument(

@@ -21,7 +21,7 @@ from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare: torch and the networks, then per voxel of a
 # volume, then per voxel of each further volume of a 4D image.
-BASE_GB = 0.5
+BASE_GB = 0.8
 BYTES_PER_VOXEL, BYTES_PER_VOXEL_4D = 36, 10
 UNKNOWN_SHAPE = (256, 256, 256)
 
@@ -37,7 +37,7 @@ def strip_mem_gb(shape: Sequence[int] | None = None) -> float:
     Examples
     --------
     >>> strip_mem_gb((256, 256, 256))
-    1.1
+    1.4
     """
     sides = [int(side) for side in shape or UNKNOWN_SHAPE]
     voxels, volumes = prod(sides[:3]), prod(sides[3:])
