@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOW_CONFIDENCE = 0.5
 STRIPPED_SHARE = 0.05  # of the mask's volume: signal outside a head that was stripped before
 EDGE_SHARE = 0.02
-GREY_WEIGHT = 10.5
+GREY_WEIGHT = 13.0
 
 
 class Evidence(NamedTuple):
