@@ -104,7 +104,7 @@ def init_synthetic_training_wf(
     train = pe.Node(
         trainer,
         name='train',
-        mem_gb=training_mem_gb(_fine_size(trainer), trainer.inputs.batch),
+        mem_gb=_memory(trainer),
         n_procs=num_threads,
     )
     evaluate = pe.Node(
@@ -133,16 +133,20 @@ def init_synthetic_training_wf(
     return workflow
 
 
-def _fine_size(trainer: TrainSynthetic) -> int:
-    """Side of the cube that training will see, in voxels."""
+def _memory(trainer: TrainSynthetic) -> float:
+    """Memory that training will need for the cubes and the networks of its inputs, in GB."""
     inputs = trainer.inputs
-    if isdefined(inputs.fine_size):
-        return int(inputs.fine_size)
+    size, channels = SIZES['fine'], [inputs.widths[0]]
     if isdefined(inputs.init_weights):
+        from pumba_pipe.network import members
         from pumba_pipe.weights import load_weights
 
-        return load_weights(inputs.init_weights).fine.size
-    return SIZES['fine']
+        fine = load_weights(inputs.init_weights).fine
+        size = fine.size
+        channels = [network.config.widths[0] for network in members(fine.network)]
+    if isdefined(inputs.fine_size):
+        size = int(inputs.fine_size)
+    return training_mem_gb(size, inputs.batch, channels)
 
 
 def init_ds_training_wf(*, out_dir: Path, name: str = 'ds_training_wf') -> pe.Workflow:
