@@ -213,10 +213,7 @@ def grey_agreement(stage: Stage, answer: Pass) -> float:
     brightened views only: what moves its border still is doubtful, and on real scans that told
     good masks from poor ones better than the answer of all (docs/experiments.md).
     """
-    image = answer.shown**BRIGHTER
-    networks = members(stage.network.to(image.device))
-    with half_precision(image.device):
-        logits = networks[1 % len(networks)](image[None, None])[0]
+    (logits,) = ask(stage, answer, [View(power=BRIGHTER)], first=1)
     brightened = replace(answer, logits=logits)
     return dice(brightened.likely, answer.likely)
 
