@@ -11,7 +11,7 @@ DEMO ?= demo
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/__init__.py
+NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/_version.py
 
 .PHONY: demo test lint dist release
 .DELETE_ON_ERROR:

@@ -11,10 +11,10 @@ MAPPED = ('workflows', 'bids_app')
 
 def read_version() -> str:
     """Read the version from the package without importing it; it is written nowhere else."""
-    source = (HERE / 'pumba_pipe' / '__init__.py').read_text(encoding='utf-8')
+    source = (HERE / 'pumba_pipe' / '_version.py').read_text(encoding='utf-8')
     found = re.search(r"^__version__ = '([^']+)'$", source, re.MULTILINE)
     if not found:
-        raise RuntimeError('pumba_pipe/__init__.py: no line with __version__')
+        raise RuntimeError('pumba_pipe/_version.py: no line with __version__')
     return found[1]
 
 

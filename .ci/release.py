@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 UNRELEASED = 'unreleased'
 # Where the version is written; all places have to agree with the first.
 PLACES = {
-    'pumba_pipe/__init__.py': r"^__version__ = '([^']+)'$",
+    'pumba_pipe/_version.py': r"^__version__ = '([^']+)'$",
     'docker/Dockerfile': r'^ARG VERSION=(\S+)$',
     'docker/Apptainer.def': r'^ *VERSION=(\S+)$',
     'CHANGELOG.md': r'^## \[([^\]]+)\]',
@@ -65,7 +65,7 @@ def problems(root: Path, release: bool) -> list[str]:
         A line for each problem.
     """
     written = versions(root)
-    version = (written['pumba_pipe/__init__.py'] or ['none'])[0]
+    version = (written['pumba_pipe/_version.py'] or ['none'])[0]
     wrong = [
         f'{name}: the version is {", ".join(found) or "missing"}, not {version}'
         for name, found in written.items()

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pumba_pipe.bids_app.config import RunConfig, UsageError
-from pumba_pipe.bids_app.species import of_species, read_species
+from pumba_pipe.bids_app.options.config import RunConfig, UsageError
+from pumba_pipe.bids_app.selection.species import of_species, read_species
 
-from pumba_pipe.files import write_json, write_text
+from pumba_pipe.common.files import write_json, write_text
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.group import write_group_report
 from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP, find_outliers

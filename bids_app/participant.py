@@ -9,21 +9,25 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from pumba_pipe.bids_app.batch_system import ends_early, is_batch_system, prepare_batch_system
-from pumba_pipe.bids_app.boilerplate import CITATION, read_citation, write_citation
-from pumba_pipe.bids_app.config import OptionValue, RunConfig, UsageError, available_cpus
-from pumba_pipe.bids_app.config_file import OPTIONS, write_config
-from pumba_pipe.bids_app.description import write_description
-from pumba_pipe.bids_app.execution import Batch, build_batches, execute, hand_over, log_dir
-from pumba_pipe.bids_app.pages import Pages
-from pumba_pipe.bids_app.plan import Plan, Say, make_plan, subject_of, weights_name
-from pumba_pipe.bids_app.progress import Failure
-from pumba_pipe.bids_app.workdir import (
+from pumba_pipe.bids_app.execution.batch_system import (
+    ends_early,
+    is_batch_system,
+    prepare_batch_system,
+)
+from pumba_pipe.bids_app.execution.plan import Plan, Say, make_plan, subject_of, weights_name
+from pumba_pipe.bids_app.execution.progress import Failure
+from pumba_pipe.bids_app.execution.runner import Batch, build_batches, execute, hand_over, log_dir
+from pumba_pipe.bids_app.execution.workdir import (
     check_work_dir,
     current_folder,
     own_folder,
     remove_leftovers,
 )
+from pumba_pipe.bids_app.options.config import OptionValue, RunConfig, UsageError, available_cpus
+from pumba_pipe.bids_app.options.config_file import OPTIONS, write_config
+from pumba_pipe.bids_app.outputs.boilerplate import CITATION, read_citation, write_citation
+from pumba_pipe.bids_app.outputs.description import write_description
+from pumba_pipe.bids_app.outputs.pages import Pages
 from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.interfaces.derivatives import sidecar_of

@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pumba_pipe.bids_app.config import RunConfig, check_folders
-from pumba_pipe.bids_app.parser import EXIT_USAGE, parse
+from pumba_pipe.bids_app.options.config import RunConfig, check_folders
+from pumba_pipe.bids_app.options.parser import EXIT_USAGE, parse
 
-from pumba_pipe.commands.common import guarded
-from pumba_pipe.errors import PumbaError
+from pumba_pipe.common.cli import guarded
+from pumba_pipe.common.errors import PumbaError
 
 
 def say(line: str) -> None:
@@ -50,14 +50,14 @@ def run(config: RunConfig) -> int:
     """Check a run, carry it out, and return the exit code."""
     try:
         check_folders(config)
-        from pumba_pipe.bids_app.description import check_owner
+        from pumba_pipe.bids_app.outputs.description import check_owner
 
         check_owner(config.output_dir)
         if config.analysis_level == 'group':
             from pumba_pipe.bids_app.group import run_group
 
             return run_group(config, say)
-        from pumba_pipe.bids_app.quiet import quiet_nipype
+        from pumba_pipe.bids_app.execution.quiet import quiet_nipype
 
         quiet_nipype(config.verbosity, config.stop_on_first_crash, config.resource_record)
         from pumba_pipe.bids_app.participant import run_participants

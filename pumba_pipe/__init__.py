@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pumba_pipe._version import __version__
+
 if TYPE_CHECKING:
-    from pumba_pipe.extraction import BrainExtraction, extract, strip_file
+    from pumba_pipe.extraction.pipeline import BrainExtraction, extract, strip_file
+    from pumba_pipe.images.volume import Volume, load_volume
+    from pumba_pipe.network.weights import load_weights
     from pumba_pipe.synthesis.recipe import load_recipe
     from pumba_pipe.synthesis.sample import synthesize
-    from pumba_pipe.volume import Volume, load_volume
-    from pumba_pipe.weights import load_weights
-
-__version__ = '0.1.0'
 
 # Names are imported when first used: `import pumba_pipe` costs no torch.
 _HOMES = {
-    'BrainExtraction': 'extraction',
-    'extract': 'extraction',
-    'strip_file': 'extraction',
+    'BrainExtraction': 'extraction.pipeline',
+    'extract': 'extraction.pipeline',
+    'strip_file': 'extraction.pipeline',
     'load_recipe': 'synthesis.recipe',
     'synthesize': 'synthesis.sample',
-    'Volume': 'volume',
-    'load_volume': 'volume',
-    'load_weights': 'weights',
+    'Volume': 'images.volume',
+    'load_volume': 'images.volume',
+    'load_weights': 'network.weights',
 }
 
 __all__ = [
     'BrainExtraction',
     'Volume',
+    '__version__',
     'extract',
     'load_recipe',
     'load_volume',
@@ -36,6 +38,18 @@ __all__ = [
     'strip_file',
     'synthesize',
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# In a source tree `workflows/` and `bids_app/` lie beside this folder, and Python started there
+# finds this copy before an installed one: let it find them, too.
+if not (Path(__file__).parent / 'workflows').exists():
+    _root = Path(__file__).resolve().parents[1]
+    if all((_root / part / '__init__.py').is_file() for part in ('workflows', 'bids_app')):
+        __path__.append(str(_root))
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from pumba_pipe.workflows.templates import Space
 
-from pumba_pipe.files import image_suffix
+from pumba_pipe.common.files import image_suffix
 
 BARE_MASK_SUFFIX = 'T1w'
 MASK_ENTITIES = (

@@ -9,8 +9,8 @@ from typing import Any
 
 from pumba_pipe.workflows.templates import Template
 
-from pumba_pipe.border import Csf
-from pumba_pipe.errors import InputError
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.extraction.border import Csf
 
 # Values that mean something by themselves, and images whose bias field was taken out by the way
 # they were made: dividing by an estimated field would spoil them.

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pumba_pipe.commands.common import guarded
-from pumba_pipe.errors import InputError
+from pumba_pipe.common.cli import guarded
+from pumba_pipe.common.errors import InputError
 
 FORM = 'SPACE[:cohort-X][:res-Y]'
 SUFFIXES = ('T1w', 'T2w', 'PDw', 'PD', 'T2star', 'UNIT1')  # the first that a template has

@@ -14,13 +14,13 @@ from nipype.interfaces.base import isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
-from pumba_pipe.commands.common import guarded, positive_float, positive_int
-from pumba_pipe.errors import PumbaError
+from pumba_pipe.common.cli import guarded, positive_float, positive_int
+from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.interfaces.derivatives import SaveDerivative
 from pumba_pipe.interfaces.evaluate import EvaluateMasks, evaluate_mem_gb
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads, synthesis_mem_gb
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard, training_mem_gb
-from pumba_pipe.training_run import SIZES
+from pumba_pipe.training.run import SIZES
 
 STEPS = 20_000
 HEADS, HEAD_SIZE = 20, 96
@@ -138,8 +138,8 @@ def _memory(trainer: TrainSynthetic) -> float:
     inputs = trainer.inputs
     size, channels = SIZES['fine'], [inputs.widths[0]]
     if isdefined(inputs.init_weights):
-        from pumba_pipe.network import members
-        from pumba_pipe.weights import load_weights
+        from pumba_pipe.network.unet import members
+        from pumba_pipe.network.weights import load_weights
 
         fine = load_weights(inputs.init_weights).fine
         size = fine.size

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.commands.common import add_version, guarded, positive_int
-from pumba_pipe.errors import InputError
+from pumba_pipe.common.cli import add_version, guarded, positive_int
+from pumba_pipe.common.errors import InputError
 
 if TYPE_CHECKING:
-    from pumba_pipe.evaluation_cases import Case
-    from pumba_pipe.scoring import Finder
+    from pumba_pipe.evaluation.cases import Case
+    from pumba_pipe.evaluation.scoring import Finder
 
 NAME = 'pumba-evaluate'
 EPILOG = """
@@ -74,9 +74,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
-    from pumba_pipe.evaluation import SUMMARY_COLUMNS, as_text
-    from pumba_pipe.saving import check_folder
-    from pumba_pipe.scoring import in_words, read_found, score_cases, stripper, write_results
+    from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS, as_text
+    from pumba_pipe.evaluation.scoring import (
+        in_words,
+        read_found,
+        score_cases,
+        stripper,
+        write_results,
+    )
+    from pumba_pipe.images.saving import check_folder
 
     cases = _select(options)
     check_folder(options.out / 'scores.tsv')
@@ -99,9 +105,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _warn_of_seen(cases: list[Case], weights: Path | None) -> None:
     """Say so when weights are scored on images they were fine-tuned on."""
-    from pumba_pipe.labelled import file_digest
-    from pumba_pipe.model_card import real_images
-    from pumba_pipe.weights import load_weights
+    from pumba_pipe.finetuning.labelled import file_digest
+    from pumba_pipe.network.model_card import real_images
+    from pumba_pipe.network.weights import load_weights
 
     known = set(real_images(load_weights(weights).card))
     seen = sum(file_digest(case.image) in known for case in cases) if known else 0
@@ -115,7 +121,7 @@ def _warn_of_seen(cases: list[Case], weights: Path | None) -> None:
 
 def _select(options: argparse.Namespace) -> list[Case]:
     """List the cases the options ask for, with their ready masks where those are given."""
-    from pumba_pipe.evaluation_cases import (
+    from pumba_pipe.evaluation.cases import (
         chosen_cases,
         find_bids_cases,
         find_cases,

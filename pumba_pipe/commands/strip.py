@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.border import CSF
-from pumba_pipe.commands.common import add_version, guarded, positive_int
+from pumba_pipe.common.cli import add_version, guarded, positive_int
+from pumba_pipe.extraction.border import CSF
 
 NAME = 'pumba-strip'
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     started = time.perf_counter()
-    from pumba_pipe.extraction import strip_file
+    from pumba_pipe.extraction.pipeline import strip_file
 
     imported = time.perf_counter() - started
     result = strip_file(

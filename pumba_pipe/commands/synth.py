@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pumba_pipe.commands.common import add_version, guarded, positive_float, positive_int
+from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
 
 NAME = 'pumba-synth'
 SUFFIXES = ('T1w', 'T2w', 'T2starw', 'PDw', 'FLAIR')
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def synthesize_dataset(options: argparse.Namespace) -> int:
     """Write the data set and say where it is."""
-    from pumba_pipe.heads_dataset import MASKS, PICTURE, write_heads
+    from pumba_pipe.synthesis.dataset import MASKS, PICTURE, write_heads
     from pumba_pipe.synthesis.recipe import load_recipe
 
     write_heads(

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.commands.common import add_version, guarded, positive_float, positive_int
-from pumba_pipe.training_run import FINETUNE_RATE, FINETUNE_STEPS, SIZES, WIDTHS
+from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
+from pumba_pipe.training.run import FINETUNE_RATE, FINETUNE_STEPS, SIZES, WIDTHS
 
 if TYPE_CHECKING:
-    from pumba_pipe.adaptation import Adaptation
+    from pumba_pipe.finetuning.views import Adaptation
 
 NAME = 'pumba-train'
 STEPS, RATE = 20_000, 1e-3
@@ -154,8 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Train the stages that were asked for and export the weights."""
     from pumba_pipe.synthesis.recipe import load_recipe
-    from pumba_pipe.training import Hardware
-    from pumba_pipe.training_run import RunSettings, train_weights
+    from pumba_pipe.training.loop import Hardware
+    from pumba_pipe.training.run import RunSettings, train_weights
 
     finetuning = args.finetune is not None
     rate = FINETUNE_RATE if finetuning and args.init else RATE
@@ -202,16 +202,16 @@ def initial_weights(name: str | None) -> Path | None:
     """The file called `name`; ``default`` is the shipped one."""
     if name is None:
         return None
-    from pumba_pipe.weights import SHIPPED
+    from pumba_pipe.network.weights import SHIPPED
 
     return SHIPPED if name == 'default' else Path(name)
 
 
 def _adaptation(args: argparse.Namespace) -> Adaptation:
     """Read the labelled cases, and say how they are used."""
-    from pumba_pipe.adaptation import Adaptation, split
-    from pumba_pipe.evaluation_cases import chosen_cases
-    from pumba_pipe.labelled import labelled_cases, read_labelled
+    from pumba_pipe.evaluation.cases import chosen_cases
+    from pumba_pipe.finetuning.labelled import labelled_cases, read_labelled
+    from pumba_pipe.finetuning.views import Adaptation, split
 
     cases = labelled_cases(args.finetune, args.bids)
     if args.cases:

@@ -78,7 +78,7 @@ class N4BiasFieldCorrection(BaseInterface):
     output_spec = N4BiasFieldCorrectionOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.bias import correct_bias_file
+        from pumba_pipe.preprocessing.bias import correct_bias_file
 
         inputs, outputs = self.inputs, self._list_outputs()
         result = correct_bias_file(

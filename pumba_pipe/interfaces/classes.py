@@ -43,7 +43,7 @@ class ClassifyIntensities(BaseInterface):
     output_spec = ClassifyIntensitiesOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.intensity_classes import classify_files
+        from pumba_pipe.preprocessing.tissue_classes import classify_files
 
         outputs = self._list_outputs()
         classify_files(

@@ -16,8 +16,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from pumba_pipe.errors import OutputError
-from pumba_pipe.files import atomic_path, image_suffix, write_json
+from pumba_pipe.common.errors import OutputError
+from pumba_pipe.common.files import atomic_path, image_suffix, write_json
 
 
 def sidecar_of(image: Path) -> Path:

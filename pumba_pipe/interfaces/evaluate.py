@@ -17,15 +17,15 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from pumba_pipe.errors import InputError
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.interfaces.folder import in_folder, stem
 from pumba_pipe.interfaces.strip import strip_mem_gb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pumba_pipe.evaluation_cases import Case
-    from pumba_pipe.scoring import Finder
+    from pumba_pipe.evaluation.cases import Case
+    from pumba_pipe.evaluation.scoring import Finder
 
 UNKNOWN = 'n/a'
 OUTPUTS = {'scores': 'scores.tsv', 'summary': 'summary.tsv', 'picture': 'worst.png'}
@@ -87,7 +87,7 @@ class EvaluateMasks(BaseInterface):
     output_spec = EvaluateMasksOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.scoring import read_found, score_cases, stripper, write_results
+        from pumba_pipe.evaluation.scoring import read_found, score_cases, stripper, write_results
 
         inputs, cases = self.inputs, self._cases()
         find: Finder = read_found
@@ -111,7 +111,7 @@ class EvaluateMasks(BaseInterface):
 
     def _cases(self) -> list[Case]:
         """List the cases; all of them have a reference."""
-        from pumba_pipe.evaluation_cases import find_cases
+        from pumba_pipe.evaluation.cases import find_cases
 
         inputs = self.inputs
         if isdefined(inputs.in_dir):
@@ -122,7 +122,7 @@ class EvaluateMasks(BaseInterface):
         return self._listed_cases()
 
     def _listed_cases(self) -> list[Case]:
-        from pumba_pipe.evaluation_cases import Case
+        from pumba_pipe.evaluation.cases import Case
 
         inputs = self.inputs
         if not isdefined(inputs.references):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pumba_pipe.errors import OutputError
-from pumba_pipe.files import image_suffix
+from pumba_pipe.common.errors import OutputError
+from pumba_pipe.common.files import image_suffix
 
 
 def stem(path: str | Path) -> str:

@@ -63,7 +63,7 @@ class Conform(_OneFile):
     _suffix = 'conformed'
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.preparation import conform_file
+        from pumba_pipe.preprocessing.conform import conform_file
 
         conform_file(Path(self.inputs.in_file), Path(self._list_outputs()['out_file']))
         return runtime
@@ -89,7 +89,7 @@ class ClipIntensities(_OneFile):
     _suffix = 'clipped'
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.preparation import clip_file
+        from pumba_pipe.preprocessing.conform import clip_file
 
         inputs = self.inputs
         target = Path(self._list_outputs()['out_file'])
@@ -112,7 +112,7 @@ class ApplyMask(_OneFile):
     _suffix = 'masked'
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.preparation import mask_file
+        from pumba_pipe.preprocessing.conform import mask_file
 
         inputs = self.inputs
         target = Path(self._list_outputs()['out_file'])

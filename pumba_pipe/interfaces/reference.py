@@ -56,7 +56,7 @@ class MakeReference(BaseInterface):
     output_spec = MakeReferenceOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.reference import make_reference_file
+        from pumba_pipe.preprocessing.series_reference import make_reference_file
 
         inputs, outputs = self.inputs, self._list_outputs()
         bval_file = Path(inputs.bval_file) if isdefined(inputs.bval_file) else None

@@ -79,7 +79,7 @@ class RegisterToTemplate(BaseInterface):
     output_spec = RegisterToTemplateOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.registration import register_files
+        from pumba_pipe.registration.register import register_files
 
         inputs = self.inputs
         outputs = {name: Path(path) for name, path in self._list_outputs().items()}

@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from pumba_pipe.border import CSF
+from pumba_pipe.extraction.border import CSF
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare: torch and the networks, then per voxel of a
@@ -99,7 +99,7 @@ class SkullStrip(BaseInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         # torch takes two seconds to import: only where the network runs
-        from pumba_pipe.extraction import strip_file
+        from pumba_pipe.extraction.pipeline import strip_file
 
         inputs, outputs = self.inputs, self._list_outputs()
         result = strip_file(

@@ -65,7 +65,7 @@ class SynthesizeHeads(BaseInterface):
     output_spec = SynthesizeHeadsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.heads_dataset import write_heads
+        from pumba_pipe.synthesis.dataset import write_heads
         from pumba_pipe.synthesis.recipe import load_recipe
 
         inputs = self.inputs
@@ -81,7 +81,7 @@ class SynthesizeHeads(BaseInterface):
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:
-        from pumba_pipe.heads_naming import head_files
+        from pumba_pipe.synthesis.dataset_names import head_files
 
         inputs = self.inputs
         folder = Path(in_folder(inputs.out_dir, 'out_dir'))

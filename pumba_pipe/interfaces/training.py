@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-from pumba_pipe.training_run import LOG_COLUMNS, SIZES, WEIGHTS, WIDTHS, RunSettings
+from pumba_pipe.training.run import LOG_COLUMNS, SIZES, WEIGHTS, WIDTHS, RunSettings
 
 # Measured as peak memory of training and of one process that makes heads, with a fifth to spare.
 # For a voxel of a sample: what it takes, then each network, then each channel of its first level.
@@ -109,10 +109,10 @@ class TrainSynthetic(BaseInterface):
         return bool(self.inputs.resume)
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.evaluation import write_table
-        from pumba_pipe.model_card import write_card
+        from pumba_pipe.evaluation.metrics import write_table
+        from pumba_pipe.network.model_card import write_card
         from pumba_pipe.synthesis.recipe import load_recipe
-        from pumba_pipe.training_run import log_rows, train_weights
+        from pumba_pipe.training.run import log_rows, train_weights
 
         inputs, outputs = self.inputs, self._list_outputs()
         weights = Path(outputs['weights'])
@@ -151,7 +151,7 @@ class TrainSynthetic(BaseInterface):
         )
 
     def _hardware(self) -> Any:
-        from pumba_pipe.training import Hardware
+        from pumba_pipe.training.loop import Hardware
 
         inputs = self.inputs
         device = inputs.device if inputs.use_gpu else 'cpu'
@@ -182,7 +182,7 @@ class WriteModelCard(BaseInterface):
     output_spec = WriteModelCardOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.model_card import write_card
+        from pumba_pipe.network.model_card import write_card
 
         inputs = self.inputs
         scores = Path(inputs.scores) if isdefined(inputs.scores) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.files import atomic_path
+from pumba_pipe.common.files import atomic_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

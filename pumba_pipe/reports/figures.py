@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.errors import InputError
-from pumba_pipe.figures import busiest_slice
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.images.panels import busiest_slice
 from pumba_pipe.reports.drawing import (
     LETTERS,
     PLANE_NAMES,

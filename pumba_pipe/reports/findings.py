@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pumba_pipe.files import image_suffix
+from pumba_pipe.common.files import image_suffix
 
 MASK_ENDING = '_desc-brain_mask'
 RAW, OWN = 'bids:raw:', 'bids::'

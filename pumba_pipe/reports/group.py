@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pumba_pipe.files import write_text
+from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.findings import Finding
 from pumba_pipe.reports.naming import report_path
 from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pumba_pipe.files import image_suffix
+from pumba_pipe.common.files import image_suffix
 
 EXTENSIONS = {'mosaic': '.png', 'before_after': '.png', 'viewer': '.json'}
 FIGURES = 'figures'

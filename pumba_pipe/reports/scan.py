@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pumba_pipe.errors import InputError
-from pumba_pipe.volume import load_volume
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.images.volume import load_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pumba_pipe.files import write_text
+from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.naming import figure_paths, report_path
 from pumba_pipe.reports.pages import embedded_png, niivue, render

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.files import write_json
+from pumba_pipe.common.files import write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

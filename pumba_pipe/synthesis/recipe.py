@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pumba_pipe.errors import RecipeError
+from pumba_pipe.common.errors import RecipeError
 from pumba_pipe.synthesis import draw
 
 if sys.version_info >= (3, 11):

@@ -17,13 +17,13 @@ def main() -> None:
     parser.add_argument('bids_dir', metavar='DIR', help='made by make_tree.py')
     parser.add_argument('-n', type=int, default=40, metavar='N', help='participants; default: 40')
     given = parser.parse_args()
-    from pumba_pipe.bids_app.quiet import quiet_nipype
+    from pumba_pipe.bids_app.execution.quiet import quiet_nipype
 
     quiet_nipype(0)
-    from pumba_pipe.bids_app.execution import build_batches
-    from pumba_pipe.bids_app.index import list_participants
-    from pumba_pipe.bids_app.parser import parse
-    from pumba_pipe.bids_app.plan import make_plan
+    from pumba_pipe.bids_app.execution.plan import make_plan
+    from pumba_pipe.bids_app.execution.runner import build_batches
+    from pumba_pipe.bids_app.options.parser import parse
+    from pumba_pipe.bids_app.selection.index import list_participants
 
     labels = list_participants(Path(given.bids_dir))[: given.n]
     words = [given.bids_dir, 'out', 'participant', '--skip-bids-validation', '--nprocs', '2']

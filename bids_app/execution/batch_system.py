@@ -1,0 +1,118 @@
+"""Batch systems that Nipype hands jobs to: what they need, and what it leaves open."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, plugin_class
+from pumba_pipe.bids_app.options.config import UsageError
+
+# What each plugin calls to hand a job over.
+SUBMIT = {
+    'SLURM': 'sbatch',
+    'SLURMGraph': 'sbatch',
+    'PBS': 'qsub',
+    'PBSGraph': 'qsub',
+    'SGE': 'qsub',
+    'SGEGraph': 'qsub',
+    'LSF': 'bsub',
+    'OAR': 'oarsub',
+    'Condor': 'condor_qsub',
+    'CondorDAGMan': 'condor_submit_dag',
+}
+# The state of each job is asked for by a command of its own: not ten times a second. And a shared
+# file system may show a result up to a minute after it was written.
+SETTINGS = {'poll_sleep_duration': '2', 'job_finished_timeout': '60'}
+CHECK_SECONDS = 60
+
+
+def is_batch_system(choice: PluginChoice | None) -> bool:
+    """Whether a plugin hands jobs to a batch system."""
+    return choice is not None and choice.name in SUBMIT
+
+
+def ends_early(choice: PluginChoice | None) -> bool:
+    """Whether a plugin hands over all jobs at once and does not wait for them."""
+    if not is_batch_system(choice):
+        return False
+    assert choice is not None
+    from nipype.pipeline.plugins.base import GraphPluginBase
+
+    return issubclass(plugin_class(choice.name), GraphPluginBase)
+
+
+def prepare_batch_system(choice: PluginChoice, work_dir: Path) -> None:
+    """Check that jobs can be handed over, and give Nipype what it relies on.
+
+    Raises
+    ------
+    UsageError
+        The batch system is not here, or does not take such jobs.
+    """
+    command = SUBMIT[choice.name]
+    if shutil.which(command) is None:
+        raise UsageError(
+            f'--use-plugin: {choice.name} hands over jobs with {command}, which is not installed '
+            'here; start pumba where jobs can be submitted'
+        )
+    if len(str(work_dir).split()) != 1:
+        raise UsageError(
+            f'work dir {work_dir}: Nipype cannot hand over jobs from a folder with a blank in its '
+            'name; choose another with -w'
+        )
+    if command == 'sbatch':
+        _check_slurm(choice.args)
+    # the names of jobs are made of it, and a container or a bare shell may not have it
+    os.environ.setdefault('LOGNAME', _user())
+    from nipype import config
+
+    config.update_config({'execution': SETTINGS})
+
+
+def _check_slurm(args: dict[str, Any]) -> None:
+    """Ask SLURM whether it would take a job: a refusal would else come back for every step."""
+    template = str(args.get('template', '#!/bin/bash'))
+    if Path(template).is_file():
+        template = Path(template).read_text('utf-8')
+    options = shlex.split(str(args.get('sbatch_args', '')))
+    try:
+        answer = subprocess.run(
+            ['sbatch', '--test-only', *options],
+            input=f'{template.rstrip()}\ntrue\n',
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=CHECK_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f'--use-plugin: SLURM did not answer within {CHECK_SECONDS} s; try again'
+        ) from None
+    if answer.returncode:
+        raise UsageError(f'--use-plugin: SLURM does not take such jobs ({_reason(answer.stderr)})')
+
+
+def _reason(said: str) -> str:
+    """Find what matters in what sbatch printed.
+
+    Examples
+    --------
+    >>> _reason('sbatch: error: invalid partition specified: a')
+    'invalid partition specified: a'
+    """
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith('Try ')]
+    return re.sub(r'^(?:sbatch: |error: |fatal: |allocation failure: )+', '', (lines or ['?'])[-1])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        return str(os.getuid())

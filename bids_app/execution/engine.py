@@ -1,0 +1,74 @@
+"""What is checked before any work: that the weights are sound and the device is there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from pumba_pipe.bids_app.options.config import RunConfig
+
+PRELOADED = ['torch', 'nipype.pipeline.engine', 'nipype.pipeline.plugins.multiproc']
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Weights and device that are known to work.
+
+    Attributes
+    ----------
+    weights : Path
+    sha256 : str
+    device : str
+        ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
+    """
+
+    weights: Path
+    sha256: str
+    device: str
+
+
+def check_engine(weights: Path | None, device: str) -> Engine:
+    """Load the weights and find the device.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged or foreign.
+    InputError
+        There is no such device.
+    """
+    from pumba_pipe.network.devices import choose_device
+    from pumba_pipe.network.weights import default_weights, load_weights
+
+    path = (weights or default_weights()).absolute()
+    return Engine(path, load_weights(path).sha256, str(choose_device(device)))
+
+
+def process_context() -> BaseContext:
+    """How worker processes are started: never as copies of a process that has used torch.
+
+    On Linux a fork server imports torch once for all workers; elsewhere that is not safe.
+    """
+    if sys.platform != 'linux':
+        return multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def prepare_engine(config: RunConfig) -> Engine:
+    """Check weights and device, in another process when work will be done there too.
+
+    A parent that has imported torch would keep its memory for nothing.
+    """
+    if config.nprocs == 1 or 'torch' in sys.modules:
+        return check_engine(config.weights, config.device)
+    with ProcessPoolExecutor(1, mp_context=process_context()) as pool:
+        return pool.submit(check_engine, config.weights, config.device).result()

@@ -1,0 +1,190 @@
+"""Building the workflows of a run and carrying them out."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pumba_pipe.bids_app.execution.plan import Plan, Say
+from pumba_pipe.bids_app.execution.plugin_file import plugin_class
+from pumba_pipe.bids_app.execution.progress import Failure, Progress, crash_of
+from pumba_pipe.bids_app.options.config import RunConfig
+from pumba_pipe.workflows.base import init_participant_wf
+from pumba_pipe.workflows.naming import folder, node_name, parse_name
+from pumba_pipe.workflows.outputs import BrainOutputs
+
+if TYPE_CHECKING:
+    from nipype.pipeline.engine import Workflow
+
+WORKFLOW = 'pumba_wf'
+MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images per place to work at
+NOT_REACHED = 'not done: the run stopped at the first failure (--stop-on-first-crash)'
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that one workflow strips.
+
+    Attributes
+    ----------
+    workflow : Workflow
+    images : list of BrainOutputs
+    """
+
+    workflow: Workflow
+    images: list[BrainOutputs]
+
+
+def log_dir(config: RunConfig, place: Path) -> Path:
+    """Folder for what a run writes about a participant or session, at `place` of the data set."""
+    return config.output_dir / place / 'log' / config.run_id
+
+
+def build_batches(plan: Plan, base_dir: Path) -> list[Batch]:
+    """Build the workflows of a run, which are carried out one after the other.
+
+    Nipype runs the nodes of one process in the order of the graph, all sinks at the end. So
+    that results are there as soon as they can be, one process gets one participant, or session,
+    at a time. Several processes get batches: Nipype looks at every node of a graph each time
+    that one ends, which takes longer than the work itself when there are thousands.
+    """
+    from nipype.pipeline import engine as pe
+
+    config = plan.config
+    groups: dict[Path, list[BrainOutputs]] = defaultdict(list)
+    for outputs in plan.todo:
+        groups[folder(parse_name(outputs.source))].append(outputs)
+    size = 1
+    if config.nprocs > 1 or plan.plugin:
+        size = max(MIN_BATCH, BATCH_ROUNDS * config.nprocs // config.omp_nthreads)
+    batches: list[Batch] = []
+    for place, images in groups.items():
+        participant_wf = init_participant_wf(
+            images=images,
+            settings=plan.settings,
+            crash_dir=log_dir(config, place),
+            name='_'.join(place.parts).replace('-', '_') + '_wf',
+        )
+        if config.write_graph:
+            _write_graph(participant_wf, log_dir(config, place))
+        if not batches or len(batches[-1].images) >= size:
+            batches.append(Batch(pe.Workflow(name=WORKFLOW, base_dir=str(base_dir)), []))
+        batches[-1].workflow.add_nodes([participant_wf])
+        batches[-1].images.extend(images)
+    return batches
+
+
+def execute(
+    plan: Plan,
+    batches: Sequence[Batch],
+    say: Say,
+    after: Callable[[Sequence[BrainOutputs], dict[Path, Failure]], None],
+) -> dict[Path, Failure]:
+    """Run workflows to their end, whatever fails on the way.
+
+    Parameters
+    ----------
+    plan : Plan
+    batches : sequence of Batch
+    say : callable
+        Takes a line for the user.
+    after : callable
+        Called when a batch has ended, with its images and those of them that failed.
+
+    Returns
+    -------
+    dict of Path to Failure
+        Images that failed.
+    """
+    progress = Progress(plan.todo, say)
+    failed: dict[Path, Failure] = {}
+    # Nipype collects garbage at every step: spare it what is there to stay.
+    gc.collect()
+    gc.freeze()
+    stopped: Exception | None = None
+    for batch in batches:
+        if stopped is None or not plan.config.stop_on_first_crash:
+            stopped = None
+            try:
+                batch.workflow.run(plugin=_plugin(plan, progress))
+            except Exception as error:  # Nipype raises after all nodes have run, when one failed
+                stopped = error
+        now = _failures(plan.config, batch.images, progress, stopped)
+        failed |= now
+        after(batch.images, now)
+    gc.unfreeze()
+    return failed
+
+
+def hand_over(plan: Plan, batches: Sequence[Batch]) -> None:
+    """Give all jobs to a batch system, by a plugin that does not wait for them."""
+    assert plan.plugin is not None
+    args = dict(plan.plugin.args)
+    if plan.plugin.name == 'SLURMGraph':
+        # what follows a failure would else stay in the queue for ever
+        args['sbatch_args'] = f'--kill-on-invalid-dep=yes {args.get("sbatch_args", "")}'.strip()
+    for batch in batches:
+        batch.workflow.run(plugin=plugin_class(plan.plugin.name)(plugin_args=args))
+
+
+def _failures(
+    config: RunConfig,
+    images: Sequence[BrainOutputs],
+    progress: Progress,
+    stopped: Exception | None,
+) -> dict[Path, Failure]:
+    """Images without results, and why."""
+    failed = {}
+    for outputs in images:
+        place = folder(parse_name(outputs.source))
+        token = node_name(parse_name(outputs.source))
+        if progress.settle(token):
+            continue
+        failure = crash_of(log_dir(config, place), token) or progress.reasons.get(token)
+        if failure is None and stopped is None:
+            failure = Failure('no results, for a reason unknown; run again with -vv')
+        if failure is None and config.stop_on_first_crash and token not in progress.failed:
+            failure = Failure(NOT_REACHED)
+        if failure is None:
+            lines = str(stopped).strip().split('\n')
+            failure = Failure(lines[-1] or type(stopped).__name__)
+        failed[outputs.source] = failure
+    return failed
+
+
+def _plugin(plan: Plan, progress: Progress) -> Any:
+    config = plan.config
+    name, args = 'MultiProc', {}
+    if plan.plugin:
+        name, args = plan.plugin.name, plan.plugin.args
+    elif config.nprocs == 1:
+        name = 'Linear'
+    if name != 'MultiProc':
+        return plugin_class(name)(plugin_args={**args, 'status_callback': progress})
+    from pumba_pipe.bids_app.execution.plugin import SturdyMultiProcPlugin
+
+    return SturdyMultiProcPlugin(
+        {
+            'n_procs': config.nprocs,
+            # a GPU node takes as many slots as it has CPU threads: one image at a time
+            'n_gpu_procs': config.omp_nthreads,
+            'memory_gb': config.mem_gb,
+            'raise_insufficient': False,
+            **args,
+            'status_callback': progress,
+            'verbosity': config.verbosity,
+            'record': config.resource_record,
+        }
+    )
+
+
+def _write_graph(workflow: Workflow, place: Path) -> None:
+    """Write a workflow for Graphviz, and its picture where Graphviz is installed."""
+    place.mkdir(parents=True, exist_ok=True)
+    picture = 'svg' if shutil.which('dot') else 'dot'
+    workflow.write_graph(str(place / 'graph.dot'), graph2use='colored', format=picture)

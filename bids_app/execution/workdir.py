@@ -1,0 +1,124 @@
+"""The folder for intermediate files, of which every run has one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pumba_pipe.bids_app.options.config import UsageError
+
+PREFIX = 'pumba-'
+LOCK = '.lock'
+PARTIAL = '.partial-*'
+OLD_SECONDS = 3600.0  # nothing is written for so long: who began such a file is gone
+
+
+def check_work_dir(work_dir: Path) -> None:
+    """Make the folder for intermediate files, and refuse one that cannot be written to.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix='.pumba-', dir=work_dir):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'work dir {work_dir}: cannot write here ({error.strerror}); choose another with -w'
+        ) from None
+
+
+@contextlib.contextmanager
+def own_folder(work_dir: Path, clean: bool = False) -> Iterator[Path]:
+    """Give a folder inside `work_dir` that no other run is using.
+
+    It is the first one free, so that a run finds again what one that was stopped has left. The
+    operating system takes the lock off a run that was killed.
+
+    Parameters
+    ----------
+    work_dir : Path
+    clean : bool
+        Remove what earlier runs have left; folders of runs under way stay.
+    """
+    number, folder, held = 0, None, None
+    if clean:
+        _clean(work_dir)
+    while held is None:
+        number += 1
+        folder = work_dir / f'{PREFIX}{number}'
+        held = _hold(folder)
+    assert folder is not None
+    with held:
+        yield folder
+
+
+@contextlib.contextmanager
+def current_folder(folder: Path | None) -> Iterator[None]:
+    """Work in a folder; None: stay."""
+    if folder is None:
+        yield
+        return
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def remove_leftovers(output_dir: Path, participants: Iterable[str]) -> int:
+    """Remove unfinished files of runs that were killed, and count them.
+
+    A file that was touched lately stays: it may belong to a run under way. Only folders of these
+    participants are searched: thousands of jobs must not all look at the results of all others.
+    """
+    removed = 0
+    limit = time.time() - OLD_SECONDS
+    folders = [output_dir / f'sub-{label}' for label in participants]
+    for root in (output_dir, output_dir / 'logs', *folders):
+        deep = root != output_dir
+        for path in root.rglob(PARTIAL) if deep else root.glob(PARTIAL):
+            with contextlib.suppress(OSError):  # another run may be at the same
+                if path.is_file() and path.stat().st_mtime < limit:
+                    path.unlink()
+                    removed += 1
+    return removed
+
+
+def _hold(folder: Path) -> IO[str] | None:
+    """Lock a folder, None when another run holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / LOCK).open('w')
+    try:
+        import fcntl
+    except ImportError:  # not POSIX: nothing tells runs apart
+        return lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    except OSError:  # a file system without locks
+        pass
+    return lock
+
+
+def _clean(work_dir: Path) -> None:
+    for folder in sorted(work_dir.glob(f'{PREFIX}[0-9]*')):
+        held = _hold(folder) if folder.is_dir() else None
+        if held is not None:
+            with held:
+                for path in folder.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    elif path.name != LOCK:
+                        path.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""What the words of the command line may be: each function takes one and says what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from pumba_pipe.workflows.templates import parse_space
+
+from pumba_pipe.common.errors import InputError
+
+MEMORY_UNITS = {'B': 1e-9, 'K': 1e-6, 'M': 1e-3, 'G': 1.0, 'T': 1e3}
+MAX_SEED = 2**32 - 1
+
+
+def memory_gb(text: str) -> float:
+    """Parse an amount of memory, in MB unless a unit is given.
+
+    Examples
+    --------
+    >>> memory_gb('8G'), memory_gb('500')
+    (8.0, 0.5)
+    """
+    found = re.fullmatch(r'(\d+(?:\.\d+)?)\s*([BKMGT]?)B?', text.strip().upper())
+    if not found or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f'{text!r} is not an amount of memory such as 8G or 8000')
+    return round(float(found[1]) * MEMORY_UNITS[found[2] or 'M'], 9)
+
+
+def label(prefix: str, text: str) -> str:
+    """Take ``sub-`` or ``ses-`` off a label."""
+    text = text.removeprefix(prefix)
+    if not re.fullmatch(r'[0-9A-Za-z+]+', text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a label (letters and digits)')
+    return text
+
+
+def participant_label(text: str) -> str:
+    """Parse a participant label, with or without ``sub-``."""
+    return label('sub-', text)
+
+
+def session_label(text: str) -> str:
+    """Parse a session label, with or without ``ses-``."""
+    return label('ses-', text)
+
+
+def border(text: str) -> float:
+    """Parse millimetres, negative ones too."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float('nan')
+    if not abs(number) <= 100:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of millimetres')
+    return number
+
+
+def seed(text: str) -> int:
+    """Parse a seed for random numbers."""
+    if not re.fullmatch(r'\d+', text) or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from 0 to {MAX_SEED}')
+    return int(text)
+
+
+def space(text: str) -> str:
+    """Check the form of an output space; whether there is such a template is another matter."""
+    try:
+        parse_space(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def existing_file(text: str) -> Path:
+    """Check that a file is there."""
+    path = Path(text)
+    if not path.is_file():
+        found = 'is not a file' if path.exists() else 'does not exist'
+        raise argparse.ArgumentTypeError(f'{text} {found}')
+    return path.resolve()

@@ -1,0 +1,200 @@
+"""What a run of the BIDS-App is asked to do: plain values, nothing global."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.extraction.border import Csf
+
+# Whole images of a head that are read one by one. Collections (several echoes or inversions),
+# maps and slabs can be asked for.
+DEFAULT_MODALITIES = (
+    'T1w', 'T2w', 'PDw', 'T2starw', 'FLAIR', 'inplaneT1', 'inplaneT2', 'PDT2', 'UNIT1',
+)  # fmt: skip
+OTHER_MODALITIES = (
+    'MP2RAGE', 'MEGRE', 'MESE', 'IRT1', 'VFA', 'MPM', 'MTS', 'MTR', 'angio', 'T2star', 'FLASH',
+    'PD', 'T1map', 'T2map', 'T2starmap', 'R1map', 'R2map', 'R2starmap', 'PDmap', 'MTsat', 'M0map',
+    'S0map',
+)  # fmt: skip
+MODALITIES = DEFAULT_MODALITIES + OTHER_MODALITIES
+OptionValue = bool | int | float | str | list[str]
+
+
+class UsageError(PumbaError):
+    """The command cannot be carried out as it was given."""
+
+
+def new_run_id() -> str:
+    """Name of a run: when it started, and something no other run has."""
+    return f'{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}'
+
+
+def available_cpus() -> int:
+    """CPUs this process may use, which can be fewer than the machine has."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory_gb() -> float:
+    """Nine tenths of the machine's memory, or of what a container or batch job is given."""
+    sizes = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
+    for limit in ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'):
+        try:
+            sizes.append(int(Path(limit).read_text()))
+        except (OSError, ValueError):  # no such limit, or 'max'
+            continue
+    return 0.9 * min(sizes) / 1e9
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Options of one run.
+
+    Attributes
+    ----------
+    bids_dir, output_dir, work_dir : Path
+        Absolute, without symbolic links.
+    analysis_level : str
+        ``'participant'`` or ``'group'``.
+    participants, sessions : tuple of str
+        Labels without ``sub-`` and ``ses-``; empty for all.
+    modalities : tuple of str
+        Suffixes of the images to strip.
+    species : tuple of str
+        Only participants of these species; empty for all.
+    filter_file : Path or None
+        PyBIDS filters, for each kind of image.
+    database_dir : Path or None
+        Index of the data set, read or made.
+    border_mm : float
+    csf : str
+    n4 : bool
+        Correct the intensity bias.
+    spaces : tuple of str
+        Templates to register images to, as ``SPACE[:cohort-X][:res-Y]``.
+    deformable : bool
+        Register with deformations, not only affinely.
+    probability : bool
+        Write a map of the probability of being brain.
+    reports : bool
+        Write a page for each participant.
+    sloppy : bool
+        Quick and rough, for tests.
+    seed : int
+        Of the registration.
+    nprocs : int
+        CPUs to use altogether.
+    omp_nthreads : int
+        CPUs to use for each image.
+    mem_gb : float
+        Memory to use altogether, in GB.
+    plugin_file : Path or None
+        YAML file that names a Nipype plugin.
+    device : str
+        As given: ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
+    weights : Path or None
+        None for the shipped ones.
+    clean_workdir, resource_monitor, write_graph, stop_on_first_crash : bool
+    dry_run, reports_only, boilerplate_only : bool
+        Do only so much; one of them at most.
+    skip_bids_validation : bool
+    verbosity : int
+    run_id : str
+    command : str
+        The command line.
+    options : dict
+        The options in the spelling of the command line, without those left to the program.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    work_dir: Path
+    analysis_level: str
+    participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = DEFAULT_MODALITIES
+    species: tuple[str, ...] = ()
+    filter_file: Path | None = None
+    database_dir: Path | None = None
+    border_mm: float = 0.0
+    csf: Csf = 'auto'
+    n4: bool = True
+    spaces: tuple[str, ...] = ()
+    deformable: bool = False
+    probability: bool = False
+    reports: bool = True
+    sloppy: bool = False
+    seed: int = 1
+    nprocs: int = 1
+    omp_nthreads: int = 1
+    mem_gb: float = field(default_factory=available_memory_gb)
+    plugin_file: Path | None = None
+    device: str = 'auto'
+    weights: Path | None = None
+    clean_workdir: bool = False
+    resource_monitor: bool = False
+    write_graph: bool = False
+    stop_on_first_crash: bool = False
+    dry_run: bool = False
+    reports_only: bool = False
+    boilerplate_only: bool = False
+    skip_bids_validation: bool = False
+    verbosity: int = 0
+    run_id: str = field(default_factory=new_run_id)
+    command: str = ''
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    @property
+    def resource_record(self) -> Path | None:
+        """File for the use of memory and CPU, None when it is not watched."""
+        if not self.resource_monitor:
+            return None
+        return self.output_dir / 'logs' / f'resource_monitor_{self.run_id}.json'
+
+
+def check_folders(config: RunConfig) -> None:
+    """Refuse folders that are missing or would put results among the input.
+
+    Results may lie in ``derivatives/`` of the data set, the place BIDS has for them.
+
+    Raises
+    ------
+    UsageError
+    """
+    bids_dir, output_dir = config.bids_dir, config.output_dir
+    if not bids_dir.is_dir():
+        found = 'is not a folder' if bids_dir.exists() else 'does not exist'
+        raise UsageError(f'bids_dir {bids_dir}: {found}')
+    if not (bids_dir / 'dataset_description.json').is_file():
+        raise UsageError(
+            f'bids_dir {bids_dir}: no dataset_description.json here; this is not a BIDS data set'
+        )
+    if output_dir == bids_dir:
+        raise UsageError(
+            f'output_dir {output_dir}: is the input data set; choose another folder, such as '
+            f'{bids_dir / "derivatives" / "pumba"}'
+        )
+    if _inside(output_dir, bids_dir) and not _inside(output_dir, bids_dir / 'derivatives'):
+        raise UsageError(
+            f'output_dir {output_dir}: lies inside the input data set; choose a folder outside, '
+            f'or one in {bids_dir / "derivatives"}'
+        )
+    for folder in (config.work_dir, *config.work_dir.parents):
+        if folder == bids_dir:
+            raise UsageError(
+                f'work dir {config.work_dir}: lies inside the input data set; choose another '
+                'with -w'
+            )
+    if config.work_dir == output_dir:
+        raise UsageError(f'work dir {config.work_dir}: is output_dir; choose another with -w')
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return folder in path.parents

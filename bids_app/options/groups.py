@@ -1,0 +1,174 @@
+"""The options of `pumba`, group by group."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pumba_pipe.bids_app.options.arguments import (
+    border,
+    existing_file,
+    memory_gb,
+    participant_label,
+    seed,
+    session_label,
+    space,
+)
+from pumba_pipe.bids_app.options.config import DEFAULT_MODALITIES, MODALITIES
+
+from pumba_pipe.common.cli import add_version, positive_int
+from pumba_pipe.extraction.border import CSF
+
+MAX_DEFAULT_THREADS = 4  # more speed up one image little; several images side by side do more
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options."""
+    for add in (add_selection, _add_method, _add_output, _add_resources, _add_conduct):
+        add(parser)
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses among the images of a data set."""
+    group = parser.add_argument_group('which images')
+    group.add_argument(
+        '--participant-label', '--participant_label', nargs='+', type=participant_label,
+        default=[], metavar='LABEL', help='participants, with or without "sub-"; default: all',
+    )  # fmt: skip
+    group.add_argument(
+        '--session-label', '--session_label', nargs='+', type=session_label,
+        default=[], metavar='LABEL', help='sessions, with or without "ses-"; default: all',
+    )  # fmt: skip
+    group.add_argument(
+        '--modalities', nargs='+', choices=MODALITIES, default=list(DEFAULT_MODALITIES),
+        metavar='SUFFIX',
+        help=f'suffixes of the images; default: {" ".join(DEFAULT_MODALITIES)}; also known: '
+        f'{" ".join(MODALITIES[len(DEFAULT_MODALITIES):])}',
+    )  # fmt: skip
+    group.add_argument(
+        '--species', nargs='+', default=[], metavar='NAME',
+        help='only participants of these species by the column "species" of participants.tsv: '
+        'human, mouse, rat, macaque, ... or "mus musculus"; those without an entry are human',
+    )  # fmt: skip
+    group.add_argument(
+        '--bids-filter-file', type=existing_file, metavar='FILE',
+        help='JSON file with PyBIDS filters for each kind of image, such as '
+        '{"t1w": {"acquisition": null, "run": "*"}}; null: without, "*": with any',
+    )  # fmt: skip
+    group.add_argument(
+        '--bids-database-dir', type=Path, metavar='DIR',
+        help='PyBIDS index of the data set, made when it is not there: reading a large data set '
+        'again is quick',
+    )  # fmt: skip
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('how they are stripped')
+    group.add_argument(
+        '--border-mm', type=border, default=0.0, metavar='MM',
+        help='grow masks by so many millimetres, shrink them when negative; default: 0',
+    )  # fmt: skip
+    group.add_argument(
+        '--csf', choices=CSF, default='auto',
+        help='a rim of the fluid around the brain: in or out of the masks; auto: out of brains of '
+        'human size; default: auto',
+    )  # fmt: skip
+    group.add_argument('--weights', type=existing_file, metavar='FILE', help='from pumba-train')
+    group.add_argument(
+        '--device', default='auto',
+        help='auto (a GPU if there is one), cpu, cuda, cuda:N or mps; default: auto',
+    )  # fmt: skip
+    group.add_argument(
+        '--no-n4', action='store_true', help='leave out the correction of intensity bias (N4)'
+    )
+    group.add_argument(
+        '--output-spaces', nargs='+', type=space, default=[], metavar='SPACE',
+        help='also register each image to these TemplateFlow templates, as '
+        'NAME[:cohort-X][:res-Y], such as MNI152NLin2009cAsym:res-2',
+    )  # fmt: skip
+    group.add_argument(
+        '--deformable', action='store_true',
+        help='register with deformations, not only affinely; needs the extra "ants"',
+    )  # fmt: skip
+    group.add_argument(
+        '--random-seed', type=seed, default=1, metavar='N', help='of the registration; default: 1'
+    )
+    group.add_argument(
+        '--sloppy',
+        action='store_true',
+        help='few iterations of N4 and of the registration: quick and rough, for trying out',
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is written')
+    group.add_argument(
+        '--probability', action='store_true', help='also write the probability of being brain'
+    )
+    group.add_argument('--no-reports', action='store_true', help='no figures and pages')
+    only = group.add_mutually_exclusive_group()
+    only.add_argument(
+        '--dry-run', action='store_true', help='check everything, list what would be done, stop'
+    )
+    only.add_argument(
+        '--reports-only', action='store_true', help='write the pages again from earlier results'
+    )
+    only.add_argument(
+        '--boilerplate-only', action='store_true', help='write the text on methods (CITATION) only'
+    )
+    group.add_argument(
+        '--write-graph', action='store_true', help='write a picture of the workflow to the logs'
+    )
+
+
+def _add_resources(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('resources')
+    group.add_argument(
+        '-w', '--work-dir', type=Path, default=Path('work'), metavar='DIR',
+        help='folder for intermediate files; default: ./work',
+    )  # fmt: skip
+    group.add_argument(
+        '--clean-workdir', action='store_true',
+        help='remove what earlier runs left in the work dir first',
+    )  # fmt: skip
+    group.add_argument(
+        '--nprocs', '--nthreads', '--n-cpus', type=positive_int, metavar='N',
+        help='CPUs to use altogether; default: all',
+    )  # fmt: skip
+    group.add_argument(
+        '--omp-nthreads', type=positive_int, metavar='N',
+        help=f'CPUs to use for one image; default: {MAX_DEFAULT_THREADS}, or --nprocs if less',
+    )  # fmt: skip
+    group.add_argument(
+        '--mem', '--mem-mb', type=memory_gb, metavar='SIZE',
+        help='memory to use altogether, in MB or with a unit (8G); default: nine tenths of all',
+    )  # fmt: skip
+    group.add_argument(
+        '--use-plugin', '--nipype-plugin-file', type=existing_file, metavar='FILE',
+        help='YAML file with a Nipype plugin and its settings (plugin, plugin_args)',
+    )  # fmt: skip
+    group.add_argument(
+        '--resource-monitor', action='store_true',
+        help='record memory and CPU use of each step; needs psutil',
+    )  # fmt: skip
+
+
+def _add_conduct(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('conduct')
+    group.add_argument(
+        '--skip-bids-validation', '--skip_bids_validation', action='store_true',
+        help='do not run bids-validator-deno on the input',
+    )  # fmt: skip
+    group.add_argument(
+        '--config-file', type=existing_file, metavar='FILE',
+        help='TOML file with options, such as the pumba.toml of an earlier run; the command line '
+        'goes before',
+    )  # fmt: skip
+    group.add_argument(
+        '--stop-on-first-crash', action='store_true', help='give up when the first image fails'
+    )
+    group.add_argument(
+        '--notrack', action='store_true', help='accepted and without effect: nothing is ever sent'
+    )
+    group.add_argument('-v', '--verbose', action='count', default=0, help='say more; -vv: all')
+    add_version(parser)

@@ -1,0 +1,154 @@
+"""The command line of `pumba`, spelt as users of other BIDS-Apps know it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from pumba_pipe.bids_app.options.config import (
+    OptionValue,
+    RunConfig,
+    available_cpus,
+    available_memory_gb,
+)
+from pumba_pipe.bids_app.options.config_file import as_words, read_options
+from pumba_pipe.bids_app.options.groups import MAX_DEFAULT_THREADS, add_options
+
+from pumba_pipe.common.errors import InputError
+
+EXIT_USAGE = 2
+# What is asked for on the command line alone: a saved configuration leaves these out.
+NOT_SAVED = (
+    'help', 'version', 'config_file', 'verbose', 'notrack', 'dry_run', 'reports_only',
+    'boilerplate_only', 'clean_workdir',
+)  # fmt: skip
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    source = ''  # where the words come from, when not from the command line
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with 2."""
+        where = f'{self.source}: ' if self.source else ''
+        line = ' '.join(f'{where}{message} (see {self.prog} --help)'.split())
+        self.exit(EXIT_USAGE, f'{self.prog}: error: {line}\n')
+
+
+def build_parser() -> OneLineParser:
+    """Make the parser; needs nothing that is slow to import."""
+    parser = OneLineParser(
+        prog='pumba',
+        description='Strip the skull from every anatomical image of a BIDS data set.',
+        epilog='Exit codes: 0 all done, 1 an image or a report failed, 2 the command cannot be '
+        'carried out as given, 70 the workflow could not be built.',
+        allow_abbrev=False,
+    )
+    parser.add_argument('bids_dir', type=Path, help='folder of a BIDS data set; never written to')
+    parser.add_argument('output_dir', type=Path, help='folder for the results, a BIDS derivative')
+    parser.add_argument(
+        'analysis_level',
+        choices=('participant', 'group'),
+        help='participant: strip images; group: gather their quality records into tables',
+    )
+    add_options(parser)
+    return parser
+
+
+def parse(argv: Sequence[str] | None = None) -> RunConfig:
+    """Turn a command line into options.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Default: the arguments of this process.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help``, ``--version`` or an error, which was printed.
+    """
+    parser = build_parser()
+    given = parser.parse_args(argv)
+    if given.config_file:
+        given = parser.parse_args(argv, _from_file(parser, given.config_file))
+    nprocs = given.nprocs or available_cpus()
+    omp_nthreads = given.omp_nthreads or min(MAX_DEFAULT_THREADS, nprocs)
+    if omp_nthreads > nprocs:
+        parser.error(f'--omp-nthreads {omp_nthreads} is more than --nprocs {nprocs}')
+    if given.deformable and not given.output_spaces:
+        parser.error('--deformable: name a template to register to with --output-spaces')
+    return RunConfig(
+        bids_dir=given.bids_dir.resolve(),
+        output_dir=given.output_dir.resolve(),
+        work_dir=given.work_dir.resolve(),
+        analysis_level=given.analysis_level,
+        participants=_unique(given.participant_label),
+        sessions=_unique(given.session_label),
+        modalities=_unique(given.modalities),
+        species=_unique(given.species),
+        filter_file=given.bids_filter_file,
+        database_dir=given.bids_database_dir.resolve() if given.bids_database_dir else None,
+        border_mm=given.border_mm,
+        csf=given.csf,
+        n4=not given.no_n4,
+        spaces=_unique(given.output_spaces),
+        deformable=given.deformable,
+        probability=given.probability,
+        reports=not given.no_reports,
+        sloppy=given.sloppy,
+        seed=given.random_seed,
+        nprocs=nprocs,
+        omp_nthreads=omp_nthreads,
+        mem_gb=given.mem or available_memory_gb(),
+        plugin_file=given.use_plugin,
+        device=given.device,
+        weights=given.weights,
+        clean_workdir=given.clean_workdir,
+        resource_monitor=given.resource_monitor,
+        write_graph=given.write_graph,
+        stop_on_first_crash=given.stop_on_first_crash,
+        dry_run=given.dry_run,
+        reports_only=given.reports_only,
+        boilerplate_only=given.boilerplate_only,
+        skip_bids_validation=given.skip_bids_validation,
+        verbosity=given.verbose,
+        command=shlex.join(['pumba', *(sys.argv[1:] if argv is None else argv)]),
+        options=_options(given),
+    )
+
+
+def _unique(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+def _from_file(parser: OneLineParser, path: Path) -> argparse.Namespace:
+    """Read a configuration as if its options had been typed."""
+    parser.source = f'config file {path}'
+    try:
+        words = as_words(read_options(path), NOT_SAVED)
+    except InputError as error:
+        parser.error(str(error))
+    # the positional arguments are those of the command line, which is read afterwards
+    given = parser.parse_args(['.', '.', 'participant', *words])
+    parser.source = ''
+    return given
+
+
+def _options(given: argparse.Namespace) -> dict[str, OptionValue]:
+    """Write options the way `_from_file` reads them."""
+    options: dict[str, OptionValue] = {}
+    for name, value in vars(given).items():
+        if name in ('bids_dir', 'output_dir', 'analysis_level', *NOT_SAVED) or value is None:
+            continue
+        if name == 'mem':
+            value = f'{value:g}G'
+        elif isinstance(value, Path):
+            value = str(value.resolve())
+        options[name.replace('_', '-')] = value
+    return options

@@ -1,0 +1,1 @@
+"""What makes the output folder a BIDS derivative."""

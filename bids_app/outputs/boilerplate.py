@@ -1,0 +1,204 @@
+"""Sentences for a paper: what exactly was run, with references (``logs/CITATION.*``)."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pumba_pipe.bids_app.options.config import RunConfig
+from pumba_pipe.bids_app.outputs.references import REFERENCES
+from pumba_pipe.workflows.settings import NOT_CORRECTED
+
+from pumba_pipe.common.files import write_text
+
+CITATION = 'CITATION'
+MARK = re.compile(r'\[@(\w+)\]')
+HEADING = '# References'
+NOTE = (
+    'This text was written by pumba_pipe from the options of a run. It may be used in a paper as '
+    'it stands, or changed (CC0).'
+)
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What a run does, for the text.
+
+    Attributes
+    ----------
+    modalities : sequence of str
+        Suffix of each image; one entry an image.
+    participants : int
+    weights : str
+        Their name: ``default``, or a file's.
+    sha256 : str
+        Of the weights.
+    """
+
+    modalities: Sequence[str]
+    participants: int
+    weights: str
+    sha256: str
+
+
+def compose(config: RunConfig, methods: Methods) -> str:
+    """Write the paragraphs, with marks such as ``[@nipype2011]`` for references."""
+    parts = [part(config, methods) for part in (_images, _strip, _register, _software)]
+    return '\n\n'.join(part for part in parts if part)
+
+
+def cited(text: str) -> list[str]:
+    """Keys of the references in a text, each once, in order."""
+    return list(dict.fromkeys(MARK.findall(text)))
+
+
+def plain(text: str) -> str:
+    """Replace marks by names and years, for readers.
+
+    Examples
+    --------
+    >>> plain('with PUMBA [@park2025]')
+    'with PUMBA (Park et al. 2025)'
+    """
+    known = REFERENCES.get
+    return MARK.sub(lambda mark: f'({ref.short})' if (ref := known(mark[1])) else mark[0], text)
+
+
+def write_citation(output_dir: Path, text: str) -> None:
+    """Write ``logs/CITATION.md``, ``.bib`` and ``.html``.
+
+    Raises
+    ------
+    OutputError
+    """
+    keys = cited(text)
+    references = [REFERENCES[key] for key in keys]
+    writers: dict[str, Callable[[], str]] = {
+        '.md': lambda: '\n\n'.join(
+            [text, HEADING, *(f'* @{ref.key}: {ref.text}' for ref in references), NOTE]
+        ),
+        '.bib': lambda: '\n\n'.join(ref.bibtex for ref in references),
+        '.html': lambda: _html(text, keys),
+    }
+    for suffix, make in writers.items():
+        write_text(output_dir / 'logs' / f'{CITATION}{suffix}', make() + '\n')
+
+
+def read_citation(output_dir: Path) -> str:
+    """Read the paragraphs that `write_citation` wrote, empty without them."""
+    try:
+        content = (output_dir / 'logs' / f'{CITATION}.md').read_text('utf-8')
+    except (OSError, ValueError):
+        return ''
+    return content.split(HEADING)[0].strip()
+
+
+def _images(config: RunConfig, methods: Methods) -> str:
+    counts = Counter(methods.modalities)
+    kinds = _list([f'{number} {name}' for name, number in sorted(counts.items())])
+    total = sum(counts.values())
+    people = f'{methods.participants} participant{"s" * (methods.participants != 1)}'
+    return (
+        f'Brain extraction of {total} image{"s" * (total != 1)} ({kinds}) of {people} was run '
+        f'with pumba_pipe {_version("pumba_pipe")} on a data set in the Brain Imaging Data '
+        'Structure [@bids2016].'
+    )
+
+
+def _strip(config: RunConfig, methods: Methods) -> str:
+    shipped = methods.weights == 'default'
+    weights = 'the shipped weights' if shipped else f'weights of our own ({methods.weights})'
+    kinds = set(methods.modalities)
+    corrected = sorted(kinds - set(NOT_CORRECTED)) if config.n4 else []
+    sentences = []
+    if corrected:
+        some = 'Each image' if corrected == sorted(kinds) else f'Each {_list(corrected)} image'
+        sentences.append(
+            f'{some} was corrected for intensity non-uniformity with N4 [@n4itk2010] as SimpleITK '
+            'has it [@simpleitk2013], estimated from values clipped to their 10th and 99.9th '
+            'percentile; when the brain had been found in the result, the correction was repeated '
+            'with the mask as weight.'
+        )
+    sentences.append(
+        'The brain was found by a 3D U-Net that was trained only on synthetic heads made of '
+        'random shapes, in a coarse pass over the whole image and a fine pass around the brain, '
+        f'with {weights} (SHA-256 {methods.sha256[:12]}); the method follows the idea of PUMBA '
+        '[@park2025].'
+    )
+    if config.csf != 'auto':
+        verb = 'include' if config.csf == 'in' else 'leave out'
+        sentences.append(f'Masks {verb} a rim of the fluid around the brain.')
+    if config.border_mm:
+        verb = 'grown' if config.border_mm > 0 else 'shrunk'
+        sentences.append(f'Masks were {verb} by {abs(config.border_mm):g} mm.')
+    if config.sloppy:
+        sentences.append('The quick settings for trials (--sloppy) were used.')
+    return ' '.join(sentences)
+
+
+def _register(config: RunConfig, methods: Methods) -> str:
+    if not config.spaces:
+        return ''
+    how = (
+        'affinely and then by symmetric diffeomorphic registration [@ants2008]'
+        if config.deformable
+        else 'affinely, maximizing Mattes mutual information [@mattes2003] with SimpleITK '
+        '[@simpleitk2013]'
+    )
+    return (
+        f'Each image was registered {how} to {_list(list(config.spaces))} from TemplateFlow '
+        '[@templateflow2022].'
+    )
+
+
+def _software(config: RunConfig, methods: Methods) -> str:
+    programs = [
+        ('Nipype', 'nipype', 'nipype2011'),
+        ('PyBIDS', 'pybids', 'pybids2019'),
+        ('NiBabel', 'nibabel', 'nibabel'),
+        ('PyTorch', 'torch', 'pytorch2019'),
+    ]
+    if config.n4 or config.spaces:
+        programs.append(('SimpleITK', 'SimpleITK', 'simpleitk2013'))
+    if config.deformable:
+        programs.append(('ANTsPy', 'antspyx', 'ants2008'))
+    parts = [f'{name} {_version(package)} [@{key}]' for name, package, key in programs]
+    return f'The software ran on {_list(parts)}.'
+
+
+def _list(items: Sequence[str]) -> str:
+    return ', '.join(items[:-1]) + ' and ' * (len(items) > 1) + ''.join(items[-1:])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return '(version unknown)'
+
+
+def _html(text: str, keys: Sequence[str]) -> str:
+    def link(mark: re.Match[str]) -> str:
+        short = html.escape(REFERENCES[mark[1]].short)
+        return f'(<a href="#{mark[1]}">{short}</a>)'
+
+    paragraphs = [
+        f'<p>{MARK.sub(link, html.escape(paragraph))}</p>' for paragraph in text.split('\n\n')
+    ]
+    entries = [f'<li id="{key}">{html.escape(REFERENCES[key].text)}</li>' for key in keys]
+    return '\n'.join(
+        [
+            '<!DOCTYPE html>',
+            '<html lang="en"><head><meta charset="utf-8"><title>Methods</title></head><body>',
+            *paragraphs,
+            '<h2>References</h2>',
+            f'<ul>{"".join(entries)}</ul>',
+            f'<p>{html.escape(NOTE)}</p>',
+            '</body></html>',
+        ]
+    )

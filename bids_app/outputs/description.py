@@ -1,0 +1,126 @@
+"""The files that make the output folder a BIDS derivative data set."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pumba_pipe.bids_app.options.config import UsageError
+
+from pumba_pipe.common.files import write_json, write_text
+
+PIPELINE = 'pumba_pipe'
+BIDS_VERSION = '1.10.0'
+TEMPLATEFLOW = 'https://github.com/templateflow'
+DESCRIPTION = 'dataset_description.json'
+# Without trailing slashes, which the validator does not understand.
+BIDSIGNORE = (
+    '*.html', 'logs', 'sub-*/figures', 'sub-*/log', 'sub-*/ses-*/log', '*_xfm.*',
+    'group_*.tsv', 'group_*.json', '.partial-*',
+)  # fmt: skip
+README_START = 'Brain masks made by pumba_pipe '
+README = (
+    README_START
+    + """{version}, by a network trained on random shapes alone
+=====================================================================================
+
+For each image of the input data set there is, in `sub-<label>[/ses-<label>]/anat`:
+
+* `<entities>_desc-brain_mask.nii.gz`: the mask, on the image's own grid. Masks of images
+  other than T1w carry the suffix of their image as `space-<suffix>`;
+* `<entities>_desc-preproc_<suffix>.nii.gz`: the whole image, corrected for intensity
+  non-uniformity;
+* `<entities>_desc-brain_<suffix>.nii.gz`: the same with everything but the brain set to zero;
+* `<entities>_from-<suffix>_to-<space>_mode-image_xfm.*` and back, and image and mask in that
+  space, for each standard space that was asked for;
+* a JSON file for each. That of the mask holds a quality record under `Quality`; look at the
+  masks whose `flags` are not empty, or whose `confidence` is low.
+
+`sub-<label>.html` shows the masks of a subject. `pumba <input> <this folder> group` gathers the
+quality records into `group_<suffix>.tsv` and `.html`. `logs/CITATION.md` says what was run. What
+went wrong with an image is written to `sub-<label>[/ses-<label>]/log`.
+"""
+)
+
+
+def check_owner(output_dir: Path) -> None:
+    """Refuse a folder that holds a data set of another origin.
+
+    Raises
+    ------
+    UsageError
+    """
+    path = output_dir / DESCRIPTION
+    if not path.is_file():
+        return
+    found = _read(path)
+    makers = found.get('GeneratedBy') or []
+    names = [maker.get('Name') for maker in makers if isinstance(maker, dict)]
+    if found.get('DatasetType') != 'derivative' or PIPELINE not in names:
+        raise UsageError(
+            f'output_dir {output_dir}: holds another data set ({found.get("Name", "no name")}); '
+            'choose a folder of its own'
+        )
+
+
+def write_description(bids_dir: Path, output_dir: Path, templates: bool = False) -> None:
+    """Write dataset_description.json, README and .bidsignore.
+
+    A README that somebody wrote, and a .bidsignore that is there, stay as they are.
+
+    Parameters
+    ----------
+    bids_dir, output_dir : Path
+    templates : bool
+        Whether results refer to TemplateFlow.
+    """
+    from pumba_pipe import __version__
+
+    source = _read(bids_dir / DESCRIPTION)
+    location = dataset_location(bids_dir, output_dir)
+    origin: dict[str, Any] = {'URL': location}
+    if source.get('DatasetDOI'):
+        origin['DOI'] = source['DatasetDOI']
+    description: dict[str, Any] = {
+        'Name': f'{source.get("Name") or bids_dir.name}: brain masks',
+        'BIDSVersion': BIDS_VERSION,
+        'DatasetType': 'derivative',
+        'GeneratedBy': [{'Name': PIPELINE, 'Version': __version__}],
+        'SourceDatasets': [origin],
+        'DatasetLinks': {'raw': location},
+    }
+    before = _read(output_dir / DESCRIPTION).get('DatasetLinks') or {}
+    if templates or 'templateflow' in before:
+        description['DatasetLinks']['templateflow'] = TEMPLATEFLOW
+    description |= {key: source[key] for key in ('Authors', 'License') if source.get(key)}
+    write_json(output_dir / DESCRIPTION, description)
+    texts = {'README': README.format(version=__version__), '.bidsignore': '\n'.join(BIDSIGNORE)}
+    for name, text in texts.items():
+        path = output_dir / name
+        if not path.exists() or _is_our_readme(path):
+            write_text(path, text.rstrip('\n') + '\n')
+
+
+def _is_our_readme(path: Path) -> bool:
+    """Whether an earlier run wrote this README: it may describe what was then the output."""
+    try:
+        return path.name == 'README' and path.read_text('utf-8').startswith(README_START)
+    except (OSError, ValueError):
+        return False
+
+
+def dataset_location(bids_dir: Path, output_dir: Path) -> str:
+    """Say where the input lies: relative to results that lie in it, else absolute."""
+    if bids_dir in output_dir.parents:
+        return Path(os.path.relpath(bids_dir, output_dir)).as_posix()
+    return bids_dir.as_uri()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text('utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,1 @@
+"""Which images of the data set are processed."""

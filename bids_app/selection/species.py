@@ -1,0 +1,90 @@
+"""Which species a participant is of."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from pumba_pipe.bids_app.options.config import UsageError
+
+DEFAULT = 'homo sapiens'  # of whom nothing is said, as BIDS has it
+COMMON_NAMES = {
+    'human': 'homo sapiens',
+    'mouse': 'mus musculus',
+    'rat': 'rattus norvegicus',
+    'macaque': 'macaca',
+    'rhesus': 'macaca mulatta',
+    'rhesus macaque': 'macaca mulatta',
+    'baboon': 'papio',
+    'marmoset': 'callithrix jacchus',
+    'chimpanzee': 'pan troglodytes',
+    'pig': 'sus scrofa',
+    'sheep': 'ovis aries',
+    'dog': 'canis',
+    'cat': 'felis catus',
+    'rabbit': 'oryctolagus cuniculus',
+    'ferret': 'mustela putorius furo',
+}
+
+
+def scientific(name: str) -> str:
+    """Name of a species, or of a genus, as it is compared.
+
+    Examples
+    --------
+    >>> scientific('Mouse'), scientific('Pan_troglodytes')
+    ('mus musculus', 'pan troglodytes')
+    """
+    plain = ' '.join(name.lower().replace('_', ' ').split())
+    return COMMON_NAMES.get(plain, plain)
+
+
+def read_species(bids_dir: Path) -> dict[str, str]:
+    """Read the column ``species`` of participants.tsv.
+
+    Returns
+    -------
+    dict of str to str
+        Participant label to species, for those of whom something is said.
+
+    Raises
+    ------
+    UsageError
+        The table cannot be read.
+    """
+    path = bids_dir / 'participants.tsv'
+    if not path.exists():
+        return {}
+    try:
+        rows = list(csv.DictReader(path.read_text('utf-8-sig').splitlines(), delimiter='\t'))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f'{path}: cannot be read ({error})') from None
+    found = {}
+    for row in rows:
+        label, species = row.get('participant_id'), row.get('species')
+        if label and species and species.strip().lower() != 'n/a':
+            found[label.strip().removeprefix('sub-')] = scientific(species)
+    return found
+
+
+def of_species(bids_dir: Path, participants: Iterable[str], asked: Iterable[str]) -> list[str]:
+    """Keep the participants of some species, or of a genus.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    known = read_species(bids_dir)
+    species = {label: known.get(label, DEFAULT) for label in participants}
+    wanted = [scientific(name) for name in asked]
+    kept = [
+        label
+        for label, name in species.items()
+        if any(name == one or name.startswith(f'{one} ') for one in wanted)
+    ]
+    if not kept:
+        there = ', '.join(sorted(set(species.values()))) or 'nobody'
+        raise UsageError(f'--species {", ".join(asked)}: no such participant; there is {there}')
+    return kept

@@ -1,0 +1,1 @@
+"""What every part needs, and that knows nothing of images or torch."""

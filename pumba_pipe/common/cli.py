@@ -1,0 +1,95 @@
+"""What all commands share: one clear line for errors, exit codes, help formatting."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pumba_pipe.common.errors import PumbaError
+
+EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+
+
+def guarded(name: str, body: Callable[[], int]) -> int:
+    """Run a command's body; print an error a user can act on as one line.
+
+    Parameters
+    ----------
+    name : str
+        The command, as it stands before the message.
+    body : callable
+        Returns the exit code.
+
+    Returns
+    -------
+    int
+        The exit code: the body's, 1 after an error, 130 when interrupted.
+    """
+    try:
+        give_home()
+        return body()
+    except PumbaError as error:
+        message = str(error)
+    except MemoryError:
+        message = 'out of memory; try --device cpu, fewer processes or a machine with more memory'
+    except KeyboardInterrupt:
+        print(f'{name}: interrupted', file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    except OSError as error:
+        where = f'{error.filename}: ' if error.filename else ''
+        message = f'{where}{error.strerror or error}'
+    print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr)
+    return EXIT_FAILURE
+
+
+def give_home() -> None:
+    """Name a home folder when there is none, as for a user that a container does not know.
+
+    PyBIDS cannot be imported without one; nothing of worth is written there.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        import tempfile
+
+        os.environ['HOME'] = tempfile.gettempdir()
+
+
+def version() -> str:
+    """Version of the installed package."""
+    from pumba_pipe import __version__
+
+    return __version__
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Add ``--version``."""
+    parser.add_argument('--version', action='version', version=f'pumba_pipe {version()}')
+
+
+def positive_int(text: str) -> int:
+    """Parse a whole number above zero."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number above zero')
+    return number
+
+
+def positive_float(text: str) -> float:
+    """Parse a finite number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number above zero')
+    return number

@@ -1,0 +1,1 @@
+"""Masks and reference masks to scores."""

@@ -1,0 +1,267 @@
+"""Cases to evaluate: a folder of images with masks, or a BIDS data set with a derivative."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pumba_pipe.common.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAME_GRID = 0.5  # voxels by which the corners of two grids may differ
+UNKNOWN = 'n/a'
+MASK_ENDING = '_mask.nii.gz'
+MASK_ENTITIES = ('desc', 'label')  # what a mask's name has and its image's lacks
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image to strip, and the mask to compare with.
+
+    Attributes
+    ----------
+    name, species, modality : str
+    image : Path
+    mask : Path or None
+        None where there is no reference.
+    ready : Path or None
+        A mask found elsewhere that is to be scored instead of stripping the image.
+    subject : str
+        Whose image it is, as far as a table says.
+
+    """
+
+    name: str
+    species: str
+    modality: str
+    image: Path
+    mask: Path | None
+    ready: Path | None = None
+    subject: str = ''
+
+
+def find_cases(folder: Path) -> list[Case]:
+    """List the cases of a folder of ``<case>/{image,mask}.nii.gz``.
+
+    Species and modality come from the columns of these names in ``MANIFEST.tsv`` where the
+    folder has one, and else from the case's name, ``<species>_<modality>_<name>``. Its column
+    `subject` is kept.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or no case in it.
+
+    """
+    _check_folder(folder)
+    manifest = folder / 'MANIFEST.tsv'
+    known = {row.get('case', ''): row for row in read_table(manifest)} if manifest.exists() else {}
+    cases = []
+    for image in sorted(folder.glob('*/image.nii.gz')):
+        name, mask = image.parent.name, image.with_name('mask.nii.gz')
+        row, parts = known.get(name, {}), name.split('_')
+        from_name = (parts[0], parts[1]) if len(parts) > 2 else (UNKNOWN, UNKNOWN)
+        cases.append(
+            Case(
+                name=name,
+                species=row.get('species') or from_name[0],
+                modality=row.get('modality') or from_name[1],
+                image=image,
+                mask=mask if mask.exists() else None,
+                subject=row.get('subject', ''),
+            )
+        )
+    if not cases:
+        raise InputError(
+            f'{folder}: no <case>/image.nii.gz in this folder; '
+            'for a BIDS derivative give the data set of its images with --bids'
+        )
+    return cases
+
+
+def find_bids_cases(derivative: Path, raw: Path) -> list[Case]:
+    """List the reference masks of a BIDS derivative with their images in the raw data set.
+
+    A reference is ``sub-*_desc-brain_mask.nii.gz`` or ``sub-*_label-brain_mask.nii.gz``. Its
+    images lie in the same folder of the raw data set under the same name without ``desc`` and
+    ``label``, whatever their suffix; where the mask's sidecar names `Sources` among them, only
+    those. The suffix is the modality; the species comes from ``participants.tsv``, and is human
+    where that says nothing.
+
+    Raises
+    ------
+    InputError
+        A folder is missing, or no mask has an image.
+
+    """
+    _check_folder(derivative)
+    _check_folder(raw)
+    table = raw / 'participants.tsv'
+    rows = read_table(table) if table.exists() else []
+    species = {row.get('participant_id', ''): row.get('species') or 'human' for row in rows}
+    cases = []
+    for mask in sorted(derivative.glob(f'sub-*/**/*{MASK_ENDING}')):
+        if 'brain' not in _entities(mask).values():
+            continue
+        for image in _images_of(mask, derivative, raw):
+            name = image.name.removesuffix('.gz').removesuffix('.nii')
+            subject = name.split('_')[0]
+            modality = name.rsplit('_', 1)[1]
+            cases.append(Case(name, species.get(subject, 'human'), modality, image, mask))
+    if not cases:
+        raise InputError(f'{derivative}: no sub-*_desc-brain_mask.nii.gz with an image in {raw}')
+    return cases
+
+
+def _images_of(mask: Path, derivative: Path, raw: Path) -> Iterator[Path]:
+    kept = [f'{key}-{value}' for key, value in _entities(mask).items() if key not in MASK_ENTITIES]
+    folder = raw / mask.parent.relative_to(derivative)
+    images = sorted(
+        image
+        for image in folder.glob('_'.join(kept) + '_*.nii*')
+        if '-' not in image.name.removeprefix('_'.join(kept) + '_')
+    )
+    sources = _sources(mask)
+    named = [image for image in images if image.name in sources]
+    yield from named or images
+
+
+def _entities(path: Path) -> dict[str, str]:
+    """Entities of a BIDS name: of ``sub-01_desc-brain_mask``, `sub` is 01 and `desc` brain."""
+    parts = (part.split('-', 1) for part in path.name.split('_')[:-1])
+    return {part[0]: part[1] for part in parts if len(part) == 2}
+
+
+def _sources(mask: Path) -> set[str]:
+    """File names in the `Sources` of a mask's sidecar."""
+    sidecar = mask.with_name(mask.name.removesuffix('.nii.gz') + '.json')
+    try:
+        sources = json.loads(sidecar.read_text(encoding='utf-8')).get('Sources', [])
+    except (OSError, ValueError, AttributeError):
+        return set()
+    return {str(source).rsplit('/', 1)[-1] for source in sources}
+
+
+def with_predictions(cases: Sequence[Case], folder: Path, derivative: Path | None) -> list[Case]:
+    """Attach ready masks to cases.
+
+    The mask of a case is ``<case>.nii.gz`` or ``<case>/mask.nii.gz`` in `folder`; of a BIDS case
+    it may also have the place and name of the reference mask in `derivative`.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or no mask of any case in it.
+
+    """
+    _check_folder(folder)
+    ready = []
+    for case in cases:
+        places = [folder / f'{case.name}.nii.gz', folder / case.name / 'mask.nii.gz']
+        if derivative is not None and case.mask is not None:
+            places.append(folder / case.mask.relative_to(derivative))
+        found = next((place for place in places if place.exists()), places[0])
+        ready.append(replace(case, ready=found))
+    if not any(case.ready is not None and case.ready.exists() for case in ready):
+        raise InputError(f'{folder}: no mask of any case here; looked for {places[0].name}')
+    return ready
+
+
+def chosen_cases(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """Keep the named cases.
+
+    Raises
+    ------
+    InputError
+        A name is not among them.
+
+    """
+    unknown = sorted(set(names) - {case.name for case in cases})
+    if unknown:
+        raise InputError(f'no such case: {", ".join(unknown)}; the first is {cases[0].name}')
+    return [case for case in cases if case.name in names]
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        what = 'is a file, a folder is needed' if folder.exists() else 'no such folder'
+        raise InputError(f'{folder}: {what}')
+
+
+def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Read a mask, shape (x, y, z), and its affine; values above 0.5 are inside.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not 3D.
+
+    """
+    import nibabel as nib
+
+    try:
+        image: Any = nib.load(path)
+        data, affine = np.asarray(image.dataobj), np.asarray(image.affine, dtype=float)
+    except Exception as error:  # nibabel's readers raise many kinds on broken files
+        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        raise InputError(f'{path}: cannot read this mask ({reason})') from None
+    if data.ndim < 3 or any(side != 1 for side in data.shape[3:]):
+        raise InputError(f'{path}: a mask must be 3D, this one has the shape {data.shape}')
+    return data.reshape(data.shape[:3]) > 0.5, affine
+
+
+def check_grid(
+    path: Path,
+    shape: Sequence[int],
+    affine: NDArray[np.float64],
+    image_shape: Sequence[int],
+    image_affine: NDArray[np.float64],
+) -> None:
+    """Refuse a mask that does not lie on its image's grid.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or a corner of the grid is more than half a voxel off.
+
+    """
+    if tuple(shape) != tuple(image_shape):
+        raise InputError(
+            f'{path}: the mask is {tuple(shape)}, its image {tuple(image_shape)}; '
+            'resample the mask to the image'
+        )
+    corners = np.array([(x, y, z, 1) for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+    corners[:, :3] *= np.array(shape) - 1
+    offset = np.linalg.solve(image_affine, affine @ corners.T)[:3] - corners[:, :3].T
+    worst = float(np.abs(offset).max())
+    if worst > SAME_GRID:
+        raise InputError(
+            f"{path}: the mask lies {worst:.1f} voxels away from its image's grid; "
+            'resample the mask to the image, or repair its header'
+        )
+
+
+def read_table(path: Path) -> list[Mapping[str, str]]:
+    """Read a tab-separated table with a header line.
+
+    Raises
+    ------
+    InputError
+        It cannot be read as text.
+
+    """
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: cannot read this table ({error})') from None
+    if not lines:
+        return []
+    columns = lines[0].split('\t')
+    return [dict(zip(columns, line.split('\t'), strict=False)) for line in lines[1:] if line]

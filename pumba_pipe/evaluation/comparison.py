@@ -1,0 +1,237 @@
+"""Scores beside those of other tools on the same cases, and what the confidence is worth.
+
+``python -m pumba_pipe.evaluation.comparison SCORES.tsv TARGET.md [PEERS.md]`` writes tables in Markdown.
+PEERS.md holds a table of Dice whose first column is called ``case``; other tables in it are
+passed over.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import write_text
+from pumba_pipe.evaluation.metrics import MISSING, species_group
+from pumba_pipe.extraction.quality import LOW_CONFIDENCE
+from pumba_pipe.network.model_card import read_scores
+
+Scores = Mapping[str, Mapping[str, float]]  # case -> tool -> Dice
+OURS = 'pumba_pipe'
+POOR = (0.85, 0.90, 0.93)  # Dice below which a mask counts as poor
+
+
+def read_peers(path: Path) -> dict[str, dict[str, float]]:
+    """Read the Dice of other tools from a Markdown table.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+        Case to tool to Dice; what a tool was not run on is left out.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or has no such table.
+    """
+    try:
+        lines = path.read_text('utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: cannot read this table ({error})') from None
+    tools: list[str] = []
+    peers: dict[str, dict[str, float]] = {}
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip().strip('|').split('|')]
+        if cells[0] == 'case':
+            tools = cells[1:]
+        elif tools and not line.lstrip().startswith('|'):
+            break
+        elif tools and not set(line) <= set('|-: '):
+            peers[cells[0]] = _row(path, cells, tools)
+    if not peers:
+        raise InputError(f'{path}: has no table whose first column is called "case"')
+    return peers
+
+
+def _row(path: Path, cells: Sequence[str], tools: Sequence[str]) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for tool, cell in zip(tools, cells[1:], strict=False):
+        try:
+            row |= {tool: float(cell)} if cell else {}
+        except ValueError:
+            raise InputError(f'{path}: {cells[0]}: {cell!r} is not a Dice') from None
+    return row
+
+
+def comparison_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[str]:
+    """Compare medians over the same cases, per group of species and per modality.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        As `pumba_pipe.network.model_card.read_scores` returns them.
+    peers : mapping
+        As `read_peers` returns it.
+
+    Returns
+    -------
+    list of str
+        Lines of Markdown. Each cell holds a peer's median, and ours on just the cases that
+        peer was run on.
+    """
+    ours = {row['case']: _dice(row) for row in rows}
+    tools = list(dict.fromkeys(tool for row in peers.values() for tool in row))
+    lines = [
+        f'| | cases | {OURS} | ' + ' | '.join(tools) + ' |',
+        '|---|---|---|' + '---|' * len(tools),
+    ]
+    for name, cases in _groups(rows).items():
+        cells = [_against(ours, peers, tool, cases) for tool in tools]
+        middle = statistics.median(ours[case] for case in cases)
+        lines.append(f'| {name} | {len(cases)} | {middle:.3f} | ' + ' | '.join(cells) + ' |')
+    return lines
+
+
+def _against(ours: Mapping[str, float], peers: Scores, tool: str, cases: Iterable[str]) -> str:
+    """Median of a peer, and where it was not run on all cases, ours on those it was run on."""
+    cases = list(cases)
+    common = [case for case in cases if tool in peers.get(case, {})]
+    if not common:
+        return ''
+    theirs = statistics.median(peers[case][tool] for case in common)
+    if len(common) == len(cases):
+        return f'{theirs:.3f}'
+    own = statistics.median(ours[case] for case in common)
+    return f'{theirs:.3f} (on {len(common)}; ours {own:.3f})'
+
+
+def _groups(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Cases of each line of the comparison; a case stands in several."""
+    tests: dict[str, Callable[[str, str], bool]] = {
+        'human T1w': lambda group, modality: group == 'human' and modality == 'T1w',
+        'human, other contrasts': lambda group, modality: group == 'human' and modality != 'T1w',
+        'human': lambda group, modality: group == 'human',
+        'monkey and ape': lambda group, modality: group == 'monkey and ape',
+        'rodent': lambda group, modality: group == 'rodent',
+        'monkey, ape and rodent': lambda group, modality: group in ('monkey and ape', 'rodent'),
+        'all': lambda group, modality: True,
+    }
+    found = {
+        name: [row['case'] for row in rows if test(species_group(row['species']), row['modality'])]
+        for name, test in tests.items()
+    }
+    return {name: cases for name, cases in found.items() if cases}
+
+
+def case_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[str]:
+    """List every case, the poorest first, with the best peer."""
+    lines = [
+        '| case | Dice | HD95 (mm) | volume ratio | confidence | best peer |',
+        '|---|---|---|---|---|---|',
+    ]
+    for row in sorted(rows, key=_dice):
+        others = peers.get(row['case'], {})
+        best = max(others, key=lambda tool: others[tool], default='')
+        cell = f'{others[best]:.3f} ({best})' if best else ''
+        lines.append(
+            f'| {row["case"]} | {_dice(row):.3f} | {_number(row, "hd95_mm", 1)} '
+            f'| {_number(row, "volume_ratio", 2)} | {_number(row, "confidence", 2)} | {cell} |'
+        )
+    return lines
+
+
+def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Say how many poor masks a confidence below the flag finds, and what it flags wrongly."""
+    from scipy.stats import spearmanr
+
+    judged = [row for row in rows if row.get('confidence') not in (None, '', MISSING)]
+    flagged = [row for row in judged if float(row['confidence']) < LOW_CONFIDENCE]
+    lines = [
+        f'| poor means Dice below | poor masks | flagged (confidence below {LOW_CONFIDENCE}) '
+        '| poor and not flagged | flagged and not poor |',
+        '|---|---|---|---|---|',
+    ]
+    for limit in POOR:
+        poor = [row for row in judged if _dice(row) < limit]
+        caught = [row for row in poor if row in flagged]
+        lines.append(
+            f'| {limit:.2f} | {len(poor)} | {len(caught)} | {len(poor) - len(caught)} '
+            f'| {len(flagged) - len(caught)} |'
+        )
+    if len(judged) > 2:
+        confidence = [float(row['confidence']) for row in judged]
+        rank = spearmanr([_dice(row) for row in judged], confidence).statistic
+        lines += ['', f'Rank correlation of Dice and confidence (Spearman): {rank:.2f}.']
+    return lines
+
+
+def _dice(row: Mapping[str, str]) -> float:
+    """Dice of a case; one where nothing was found counts as 0."""
+    return 0.0 if row['dice'] in ('', MISSING) else float(row['dice'])
+
+
+def _number(row: Mapping[str, str], key: str, digits: int) -> str:
+    value = row.get(key, '')
+    return value if value in ('', MISSING) else f'{float(value):.{digits}f}'
+
+
+def write_comparison(scores: Path, target: Path, peers: Path | None = None) -> None:
+    """Write all tables to a Markdown file.
+
+    Parameters
+    ----------
+    scores : Path
+        ``scores.tsv`` of `pumba-evaluate`.
+    target : Path
+    peers : Path, optional
+        Table of other tools' Dice on the same cases.
+    """
+    rows, others = read_scores(scores), read_peers(peers) if peers else {}
+    lines = [
+        '# Scores of the shipped weights, case by case',
+        '',
+        'Made by `pumba-evaluate DIR --out OUT` and `python -m pumba_pipe.evaluation.comparison '
+        'OUT/scores.tsv docs/accuracy-tables.md PEERS.md`.',
+        '',
+        '## Median Dice beside other tools on the same cases',
+        '',
+        *comparison_lines(rows, others),
+        '',
+        '## The confidence',
+        '',
+        *calibration_lines(rows),
+        '',
+        '## Cases, the poorest first',
+        '',
+        *case_lines(rows, others),
+    ]
+    write_text(target, '\n'.join(lines) + '\n')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command described at the top of this file."""
+    from pumba_pipe.common.cli import guarded
+
+    arguments = [Path(word) for word in (sys.argv[1:] if argv is None else argv)]
+    if len(arguments) not in (2, 3):
+        print(
+            'usage: python -m pumba_pipe.evaluation.comparison SCORES.tsv TARGET.md [PEERS.md]',
+            file=sys.stderr,
+        )
+        return 2
+
+    def body() -> int:
+        write_comparison(*arguments)
+        return 0
+
+    return guarded('pumba_pipe.evaluation.comparison', body)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Cases to scores: find or read a mask, compare it with its reference; tables and picture."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.evaluation.cases import Case, check_grid, load_mask
+from pumba_pipe.evaluation.metrics import (
+    SCORE_COLUMNS,
+    SUMMARY_COLUMNS,
+    CaseScore,
+    compare,
+    summarize,
+    write_table,
+)
+from pumba_pipe.images.volume import load_volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pumba_pipe.images.panels import Panel
+    from pumba_pipe.images.volume import Volume
+
+SCORES, SUMMARY, PICTURE = 'scores.tsv', 'summary.tsv', 'worst.png'
+PICTURED = 8
+
+
+class Found(NamedTuple):
+    """A found mask and what is known about how it was found."""
+
+    volume: Volume
+    mask: NDArray[Any]
+    confidence: float = math.nan
+    seconds: float = math.nan
+    peak_mb: float = math.nan
+
+
+Finder = Callable[[Case], Found]
+
+
+class Scored(NamedTuple):
+    """The score of a case, whether it has a reference, and three planes to look at."""
+
+    score: CaseScore
+    compared: bool
+    panels: Sequence[Panel] = ()
+
+
+def stripper(weights: Path | None, device: str = 'auto', threads: int | None = None) -> Finder:
+    """Load weights once, and return a function that strips a case with them.
+
+    Raises
+    ------
+    WeightsError, InputError
+        The weights cannot be used, or there is no such device.
+    """
+    from pumba_pipe.extraction.pipeline import extract
+    from pumba_pipe.network.devices import choose_device
+    from pumba_pipe.network.weights import load_weights
+
+    choose_device(device)
+    model = load_weights(weights)
+
+    def strip(case: Case) -> Found:
+        restart_peak()
+        start = time.perf_counter()
+        result = extract(case.image, model, device, threads)
+        seconds = time.perf_counter() - start
+        return Found(result.volume, result.mask, result.quality.confidence, seconds, peak_mb())
+
+    return strip
+
+
+def read_found(case: Case) -> Found:
+    """Read the ready mask of a case."""
+    assert case.ready is not None
+    mask, affine = load_mask(case.ready)
+    volume = load_volume(case.image, flat=True)
+    check_grid(case.ready, mask.shape, affine, volume.data.shape, volume.affine)
+    return Found(volume, mask)
+
+
+def score_cases(
+    cases: Iterable[Case],
+    find: Finder,
+    *,
+    done: Callable[[CaseScore], None] = lambda score: None,
+    failed: Callable[[str], None] = lambda message: None,
+) -> list[Scored]:
+    """Score cases one after the other; one that fails does not lose the others.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+    find : callable
+        `read_found`, or what `stripper` returns.
+    done : callable
+        Called with every score.
+    failed : callable
+        Called with one line, which names the case, where a case fails.
+    """
+    scored = []
+    for case in cases:
+        try:
+            result = _scored(case, find)
+        except Exception as error:  # one broken case must not lose the scores of all others
+            reason = str(error) if isinstance(error, PumbaError) else repr(error)
+            failed(f'{case.name}: {" ".join(reason.split())}')
+            lost = CaseScore(case.name, case.species, case.modality, failed=True)
+            result = Scored(lost, case.mask is not None)
+        scored.append(result)
+        done(result.score)
+    return scored
+
+
+def _scored(case: Case, find: Finder) -> Scored:
+    from pumba_pipe.images.panels import FOUND_COLOUR, REFERENCE_COLOUR, planes
+
+    reference = load_mask(case.mask) if case.mask is not None else None
+    found = find(case)
+    volume, overlap = found.volume, None
+    panels: list[Panel] = []
+    if case.mask is not None and reference is not None:
+        mask, affine = reference
+        check_grid(case.mask, mask.shape, affine, volume.data.shape, volume.affine)
+        overlap = compare(found.mask, mask, volume.voxel_size)
+        outlines = [(mask, REFERENCE_COLOUR), (found.mask, FOUND_COLOUR)]
+        panels = planes(volume.data, outlines, volume.affine)
+    score = CaseScore(
+        case.name, case.species, case.modality, overlap,
+        found.confidence, found.seconds, found.peak_mb,
+    )  # fmt: skip
+    return Scored(score, reference is not None, panels)
+
+
+def in_words(score: CaseScore) -> str:
+    """Say a score in one line."""
+    if score.failed:
+        return f'{score.case}: failed'
+    parts = []
+    if score.overlap is not None:
+        parts.append(f'Dice {score.overlap.dice:.3f}, HD95 {score.overlap.hd95_mm:.1f} mm')
+    if math.isfinite(score.seconds):
+        parts.append(f'confidence {score.confidence:.2f}, {score.seconds:.1f} s')
+    return f'{score.case}: {", ".join(parts)}'
+
+
+def write_results(
+    folder: Path, scored: Sequence[Scored], pictured: int = PICTURED
+) -> list[tuple[str, ...]]:
+    """Write ``scores.tsv``, ``summary.tsv`` and, of the worst cases, ``worst.png``.
+
+    Returns
+    -------
+    list of tuple of str
+        The rows of the summary: of the cases that have a reference.
+    """
+    from pumba_pipe.images.panels import FOUND_COLOUR, REFERENCE_COLOUR, draw_grid
+
+    compared = [one.score for one in scored if one.compared]
+    summary = summarize(compared) if compared else []
+    write_table(folder / SCORES, SCORE_COLUMNS, [one.score.cells() for one in scored])
+    write_table(folder / SUMMARY, SUMMARY_COLUMNS, summary)
+    drawn = [one for one in scored if one.panels]
+    worst = sorted(drawn, key=lambda one: one.score.overlap.dice if one.score.overlap else 1.0)
+    if worst:
+        draw_grid(
+            folder / PICTURE,
+            [one.panels for one in worst[:pictured]],
+            [in_words(one.score) for one in worst[:pictured]],
+            [('reference', REFERENCE_COLOUR), ('found', FOUND_COLOUR)],
+        )
+    return summary
+
+
+def restart_peak() -> None:
+    """Let the kernel measure the peak memory of this process anew, where it can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5')
+
+
+def peak_mb() -> float:
+    """Peak memory of this process in MiB, since `restart_peak` where that works."""
+    with contextlib.suppress(OSError):
+        for line in Path('/proc/self/status').read_text().splitlines():
+            if line.startswith('VmHWM:'):
+                return int(line.split()[1]) / 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == 'darwin' else 1024)

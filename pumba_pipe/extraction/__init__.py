@@ -1,0 +1,1 @@
+"""Scan to mask and quality record."""

@@ -1,0 +1,313 @@
+"""Volume -> BrainExtraction: a coarse pass over everything, a fine pass around the brain."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from pumba_pipe.common.errors import InputError, NothingFoundError
+from pumba_pipe.common.files import write_json
+from pumba_pipe.extraction.already_stripped import cut_out_object
+from pumba_pipe.extraction.border import Csf, tightness
+from pumba_pipe.extraction.passes import (
+    COARSE_VIEWS,
+    NOT_BRAIN,
+    grey_agreement,
+    look,
+    look_closer,
+    native_logits,
+)
+from pumba_pipe.extraction.quality import (
+    Evidence,
+    Quality,
+    certainty,
+    confidence_score,
+    dice,
+    judge,
+)
+from pumba_pipe.images.field_of_view import field_of_view
+from pumba_pipe.images.grids import whole_cube
+from pumba_pipe.images.masks import clean, moved_border, signed_distance
+from pumba_pipe.images.saving import check_folder, check_output, save_map, save_mask, save_masked
+from pumba_pipe.images.volume import Volume, load_volume
+from pumba_pipe.network.devices import choose_device, limited_threads, with_fallback
+from pumba_pipe.network.weights import Model, load_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_VOXELS = 20
+BLANK_SHARE = 0.9
+SURE = 0.75  # confidence below which an image is checked for having been stripped before
+LIKELY = 0.9  # least probability in an image that was
+ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
+
+
+@dataclass(frozen=True)
+class BrainExtraction:
+    """The result of skull stripping one volume.
+
+    Attributes
+    ----------
+    volume : Volume
+        The image that was stripped.
+    mask : ndarray of uint8, shape (x, y, z)
+    probability : ndarray of float32, shape (x, y, z)
+        Of belonging to the mask, 0..1, before the largest component was chosen and holes were
+        filled; the mask is cut at 0.5.
+    quality : Quality
+    seconds : dict
+        Where the time went.
+    """
+
+    volume: Volume
+    mask: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    quality: Quality
+    seconds: dict[str, float]
+
+    def distance(self) -> NDArray[np.float32]:
+        """Distance in millimetres to the mask's surface, negative inside, (x, y, z)."""
+        return signed_distance(self.mask > 0, self.volume.voxel_size)
+
+
+class Stopwatch:
+    """Seconds spent on each part of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Add the time since the last call to `name`."""
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
+        self.last = now
+
+
+def extract(
+    image: Volume | str | Path,
+    model: Model | None = None,
+    device: str = 'auto',
+    threads: int | None = None,
+    border_mm: float = 0.0,
+    csf: Csf = 'auto',
+) -> BrainExtraction:
+    """Find the brain in an MRI scan of any contrast, species, orientation and voxel size.
+
+    A coarse pass looks at the whole field of view, a fine pass at a box around what it found;
+    the box grows or moves until the brain lies well inside it. The method is that of Park et
+    al. 2025 (arXiv 2505.07159) with another synthesis and a second pass.
+
+    Parameters
+    ----------
+    image : Volume, str or Path
+    model : Model, optional
+        Default: the shipped weights.
+    device : str
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``. Where a GPU fails or has
+        too little memory, the CPU stands in, and the quality record has a note that says so.
+    threads : int, optional
+        CPU threads; default: what torch chooses.
+    border_mm : float
+        Grow the mask by this many millimetres; negative shrinks it.
+    csf : str
+        ``'in'`` takes in a rim of the fluid around the brain, ``'out'`` leaves it out, ``'auto'``
+        leaves it out of large brains: see `pumba_pipe.extraction.border.tightness`. Fluid in folds stays in.
+
+    Returns
+    -------
+    BrainExtraction
+
+    Raises
+    ------
+    InputError
+        The image cannot be used.
+    NothingFoundError
+        No brain was found.
+    """
+    watch = Stopwatch()
+    volume = image if isinstance(image, Volume) else load_volume(image)
+    watch.lap('read')
+    model = load_weights() if model is None else model
+    chosen = choose_device(device)
+    watch.lap('weights')
+    axes = canonical_axes(volume.affine)
+    data = oriented(volume.data, axes)
+    voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
+    seen = field_of_view(data)
+    shown = np.ascontiguousarray(data[seen])
+    with torch.inference_mode(), limited_threads(threads):
+        answers, failure = with_fallback(
+            lambda place: _answers(model, shown, voxel_size, csf, place, watch), chosen
+        )
+    logits = answers.logits
+    if logits.shape != data.shape:
+        logits = np.full(data.shape, NOT_BRAIN, np.float32)
+        logits[seen] = answers.logits
+    mask, components, _ = clean(logits > 0)
+    if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data[mask]):
+        raise NothingFoundError(f'{volume.name}: no brain was found in this image')
+    probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+    evidence = Evidence(
+        dice(answers.rough, mask[seen]),
+        answers.flip_agreement,
+        answers.grey_agreement,
+        certainty(probability, mask),
+    )
+    whole = None
+    if confidence_score(evidence) < SURE:
+        whole = cut_out_object(data, mask)
+    if whole is not None:
+        mask = whole
+        probability = np.where(whole, np.maximum(probability, LIKELY), 0.0).astype(np.float32)
+    mask = restored(moved_border(mask, voxel_size, border_mm), axes)
+    if not mask.any():
+        raise NothingFoundError(
+            f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
+        )
+    quality = judge(volume, mask, components, evidence)
+    if whole is not None:
+        quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
+    if failure is not None:
+        quality = replace(quality, notes=(*quality.notes, failure))
+    watch.lap('resample')
+    return BrainExtraction(
+        volume, mask.astype(np.uint8), restored(probability, axes), quality, watch.seconds
+    )
+
+
+class Answers(NamedTuple):
+    """Logits and the coarse mask, (x, y, z), and two agreements, see `Quality`."""
+
+    logits: NDArray[np.float32]
+    rough: NDArray[np.bool_]
+    flip_agreement: float
+    grey_agreement: float
+
+
+def _answers(
+    model: Model,
+    values: NDArray[np.float32],
+    voxel_size: NDArray[np.float64],
+    csf: Csf,
+    device: torch.device,
+    watch: Stopwatch,
+) -> Answers:
+    """Both passes on a device; nothing of the answers lies there."""
+    data = torch.from_numpy(values).to(device)
+    coarse = look(
+        model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
+        COARSE_VIEWS,
+    )  # fmt: skip
+    fine = look_closer(model.fine, data, voxel_size, coarse)
+    greys = grey_agreement(model.fine, fine)
+    watch.lap('network')
+    tight = tightness(fine.volume, voxel_size, csf)
+    logits, rough = (
+        native_logits(answer, tight, data.shape, voxel_size) for answer in (fine, coarse)
+    )
+    return Answers(logits, rough > 0, fine.flip_agreement, greys)
+
+
+def is_blank(values: NDArray[np.float32]) -> bool:
+    """Whether nearly all values are one and the same: a mask over nothing."""
+    return float((values == np.median(values)).mean()) > BLANK_SHARE
+
+
+def canonical_axes(affine: NDArray[np.float64]) -> list[tuple[int, bool]]:
+    """Which image axis, and whether flipped, runs closest to right, anterior and superior.
+
+    Reading every image in the same order makes the mask independent of how it was stored.
+    """
+    from nibabel.orientations import io_orientation
+
+    orientation = io_orientation(affine)
+    found = {int(axis): (index, bool(flip < 0)) for index, (axis, flip) in enumerate(orientation)}
+    return [found[axis] for axis in range(3)]
+
+
+def oriented(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
+    """Bring an array (x, y, z) into canonical order."""
+    turned = data.transpose([axis for axis, _ in axes])
+    flips = tuple(index for index, (_, flip) in enumerate(axes) if flip)
+    return np.ascontiguousarray(np.flip(turned, flips))
+
+
+def restored(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
+    """Undo `oriented`."""
+    flips = tuple(index for index, (_, flip) in enumerate(axes) if flip)
+    back = np.argsort([axis for axis, _ in axes])
+    return np.ascontiguousarray(np.flip(data, flips).transpose(back))
+
+
+def strip_file(
+    in_file: str | Path,
+    out_file: str | Path | None = None,
+    out_mask: str | Path | None = None,
+    out_prob: str | Path | None = None,
+    out_sdt: str | Path | None = None,
+    out_quality: str | Path | None = None,
+    *,
+    border_mm: float = 0.0,
+    csf: Csf = 'auto',
+    device: str = 'auto',
+    threads: int | None = None,
+    weights: str | Path | None = None,
+    model: Model | None = None,
+) -> BrainExtraction:
+    """Skull-strip a file and write what is asked for, each file complete or not at all.
+
+    Parameters
+    ----------
+    in_file : path
+    out_file, out_mask, out_prob, out_sdt : path, optional
+        Masked image, mask (uint8), probability (0..1), distance to the border in mm (negative
+        inside); on the input's own grid, with its affine and codes.
+    out_quality : path, optional
+        JSON file with the quality record.
+    border_mm, csf, device, threads
+        See `extract`.
+    weights : path, optional
+        Used when no `model` is given; default: the shipped weights.
+    model : Model, optional
+
+    Returns
+    -------
+    BrainExtraction
+
+    Raises
+    ------
+    InputError, NothingFoundError, OutputError, WeightsError
+    """
+    source = Path(in_file)
+    images = [Path(path) for path in (out_file, out_mask, out_prob, out_sdt) if path is not None]
+    everything = images + ([Path(out_quality)] if out_quality is not None else [])
+    if len({path.absolute() for path in everything}) < len(everything):
+        raise InputError('two outputs have the same name; give each its own')
+    for path in images:
+        check_output(path, (source,))
+    if out_quality is not None:
+        check_folder(Path(out_quality))
+    if model is None:
+        model = load_weights(weights)
+    result = extract(source, model, device, threads, border_mm, csf)
+    watch = Stopwatch()
+    if out_mask is not None:
+        save_mask(result.volume, result.mask, out_mask)
+    if out_file is not None:
+        save_masked(result.volume, result.mask, out_file)
+    if out_prob is not None:
+        save_map(result.volume, result.probability, out_prob)
+    if out_sdt is not None:
+        save_map(result.volume, result.distance(), out_sdt)
+    if out_quality is not None:
+        write_json(Path(out_quality), result.quality.to_dict())
+    watch.lap('write')
+    result.seconds.update(watch.seconds)
+    return result

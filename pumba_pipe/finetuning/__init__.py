@@ -1,0 +1,1 @@
+"""Training on labelled images of the user's own."""

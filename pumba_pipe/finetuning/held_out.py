@@ -1,0 +1,118 @@
+"""Labelled cases that training does not see: they choose the weights that are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pumba_pipe.common.errors import WeightsError
+from pumba_pipe.finetuning.views import LabelledHead, plain_view
+from pumba_pipe.network.devices import half_precision
+from pumba_pipe.network.unet import Network
+from pumba_pipe.training.log import Log
+from pumba_pipe.training.losses import soft_dice
+from pumba_pipe.training.state import Progress, TrainingConfig, share_done
+
+CHECKS = 8  # looks at the held-out cases in a run, after the one before its first step
+PATIENCE = 4  # looks without a better score after which a run is given up
+
+
+class Watch:
+    """Looks at held-out cases in the course of a run and keeps the weights that did best.
+
+    Without such cases it does nothing.
+
+    Parameters
+    ----------
+    heads : sequence of LabelledHead
+    config : TrainingConfig
+    folder : Path
+        Of the stage; receives the best weights so far, so that a resumed run knows them.
+    device : torch.device
+    log : Log
+    patient : bool
+        Never give up: a network that starts from random values may answer with nothing for long.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[LabelledHead],
+        config: TrainingConfig,
+        folder: Path,
+        device: torch.device,
+        log: Log,
+        patient: bool,
+    ) -> None:
+        self.config, self.device, self.log, self.patient = config, device, log, patient
+        self.file = folder / 'best.pt'
+        box = config.box_share == 1
+        cubes = [head.box(config.size) if box else head.whole(config.size) for head in heads]
+        self.views = [plain_view(head, cube, box) for head, cube in zip(heads, cubes, strict=True)]
+        self.scores: list[tuple[int, float]] = []
+        self.kept: dict[str, torch.Tensor] = {}
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Step and Dice of the weights that are kept; the earlier of equals."""
+        return max(self.scores, key=lambda score: score[1], default=None)
+
+    def resume(self) -> None:
+        """Take up what an earlier piece of the run found.
+
+        Raises
+        ------
+        WeightsError
+            The file is damaged.
+        """
+        if not self.views or not self.file.exists():
+            return
+        try:
+            state = torch.load(self.file, map_location='cpu', weights_only=True)
+            self.scores = [(int(step), float(dice)) for step, dice in state['scores']]
+            self.kept = state['network']
+        except Exception as error:
+            raise WeightsError(f'{self.file}: cannot resume from this file ({error})') from None
+
+    def gives_up(self, network: Network, progress: Progress) -> bool:
+        """Look, when it is time to; say whether the last looks were all worse than an earlier."""
+        if not self.views:
+            return False
+        if share_done(progress, self.config) * CHECKS >= len(self.scores):
+            self._look(network, progress)
+        best = max(range(len(self.scores)), key=lambda index: self.scores[index][1])
+        return len(self.scores) - 1 - best >= PATIENCE and not self.patient
+
+    def finish(self, network: Network, progress: Progress) -> None:
+        """Look a last time and load the weights that did best."""
+        if not self.views:
+            return
+        if not self.scores or self.scores[-1][0] < progress.step:
+            self._look(network, progress)
+        network.load_state_dict(self.kept)
+
+    def _look(self, network: Network, progress: Progress) -> None:
+        """Score a network on the held-out cases, and keep it if none was better."""
+        dice = self._dice(network)
+        if self.best is None or dice > self.best[1]:
+            state = network.state_dict()
+            self.kept = {name: value.detach().cpu().clone() for name, value in state.items()}
+        self.scores.append((progress.step, dice))
+        self.log.validation(progress, dice)
+        if self.log.active:
+            partial = self.file.with_suffix('.tmp')
+            torch.save({'scores': self.scores, 'network': self.kept}, partial)
+            os.replace(partial, self.file)
+
+    @torch.inference_mode()
+    def _dice(self, network: Network) -> float:
+        """Mean Dice over the held-out cases, in the cubes that extraction would show."""
+        scores = []
+        for view in self.views:
+            with half_precision(self.device):
+                logits = network(view.image.to(self.device)).cpu()
+            found = (logits > 0).float() * view.inside
+            scores.append(float(soft_dice(found, view.target * view.inside).mean()))
+        return sum(scores) / len(scores)

@@ -1,0 +1,91 @@
+"""Labelled cases of the user's own, from files into memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.evaluation.cases import (
+    Case,
+    check_grid,
+    find_bids_cases,
+    find_cases,
+    load_mask,
+)
+from pumba_pipe.extraction.pipeline import canonical_axes, oriented
+from pumba_pipe.finetuning.views import LabelledHead
+from pumba_pipe.images.volume import load_volume
+
+
+def labelled_cases(folder: Path, raw: Path | None = None) -> list[Case]:
+    """List the cases that have a reference mask.
+
+    Parameters
+    ----------
+    folder : Path
+        Of ``<case>/image.nii.gz`` and ``<case>/mask.nii.gz``, or a BIDS derivative with masks.
+    raw : Path, optional
+        The BIDS data set of that derivative's images.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    cases = find_bids_cases(folder, raw) if raw is not None else find_cases(folder)
+    labelled = [case for case in cases if case.mask is not None]
+    if not labelled:
+        raise InputError(f'{folder}: no mask.nii.gz beside any of the images')
+    return labelled
+
+
+def read_labelled(cases: Sequence[Case]) -> tuple[LabelledHead, ...]:
+    """Read images and masks; about 85 MB of memory for one of 256 x 256 x 256 voxels.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, a mask is empty or does not lie on its image's grid.
+    """
+    return tuple(_read(case) for case in cases)
+
+
+def _read(case: Case) -> LabelledHead:
+    assert case.mask is not None
+    volume = load_volume(case.image)
+    mask, affine = load_mask(case.mask)
+    check_grid(case.mask, mask.shape, affine, volume.data.shape, volume.affine)
+    if not mask.any():
+        raise InputError(f'{case.mask}: this mask is empty; nothing can be learned from it')
+    axes = canonical_axes(volume.affine)
+    return LabelledHead(
+        subject=subject_of(case),
+        digest=file_digest(case.image),
+        image=torch.from_numpy(oriented(volume.data, axes)),
+        mask=torch.from_numpy(oriented(mask, axes)),
+        voxel_size=np.asarray(volume.voxel_size[[axis for axis, _ in axes]]),
+    )
+
+
+def subject_of(case: Case) -> str:
+    """Whose image a case is; in doubt two cases are taken for the same subject's.
+
+    What the table says, else the `sub` of a BIDS name, else species and first word of
+    ``<species>_<modality>_<name>``, else the whole name.
+    """
+    if case.subject:
+        return case.subject
+    words = case.name.split('_')
+    if words[0].startswith('sub-'):
+        return words[0]
+    return f'{words[0]}_{words[2]}' if len(words) > 2 else case.name
+
+
+def file_digest(path: Path) -> str:
+    """First 16 digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The network, the device it runs on, and its file."""

@@ -1,0 +1,97 @@
+"""Average two weights files of the same networks: between two recipes, where neither wins.
+
+``python -m pumba_pipe.network.averaging FIRST SECOND OUT SHARE`` takes SHARE (0 to 1) of SECOND and the
+rest of FIRST. It makes sense where SECOND was trained on from FIRST.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.network.model_card import marked, real_images
+from pumba_pipe.network.weights import Stage, load_weights, save_weights
+
+
+def average_weights(first: Path, second: Path, out: Path, share: float) -> str:
+    """Average two weights files, stage by stage.
+
+    Parameters
+    ----------
+    first, second : Path
+        Both with the same stages of the same shapes.
+    out : Path
+        Ends in ``.safetensors``. Its card is that of `second`, and says what was averaged.
+    share : float
+        Of `second`, 0 to 1.
+
+    Returns
+    -------
+    str
+        SHA-256 of `out`.
+
+    Raises
+    ------
+    InputError
+        The files do not match, or `share` is out of range.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f'share {share:g}: must lie between 0 and 1')
+    one, other = load_weights(first), load_weights(second)
+    card = copy.deepcopy(other.card)
+    stages = {}
+    for name in card['stages']:
+        stages[name] = _mean(getattr(one, name), getattr(other, name), share, second)
+        if _same(stages[name], getattr(other, name)):
+            continue
+        card['stages'][name]['averaged'] = (
+            f'{share:g} of this and {1 - share:g} of the weights with sha256 {one.sha256[:8]}'
+        )
+    real = [*real_images(one.card), *real_images(other.card)]
+    return save_weights(stages, marked(card, real), out)
+
+
+def _mean(first: Stage, second: Stage, share: float, path: Path) -> Stage:
+    ours, theirs = first.network.state_dict(), second.network.state_dict()
+    shapes = ({key: value.shape for key, value in part.items()} for part in (ours, theirs))
+    if next(shapes) != next(shapes) or first.size != second.size:
+        raise InputError(f'{path}: holds other networks than the first file')
+    network = copy.deepcopy(second.network)
+    mixed = {key: torch.lerp(ours[key], theirs[key], share) for key in ours}
+    network.load_state_dict(mixed)
+    return replace(second, network=network)
+
+
+def _same(first: Stage, second: Stage) -> bool:
+    ours, theirs = first.network.state_dict(), second.network.state_dict()
+    return all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command described at the top of this file."""
+    from pumba_pipe.common.cli import guarded
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    usage = 'usage: python -m pumba_pipe.network.averaging FIRST SECOND OUT.safetensors SHARE'
+    try:
+        first, second, out = (Path(word) for word in words[:3])
+        (share,) = (float(word) for word in words[3:])
+    except ValueError:
+        print(usage, file=sys.stderr)
+        return 2
+
+    def body() -> int:
+        average_weights(first, second, out, share)
+        return 0
+
+    return guarded('pumba_pipe.network.averaging', body)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Join the fine networks of weights files: their answers are averaged.
+
+``python -m pumba_pipe.network.committee FIRST [SECOND ...] OUT``. The coarse network is that of FIRST.
+Networks that were trained apart err apart, at the price of as many times the computation. With
+``--size N`` the fine pass has cubes of that side, whatever the networks were trained on: they see
+smaller voxels then, as long as the brain keeps a size in voxels that training has shown.
+``--move WIDE TIGHT`` adds these to the logits of the two borders: above zero a mask grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.network.model_card import marked, real_images
+from pumba_pipe.network.unet import Committee, Network, UNet, channels_last, members, move_borders
+from pumba_pipe.network.weights import Model, Stage, load_weights, save_weights
+
+Moves = tuple[float, float]
+
+
+def join_weights(
+    files: Sequence[Path], out: Path, size: int | None = None, move: Moves | None = None
+) -> str:
+    """Write weights whose fine pass asks the fine networks of several files.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Of networks with the same stem, and of the same size where none is given. A file may hold
+        several networks already: they all take part, with the same weight.
+    out : Path
+        Ends in ``.safetensors``. Its card tells how each was made.
+    size : int, optional
+        Side of the cube of the fine pass. With it, a single file will do.
+    move : tuple of float, optional
+        Added to the logits of the wide and the tight border, likewise.
+
+    Returns
+    -------
+    str
+        SHA-256 of `out`.
+
+    Raises
+    ------
+    InputError
+        The files do not match, or the size does not fit.
+    """
+    if len(files) < 2 and size is None and move is None:
+        raise InputError(f'{files[0]}: one file alone needs --size or --move')
+    models = [load_weights(file) for file in files]
+    first = models[0]
+    networks = [network for model in models for network in members(model.fine.network)]
+    for file, model in zip(files, models, strict=True):
+        same_size = size is not None or model.fine.size == first.fine.size
+        if not same_size or model.fine.network.config.stem != first.fine.network.config.stem:
+            raise InputError(f'{file}: its fine network has another shape than the first')
+        if 'fine' not in model.card['stages']:
+            raise InputError(f'{file}: its card says nothing of a fine stage')
+    joined = channels_last(_joined(networks))
+    side, multiple = size or first.fine.size, joined.config.multiple
+    if side < multiple or side % multiple:
+        raise InputError(f'size {side}: must be a multiple of {multiple}')
+    if move is not None:
+        move_borders(joined, move)
+    fine = Stage(joined, side)
+    card = copy.deepcopy(first.card)
+    entries = [entry for model in models for entry in _entries(model)]
+    card['stages']['fine'] = entries[0] | ({'with': entries[1:]} if entries[1:] else {})
+    if size is not None:
+        card['stages']['fine']['used_at'] = size
+    if move is not None:
+        card['stages']['fine']['borders_moved'] = list(move)
+    real = [digest for model in models for digest in real_images(model.card)]
+    return save_weights({'coarse': first.coarse, 'fine': fine}, marked(card, real), out)
+
+
+def _joined(networks: Sequence[UNet]) -> Network:
+    if len(networks) == 1:
+        return networks[0]
+    others = tuple(network.config.widths for network in networks[1:])
+    committee = Committee(replace(networks[0].config, others=others))
+    for member, network in zip(committee.members, networks, strict=True):
+        member.load_state_dict(network.state_dict())
+    return committee
+
+
+def _entries(model: Model) -> list[dict[str, Any]]:
+    """What the card says of each network of the fine pass, with its own recipe and seed."""
+    fine = dict(model.card['stages']['fine'])
+    others = fine.pop('with', [])
+    keys = ('recipe', 'recipe_sha256', 'seed')
+    return [{key: model.card.get(key) for key in keys} | fine, *others]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command described at the top of this file."""
+    from pumba_pipe.common.cli import guarded
+
+    parser = argparse.ArgumentParser(prog='python -m pumba_pipe.network.committee')
+    parser.add_argument('first', type=Path, metavar='FIRST', help='its coarse network is kept')
+    parser.add_argument('more', type=Path, nargs='*', metavar='SECOND')
+    parser.add_argument('out', type=Path, metavar='OUT')
+    parser.add_argument('--size', type=int, metavar='N', help='side of the cube of the fine pass')
+    parser.add_argument(
+        '--move', type=float, nargs=2, metavar=('WIDE', 'TIGHT'), help='added to the logits'
+    )
+    args = parser.parse_args(argv)
+
+    def body() -> int:
+        move = None if args.move is None else (args.move[0], args.move[1])
+        digest = join_weights([args.first, *args.more], args.out, args.size, move)
+        print(f'{args.out}: written, sha256 {digest[:16]}…')
+        return 0
+
+    return guarded('pumba_pipe.network.committee', body)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

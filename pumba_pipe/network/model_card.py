@@ -1,0 +1,229 @@
+"""Model cards: how weights were made, and how they score on real scans.
+
+``python -m pumba_pipe.network.model_card WEIGHTS SCORES.tsv CARD.md`` writes the card of a weights file
+from what the file says about itself and from the table of ``pumba-evaluate``.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pumba_pipe import __version__
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import write_text
+
+LAW = (
+    'Trained on synthetic heads made of random shapes alone. No real image, label map, atlas, '
+    'template or statistic fitted to them entered training. Real scans served for evaluation and '
+    'for choosing between recipes and checkpoints.'
+)
+REAL = (
+    'FINE-TUNED ON REAL IMAGES: {} labelled real images took part in training or chose between '
+    'weights. These are not the shipped weights, which were trained on synthetic heads alone; '
+    'scores on these images, or on other images of the same subjects, say nothing.'
+)
+
+
+def training_card(
+    recipe: Any, seed: int, stages: dict[str, dict[str, Any]], real: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Gather how weights were made, as plain values that travel inside the weights file.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    seed : int
+    stages : dict
+        Per stage: recipe, seed, size, steps, samples, seconds, hardware, initial weights, and
+        under ``before`` the same about the run that made those.
+    real : sequence of str
+        Digests of the real images that took part, in this run or in one before.
+    """
+    import torch
+
+    card = {
+        'recipe': recipe.name,
+        'recipe_sha256': recipe.digest,
+        'seed': seed,
+        'stages': stages,
+        'code_version': __version__,
+        'torch_version': torch.__version__,
+        'python_version': platform.python_version(),
+        'training_data': LAW,
+        'licence': 'Apache-2.0',
+    }
+    return marked(card, real)
+
+
+def marked(card: dict[str, Any], real: Sequence[str]) -> dict[str, Any]:
+    """Mark a card as that of weights which real images took part in making, if some did.
+
+    Files are named by a digest of their content: a weights file may travel where names of
+    patients must not.
+    """
+    images = sorted(set(real))
+    if not images:
+        return card
+    return {**card, 'training_data': REAL.format(len(images)), 'real_images': images}
+
+
+def real_images(card: dict[str, Any]) -> list[str]:
+    """Digests of the real images that took part in making weights; none for synthetic ones."""
+    return list(card.get('real_images', ()))
+
+
+def read_scores(path: Path) -> list[dict[str, str]]:
+    """Read a table of ``pumba-evaluate``, one dict a case."""
+    try:
+        with path.open(encoding='utf-8', newline='') as file:
+            rows = list(csv.DictReader(file, delimiter='\t'))
+    except OSError as error:
+        raise InputError(f'{path}: cannot read this table ({error.strerror})') from None
+    if not rows or not {'case', 'species', 'dice', 'hd95_mm'} <= set(rows[0]):
+        raise InputError(f'{path}: is not a scores.tsv of pumba-evaluate')
+    return rows
+
+
+def markdown(
+    card: dict[str, Any],
+    sha256: str,
+    size: int,
+    scores: list[dict[str, str]],
+    title: str = 'the shipped weights',
+    scored_on: str = 'real scans',
+) -> str:
+    """Write a card as Markdown."""
+    lines = [
+        f'# Model card: {title}',
+        '',
+        card['training_data'],
+        '',
+        '| | |',
+        '|---|---|',
+        f'| file | {size / 1e6:.1f} MB, half precision, safetensors |',
+        f'| sha256 | `{sha256}` |',
+        f'| recipe | `{card["recipe"]}`, sha256 `{card["recipe_sha256"]}` |',
+        f'| seed | {card["seed"]} |',
+        f'| made with | pumba_pipe {card["code_version"]}, torch {card["torch_version"]}, '
+        f'Python {card["python_version"]} |',
+        f'| licence | {card["licence"]} |',
+        '',
+        '## Training',
+        '',
+        '| stage | cube | parameters | recipe | seed | steps | samples seen | time | hardware '
+        '| started from |',
+        '|---|---|---|---|---|---|---|---|---|---|',
+    ]
+    for name, stage in card['stages'].items():
+        lines += _stage_lines(name, stage, card)
+    if real_images(card):
+        lines += ['', '## Real images', '', *_real_lines(card)]
+    if scores:
+        lines += ['', f'## Scores on {scored_on}', '', *_score_lines(scores)]
+    lines += [
+        '',
+        '## Limits',
+        '',
+        'Not a medical device. Every mask comes with a confidence; look at those below 0.5.',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list[str]:
+    """A row for a stage, after the rows of the runs it went on from."""
+    before = stage.get('before')
+    earlier = _stage_lines(f'{name}, before', before, card) if before else []
+    for number, member in enumerate(stage.get('with', ()), 2):
+        earlier += _stage_lines(f'{name}, network {number}', member, card)
+    averaged = f'; averaged: {stage["averaged"]}' if 'averaged' in stage else ''
+    used = f', used at {stage["used_at"]}³' if 'used_at' in stage else ''
+    if 'borders_moved' in stage:
+        wide, tight = stage['borders_moved']
+        averaged += (
+            f'; of all networks, borders moved by logits of {wide:g} (wide), {tight:g} (tight)'
+        )
+    recipe, digest = (stage.get(key, card[key]) for key in ('recipe', 'recipe_sha256'))
+    return [
+        *earlier,
+        f'| {name} | {stage["size"]}³{used} | {stage["parameters"]:,} | `{recipe}` {digest[:8]} '
+        f'| {stage.get("seed", card["seed"])} | {stage["steps"]:,} | {stage["samples"]:,} '
+        f'| {stage["seconds"] / 60:.0f} min | {stage["hardware"]} '
+        f'| {stage["initial"]}{averaged} |',
+    ]
+
+
+def _real_lines(card: dict[str, Any]) -> list[str]:
+    """What each stage was shown, and the images by their digests."""
+    lines = []
+    for name, stage in card['stages'].items():
+        shown = stage.get('labelled')
+        if shown is None:
+            continue
+        chosen = f'chosen on {shown["held_out"]} more' if shown['held_out'] else 'none held out'
+        lines.append(
+            f'{name}: {shown["cases"]} cases of {shown["subjects"]} subjects, '
+            f'{shown["synthetic_share"]:.0%} synthetic heads, {chosen}.'
+        )
+    digests = ', '.join(f'`{digest}`' for digest in real_images(card))
+    return [*lines, '', f'Files, by the first digits of their SHA-256: {digests}.']
+
+
+def _score_lines(scores: list[dict[str, str]]) -> list[str]:
+    """Medians per species and modality, then every case that was used."""
+    groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    scored = [row for row in scores if row['dice'] not in ('', 'n/a')]
+    for row in scored:
+        groups[row['species'], row['modality']].append(row)
+    lines = [
+        '| species | modality | n | median Dice | min Dice | median HD95 (mm) |',
+        '|---|---|---|---|---|---|',
+    ]
+    for (species, modality), rows in sorted(groups.items()):
+        dice = [float(row['dice']) for row in rows]
+        distance = [float(row['hd95_mm']) for row in rows]
+        lines.append(
+            f'| {species} | {modality} | {len(rows)} | {statistics.median(dice):.3f} '
+            f'| {min(dice):.3f} | {statistics.median(distance):.1f} |'
+        )
+    names = ', '.join(f'{row["case"]} {float(row["dice"]):.3f}' for row in scored)
+    return [*lines, '', f'Cases used, with their Dice: {names}.']
+
+
+def write_card(weights: Path, scores: Path | None, target: Path, **words: str) -> None:
+    """Write the Markdown card of a weights file; `words` are `title` and `scored_on`."""
+    from pumba_pipe.network.weights import load_weights
+
+    model = load_weights(weights)
+    rows = read_scores(scores) if scores is not None else []
+    write_text(target, markdown(model.card, model.sha256, weights.stat().st_size, rows, **words))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command described at the top of this file."""
+    from pumba_pipe.common.cli import guarded
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) != 3:
+        print(
+            'usage: python -m pumba_pipe.network.model_card WEIGHTS SCORES.tsv CARD.md',
+            file=sys.stderr,
+        )
+        return 2
+    weights, scores, target = (Path(argument) for argument in arguments)
+
+    def body() -> int:
+        write_card(weights, scores, target)
+        return 0
+
+    return guarded('pumba_pipe.network.model_card', body)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

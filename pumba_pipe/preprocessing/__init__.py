@@ -1,0 +1,1 @@
+"""An image before its brain is looked for: conforming, bias field, series reference."""

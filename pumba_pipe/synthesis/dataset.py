@@ -1,0 +1,265 @@
+"""Synthetic heads as a BIDS data set: images as raw data, brain masks as a derivative."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pumba_pipe.common.errors import OutputError, RecipeError
+from pumba_pipe.common.files import atomic_path, write_json, write_text
+from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
+from pumba_pipe.synthesis.dataset_names import MASKS, head_files, subject_label
+from pumba_pipe.synthesis.sample import Sample, stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pumba_pipe.synthesis.recipe import Recipe
+
+GENERATOR = 'pumba-synth'
+BIDS_VERSION = '1.10.0'
+PICTURE = 'heads.png'
+PICTURED, PER_ROW = 24, 6
+WHITE = 1000  # stored value of an image's brightest voxel
+MIN_SHARE = 0.5  # of the brain that a field of view must show
+MIN_SIDE = 8  # voxels
+MAX_DRAWS = 100  # in a row that show too little
+MASKS_README = f"""Brain masks of the synthetic heads in the data set two folders up.
+
+{GENERATOR} made the heads from them, so they are exact: one in the brain, zero elsewhere, on the
+grid of the image that `Sources` in the sidecar names.
+"""
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head of the data set.
+
+    Attributes
+    ----------
+    image : ndarray of int16, shape (x, y, z)
+        The field of view and nothing more.
+    mask : ndarray of uint8, shape (x, y, z)
+        One in the brain.
+    affine : ndarray, shape (4, 4)
+        The origin is the middle of the grid the head was made on.
+    seed : int
+        `synthesize` makes the same head from it.
+
+    """
+
+    image: NDArray[np.int16]
+    mask: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+    seed: int
+
+
+def write_heads(
+    folder: Path,
+    recipe: Recipe,
+    seed: int,
+    count: int,
+    *,
+    size: int = 96,
+    suffixes: Sequence[str] = ('T1w', 'T2w'),
+    voxel_mm: float = 2.0,
+    progress: Callable[[str], None] = lambda name: None,
+) -> None:
+    """Write heads and their brain masks; the same arguments give the same bytes.
+
+    Parameters
+    ----------
+    folder : Path
+        Must be empty, or hold a data set of this function, which is replaced.
+    recipe : Recipe
+        What is drawn.
+    seed : int
+        Of the whole data set; head `i` does not depend on `count`.
+    count : int
+        Number of heads.
+    size : int
+        Side in voxels of the cube a head is made in; where the field of view is smaller, the
+        image is.
+    suffixes : sequence of str
+        Given to the images in turn. A name only: the contrast is random.
+    voxel_mm : float
+        Voxel size.
+    progress : callable
+        Called with the name of every image when it is written.
+
+    Raises
+    ------
+    OutputError
+        The folder is in use, or cannot be written to.
+    RecipeError
+        The recipe shows no brain.
+
+    """
+    _claim(folder, recipe)
+    seeds: list[int] = []
+    panels: list[Panel] = []
+    heads = itertools.islice(draw_heads(recipe, seed, size, voxel_mm), count)
+    for head, (image, mask) in zip(heads, head_files(count, suffixes), strict=True):
+        _write_head(folder, image, mask, head)
+        seeds.append(head.seed)
+        if len(panels) < PICTURED:
+            panels.append(_panel(head))
+        progress(image.name.removesuffix('.nii.gz'))
+    rows = [panels[start : start + PER_ROW] for start in range(0, len(panels), PER_ROW)]
+    draw_grid(folder / PICTURE, rows, [subject_label(i) for i in range(len(panels))], titled=1)
+    _write_participants(folder, seeds)
+    write_text(folder / 'README', _readme(recipe, seed, count, size, voxel_mm))
+    write_text(folder / '.bidsignore', PICTURE + '\n')
+    # The last file: a folder that has it is complete.
+    write_json(folder / 'dataset_description.json', _description('raw', recipe))
+
+
+def draw_heads(recipe: Recipe, seed: int, size: int, voxel_mm: float) -> Iterator[Head]:
+    """Yield heads without end, leaving out views that show less than half of the brain.
+
+    Raises
+    ------
+    RecipeError
+        Many draws in a row show too little.
+
+    """
+    skipped = 0
+    for sample in stream(recipe, seed, (size,) * 3):
+        head = _in_view(sample, voxel_mm)
+        if head is not None:
+            skipped = 0
+            yield head
+            continue
+        skipped += 1
+        if skipped == MAX_DRAWS:
+            raise RecipeError(
+                f'recipe {recipe.name}: {MAX_DRAWS} heads in a row show less than half of the '
+                'brain; widen its field of view ([artefact] crop, slab)'
+            )
+
+
+def _in_view(sample: Sample, voxel_mm: float) -> Head | None:
+    """Cut a sample to its field of view; None where that shows too little."""
+    inside = sample.inside.numpy()
+    label = sample.label.numpy()
+    visible = np.argwhere(inside)
+    if len(visible) == 0:
+        return None
+    low, high = visible.min(0), visible.max(0) + 1
+    view = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
+    shown, total = int(label[view].sum()), int(label.sum())
+    if total == 0 or shown < MIN_SHARE * total or (high - low).min() < MIN_SIDE:
+        return None
+    affine = np.diag([voxel_mm] * 3 + [1.0])
+    affine[:3, 3] = (low - (np.array(label.shape) - 1) / 2) * voxel_mm
+    grey = np.rint(sample.image.numpy()[view] * WHITE).astype(np.int16)
+    return Head(grey, label[view], affine, sample.seed)
+
+
+def _claim(folder: Path, recipe: Recipe) -> None:
+    """Make an empty data set of `folder`, or refuse it."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f'{folder}: is a file; give a folder for the data set')
+    masks = folder / MASKS
+    if folder.exists() and any(folder.iterdir()):
+        if not _is_ours(masks / 'dataset_description.json'):
+            raise OutputError(
+                f'{folder}: is not empty and holds no data set of {GENERATOR}; '
+                'give an empty or new folder'
+            )
+        (folder / 'dataset_description.json').unlink(missing_ok=True)
+        for old in [*folder.glob('sub-*'), *masks.glob('sub-*')]:
+            shutil.rmtree(old)
+    write_json(masks / 'dataset_description.json', _description('derivative', recipe))
+    write_text(masks / 'README', MASKS_README)
+
+
+def _is_ours(description: Path) -> bool:
+    try:
+        made_by = json.loads(description.read_text(encoding='utf-8'))['GeneratedBy']
+        return any(entry['Name'] == GENERATOR for entry in made_by)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _description(kind: str, recipe: Recipe) -> dict[str, Any]:
+    from pumba_pipe import __version__
+
+    content: dict[str, Any] = {
+        'Name': 'Synthetic heads' if kind == 'raw' else 'Brain masks of synthetic heads',
+        'BIDSVersion': BIDS_VERSION,
+        'DatasetType': kind,
+        'License': 'CC0',
+        'Authors': ['pumba_pipe'],
+        'GeneratedBy': [
+            {
+                'Name': GENERATOR,
+                'Version': __version__,
+                'Description': f'recipe {recipe.name}, SHA-256 {recipe.digest}',
+            }
+        ],
+    }
+    if kind == 'derivative':
+        content['DatasetLinks'] = {'raw': '../..'}
+    return content
+
+
+def _write_head(folder: Path, image: Path, label: Path, head: Head) -> None:
+    mask = folder / label
+    _save(folder / image, head.image, head.affine)
+    _save(mask, head.mask, head.affine)
+    sidecar = {
+        'Type': 'Brain',
+        'Description': 'The brain, known from how the head was made',
+        'Sources': [f'bids:raw:{image.as_posix()}'],
+        'SpatialReference': 'orig',
+    }
+    write_json(mask.with_name(mask.name.removesuffix('.nii.gz') + '.json'), sidecar)
+
+
+def _save(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    import nibabel as nib
+
+    image: Any = nib.Nifti1Image(data, affine, dtype=data.dtype)
+    image.header.set_xyzt_units('mm')
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    with atomic_path(path) as partial:
+        nib.save(image, partial)
+
+
+def _panel(head: Head) -> Panel:
+    """The plane across the shortest side, where the brain is widest."""
+    across = int(np.argmin(head.image.shape))
+    return planes(head.image, [(head.mask, REFERENCE_COLOUR)], head.affine)[across]
+
+
+def _write_participants(folder: Path, seeds: Sequence[int]) -> None:
+    lines = ['participant_id\tspecies\tseed']
+    lines += [f'{subject_label(index)}\tsynthetic\t{seed}' for index, seed in enumerate(seeds)]
+    write_text(folder / 'participants.tsv', '\n'.join(lines) + '\n')
+    columns = {
+        'species': {'Description': 'synthetic: a head made of random shapes, no animal'},
+        'seed': {'Description': 'Seed that makes this head from the recipe'},
+    }
+    write_json(folder / 'participants.json', columns)
+
+
+def _readme(recipe: Recipe, seed: int, count: int, size: int, voxel_mm: float) -> str:
+    return (
+        f'{count} heads made of random shapes by {GENERATOR}; no person or animal was scanned.\n'
+        '\n'
+        f'Recipe: {recipe.name} (SHA-256 {recipe.digest})\n'
+        f'Seed: {seed}\n'
+        f'Grid: {size} x {size} x {size} voxels of {voxel_mm:g} mm, cut to the field of view\n'
+        '\n'
+        'The suffix of an image is a name only: its contrast is random. Brain masks are in\n'
+        f'{MASKS.as_posix()}; {PICTURE} shows the first {PICTURED} heads with their outlines.\n'
+    )

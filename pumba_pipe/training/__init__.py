@@ -1,0 +1,1 @@
+"""Synthetic heads to weights."""

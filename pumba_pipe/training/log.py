@@ -1,0 +1,83 @@
+"""What a training run shows of itself: TensorBoard, and a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pumba_pipe.training.samples import Batch
+from pumba_pipe.training.state import Progress, TrainingConfig, schedule, share_done
+
+
+class Log:
+    """TensorBoard scalars and pictures, and a progress bar; silent on all ranks but 0."""
+
+    def __init__(self, folder: Path, active: bool, quiet: bool) -> None:
+        self.active = active
+        self.writer: Any = None
+        self.bar: Any = None
+        if not active:
+            return
+        with contextlib.suppress(ImportError):
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            self.writer = SummaryWriter(str(folder / 'tensorboard'))
+        if not quiet:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=100, unit='%', bar_format='{l_bar}{bar}| {postfix}')
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(
+        self,
+        progress: Progress,
+        config: TrainingConfig,
+        batch: Batch,
+        logits: Tensor,
+        loss: Tensor,
+        norm: Tensor,
+    ) -> None:
+        """Record one step; scalars every tenth, a picture every 500th."""
+        if progress.step % 10:
+            return
+        if self.bar is not None:
+            self.bar.n = round(100 * share_done(progress, config), 1)
+            rate = progress.samples / max(progress.seconds, 1e-9)
+            self.bar.set_postfix_str(
+                f'step {progress.step}, loss {float(loss):.3f}, {rate:.1f} samples/s'
+            )
+        if self.writer is None:
+            return
+        self.writer.add_scalar('train/loss', float(loss), progress.step)
+        self.writer.add_scalar(
+            'train/rate', config.learning_rate * schedule(progress, config), progress.step
+        )
+        self.writer.add_scalar('train/samples', progress.samples, progress.step)
+        self.writer.add_scalar('train/gradient_norm', float(norm), progress.step)
+        if progress.step % 500 == 0:
+            self.writer.add_image('train/sample', picture(batch, logits), progress.step)
+
+    def validation(self, progress: Progress, dice: float) -> None:
+        """Record the Dice on heads that training does not see."""
+        if self.writer is not None:
+            self.writer.add_scalar('validation/dice', dice, progress.step)
+            self.writer.flush()
+
+
+def picture(batch: Batch, logits: Tensor) -> Tensor:
+    """Image, target and prediction of the first sample side by side, shape (1, x, 3 y)."""
+    middle = batch.image.shape[-1] // 2
+    panels = (batch.image, batch.target, logits.detach().float().sigmoid())
+    return torch.cat([panel[0, 0, :, :, middle] for panel in panels], 1)[None].cpu()

@@ -1,0 +1,260 @@
+"""Recipe -> weights: one loop, readable from top to bottom."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.finetuning.held_out import Watch
+from pumba_pipe.finetuning.views import Adaptation, MixedSource
+from pumba_pipe.network.devices import half_precision
+from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
+from pumba_pipe.synthesis.draw import derived_seed
+from pumba_pipe.synthesis.recipe import Recipe, eased
+from pumba_pipe.training.distributed import (
+    Hardware,
+    agreed,
+    check_same_step,
+    launch,
+    stopping_together,
+)
+from pumba_pipe.training.head_cache import PoolSource, growing_pool, pool_folder
+from pumba_pipe.training.log import Log
+from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
+from pumba_pipe.training.optimizers import make_optimizer
+from pumba_pipe.training.samples import Batch, Feed, StreamSource
+from pumba_pipe.training.state import (
+    Progress,
+    TrainingConfig,
+    finished,
+    load_checkpoint,
+    save_checkpoint,
+    schedule,
+    share_done,
+)
+
+VALIDATION_STREAM = 2**31
+VALIDATION_HEADS = 16
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished run, as one of its processes sees it; rank 0 writes files."""
+
+    network: Network
+    progress: Progress
+    hardware: str
+    rank: int
+    best: tuple[int, float] | None = None  # step and Dice on held-out cases
+
+
+@stopping_together()
+def train(
+    recipe: Recipe,
+    folder: Path,
+    config: TrainingConfig = TrainingConfig(),
+    network_config: NetworkConfig = NetworkConfig(),
+    hardware: Hardware = Hardware(),
+    initial: Network | None = None,
+    resume: bool = False,
+    pool_parent: Path | None = None,
+    quiet: bool = False,
+    kept: Callable[[TrainingResult], None] = lambda result: None,
+    adaptation: Adaptation | None = None,
+) -> TrainingResult:
+    """Train a network on synthetic heads (Park et al. 2025, section 2, with our recipe).
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : Path
+        Receives ``checkpoint.pt`` and TensorBoard logs; must hold no checkpoint unless `resume`.
+    config, network_config, hardware
+        Settings; `network_config` is ignored when `initial` is given.
+    initial : UNet or Committee, optional
+        Weights to start from.
+    resume : bool
+        Go on from the folder's checkpoint, if there is one.
+    pool_parent : Path, optional
+        Folder for pools of heads, which several runs may share; default ``folder/pool``.
+    quiet : bool
+        No progress bar.
+    kept : callable
+        Called on rank 0 with what there is so far whenever a checkpoint is written.
+    adaptation : Adaptation, optional
+        Labelled real images to train on besides.
+
+    Returns
+    -------
+    TrainingResult
+        With the averaged weights; those that did best on held-out cases, where there are some.
+
+    Raises
+    ------
+    InputError
+        The folder already holds a checkpoint, or the size does not fit the network.
+    WeightsError
+        The checkpoint to resume from is damaged or belongs to other settings.
+    """
+    network = build(network_config) if initial is None else copy.deepcopy(initial)
+    network.requires_grad_(True)
+    checkpoint = folder / 'checkpoint.pt'
+    _check(config, network, checkpoint, resume)
+    fabric = launch(hardware)
+    if hardware.threads:  # after Fabric has shared the cores out among the processes
+        torch.set_num_threads(hardware.threads)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    if initial is None:
+        initialize(network, config.seed)
+    # before the optimizer's state is read, which goes where the weights are
+    network = network.to(fabric.device)
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimizer: Any = make_optimizer(
+        config.optimizer, network, config.learning_rate, config.weight_decay
+    )
+    progress = Progress()
+    if resume and checkpoint.exists():
+        progress = load_checkpoint(checkpoint, network, average, optimizer, config)
+    check_same_step(fabric, progress.step, checkpoint)
+    network = channels_last(network)
+    forward = torch.compile(network) if hardware.compiled else network
+    model, optimizer = fabric.setup(forward, optimizer)
+
+    feed = Feed(recipe, config.size, config.box_share)
+    easy = Feed(eased(recipe), config.size, config.box_share)
+    easy_until = config.easy_share if initial is None else 0.0
+    pool = pool_folder(pool_parent or folder / 'pool', feed)
+    name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
+    described = f'{fabric.world_size} x {name}'
+    log = Log(folder, fabric.global_rank == 0, quiet)
+    held_out = adaptation.held_out if adaptation is not None else ()
+    watch = Watch(held_out, config, folder, fabric.device, log, patient=initial is None)
+    if progress.step:
+        watch.resume()
+    synthetic = adaptation is None or adaptation.needs_synthetic
+    generators = config.generators_on(fabric.device)
+    makes_pool = generators > 0 and synthetic and fabric.global_rank == 0
+    makes_pool = makes_pool and not finished(progress, config)
+    growing = growing_pool(pool, feed, config, generators) if makes_pool else None
+    with growing or contextlib.nullcontext(), log:
+        fabric.barrier()  # the other ranks wait here for the first heads
+        source: Any = StreamSource(feed, fabric.device)
+        if generators:
+            source = PoolSource(feed, pool, fabric.device)
+        if adaptation is not None:
+            source = MixedSource(adaptation, config, source, fabric.device)
+        started = time.monotonic() - progress.seconds
+        saved = time.monotonic()
+        while not finished(progress, config):
+            if agreed(fabric, watch.gives_up(average, progress)):
+                break
+            for group in optimizer.param_groups:
+                group['lr'] = config.learning_rate * schedule(progress, config)
+            source.feed = easy if share_done(progress, config) < easy_until else feed
+            batch = source.batch(sample_seeds(config, progress.step, fabric.global_rank))
+            batch = Batch(*(tensor.to(fabric.device) for tensor in batch))
+            logits = model(batch.image)
+            loss = dice_and_cross_entropy(logits, batch.target, batch.inside)
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            norm = fabric.clip_gradients(
+                model, optimizer, max_norm=config.clip, error_if_nonfinite=False
+            )
+            if torch.isfinite(norm):
+                optimizer.step()
+            update_average(average, network, config.ema, progress.step)
+
+            progress.step += 1
+            progress.samples += config.batch * fabric.world_size
+            progress.seconds = agreed(fabric, time.monotonic() - started)
+            log.step(progress, config, batch, logits, loss.detach(), norm)
+            if agreed(fabric, time.monotonic() - saved) > config.checkpoint_minutes * 60:
+                if adaptation is None:
+                    log.validation(progress, validation_dice(average, feed, config, fabric.device))
+                if fabric.global_rank == 0:
+                    save_checkpoint(checkpoint, network, average, optimizer, progress, config)
+                    kept(TrainingResult(average, progress, described, fabric.global_rank))
+                saved = time.monotonic()
+        if fabric.global_rank == 0:
+            save_checkpoint(checkpoint, network, average, optimizer, progress, config)
+        watch.finish(average, progress)
+    return TrainingResult(
+        average.cpu().eval(),
+        progress,
+        described,
+        fabric.global_rank,
+        watch.best,
+    )
+
+
+def _check(config: TrainingConfig, network: Network, checkpoint: Path, resume: bool) -> None:
+    multiple = network.config.multiple
+    # Statistics over fewer than 3x3x3 voxels say nothing, and in bfloat16 the gradient of a
+    # convolution on 2x2x2 voxels came out wrong (oneDNN, torch 2.13).
+    if config.size % multiple or config.size < 3 * multiple:
+        raise InputError(
+            f'size {config.size}: must be a multiple of {multiple}, at least {3 * multiple}'
+        )
+    if checkpoint.exists() and not resume:
+        raise InputError(
+            f'{checkpoint}: a training already lies here; resume it or choose another folder'
+        )
+
+
+def initialize(network: nn.Module, seed: int) -> None:
+    """Draw He-initialized weights from a seed, leaving global random state alone."""
+    rng = torch.Generator().manual_seed(derived_seed(seed, 5))
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv3d):
+                fan_in = module.weight[0].numel()
+                module.weight.normal_(0, math.sqrt(2 / fan_in), generator=rng)
+                if module.bias is not None:
+                    module.bias.zero_()
+
+
+def sample_seeds(config: TrainingConfig, step: int, rank: int) -> list[int]:
+    """Seeds of one process's samples in one step: resumed runs draw what they would have.
+
+    They count through the samples of all ranks, so that what a step draws depends on how many
+    samples it has, and not on how many processes share them.
+    """
+    first = rank * config.batch
+    # the 0 keeps what runs of one process have always drawn
+    return [derived_seed(config.seed, step, 0, first + item) for item in range(config.batch)]
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, memory: float, step: int) -> None:
+    """Move the averaged weights towards the present ones; the first steps count less."""
+    memory = min(memory, (1 + step) / (10 + step))
+    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value.detach(), 1 - memory)
+
+
+@torch.inference_mode()
+def validation_dice(
+    network: Network, feed: Feed, config: TrainingConfig, device: torch.device
+) -> float:
+    """Mean Dice on synthetic heads that training never sees."""
+    scores = []
+    for index in range(VALIDATION_HEADS):
+        seed = derived_seed(config.seed, VALIDATION_STREAM, index)
+        batch = feed.pair(feed.head(seed, device), seed)
+        with half_precision(device):
+            logits = network(batch.image)
+        found = (logits > 0).float()
+        dice = soft_dice(found * batch.inside, batch.target * batch.inside)
+        scores.append(float(dice.mean()))
+    return sum(scores) / len(scores)

@@ -1,0 +1,152 @@
+"""Settings, schedule and checkpoints of a training run."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from pumba_pipe.common.errors import WeightsError
+from pumba_pipe.network.unet import Network
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one training run.
+
+    Attributes
+    ----------
+    size : int
+        Side of the training cubes, a multiple of the network's.
+    box_share : float
+        Share of samples that show a box around the brain: what the fine pass sees.
+    easy_share : float
+        Share of a run from random values, at its start, that sees images of clear contrast and
+        few artefacts: without it a network answers with blobs for thousands of samples.
+    batch : int
+        Samples per step and process.
+    steps : int
+        Length of the learning-rate schedule, reached earlier when `minutes` runs out.
+    minutes : float or None
+        Time limit of training, all resumed pieces together.
+    optimizer : str
+        ``'muon'`` or ``'adamw'``.
+    learning_rate, warm_up, weight_decay, clip : float
+        Peak rate, steps up to it, decay, and the largest gradient norm.
+    ema : float
+        Memory of the running average of the weights, which is what is exported.
+    checkpoint_minutes : float
+        Time between checkpoints.
+    seed : int
+    pool : int
+        Heads made ahead on the CPU.
+    generators : int or None
+        Processes that make them. None: one where training runs on a CPU; on a GPU none, and
+        every sample is of a head of its own, made there.
+    """
+
+    size: int = 96
+    box_share: float = 0.5
+    easy_share: float = 0.3
+    batch: int = 2
+    steps: int = 20_000
+    minutes: float | None = None
+    optimizer: Literal['muon', 'adamw'] = 'muon'
+    learning_rate: float = 1e-3
+    warm_up: int = 100
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.998
+    checkpoint_minutes: float = 2.0
+    seed: int = 1
+    pool: int = 2000
+    generators: int | None = None
+
+    def generators_on(self, device: torch.device) -> int:
+        """Processes that make heads ahead for training on `device`."""
+        if self.generators is None:
+            return int(device.type == 'cpu')
+        return self.generators
+
+
+@dataclass
+class Progress:
+    """How far a run is; saved in every checkpoint."""
+
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+
+
+def share_done(progress: Progress, config: TrainingConfig) -> float:
+    """Share of the run that is done, by steps or by time, whichever is further."""
+    by_time = progress.seconds / (config.minutes * 60) if config.minutes else 0.0
+    return max(progress.step / config.steps, by_time)
+
+
+def finished(progress: Progress, config: TrainingConfig) -> bool:
+    """Whether the steps or the time are used up."""
+    return share_done(progress, config) >= 1
+
+
+def schedule(progress: Progress, config: TrainingConfig) -> float:
+    """Learning rate over its peak: linear warm-up, then a cosine down to 2 %."""
+    warm = min(1.0, (progress.step + 1) / config.warm_up)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share_done(progress, config))))
+    return warm * (0.02 + 0.98 * cosine)
+
+
+def save_checkpoint(
+    path: Path,
+    network: Network,
+    average: Network,
+    optimizer: Any,
+    progress: Progress,
+    config: TrainingConfig,
+) -> None:
+    """Write everything a resumed run needs; the file is complete or not there."""
+    state = {
+        'network': network.state_dict(),
+        'average': average.state_dict(),
+        'optimizer': optimizer.state_dict(),
+        'progress': asdict(progress),
+        'config': asdict(config),
+        'network_config': network.config.to_dict(),
+    }
+    partial = path.with_suffix('.tmp')
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(
+    path: Path, network: Network, average: Network, optimizer: Any, config: TrainingConfig
+) -> Progress:
+    """Read what `save_checkpoint` wrote.
+
+    Raises
+    ------
+    WeightsError
+        The file is damaged, or belongs to a run with other settings.
+    """
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        stored = TrainingConfig(**state['config'])
+        if _comparable(stored) != _comparable(config):
+            raise WeightsError(f'{path}: was made with other settings ({stored})')
+        network.load_state_dict(state['network'])
+        average.load_state_dict(state['average'])
+        optimizer.load_state_dict(state['optimizer'])
+        return Progress(**state['progress'])
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise WeightsError(f'{path}: cannot resume from this checkpoint ({error})') from None
+
+
+def _comparable(config: TrainingConfig) -> TrainingConfig:
+    """Blank what a resumed run may change: its length and its helpers."""
+    return replace(config, steps=0, minutes=None, checkpoint_minutes=0, pool=0, generators=0)

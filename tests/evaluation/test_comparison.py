@@ -1,0 +1,90 @@
+"""Tables of scores beside those of other tools."""
+
+from pathlib import Path
+
+import pytest
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.evaluation.comparison import calibration_lines, comparison_lines, main, read_peers
+
+SCORES = """\
+case\tspecies\tmodality\tdice\thd95_mm\tvolume_ratio\tconfidence
+a\thuman\tT1w\t0.96\t2.0\t1.0\t0.9
+b\thuman\tT2w\t0.90\t4.0\t1.1\t0.4
+c\tmouse\tT2w\t0.80\t1.0\t1.4\t0.7
+d\tmacaque\tT1w\tn/a\tn/a\tn/a\tn/a
+"""
+PEERS = """\
+# Others
+
+| case | first | second |
+|---|---|---|
+| a | 0.97 | 0.95 |
+| b | 0.91 |  |
+| c | 0.70 | 0.60 |
+| d | 0.50 |  |
+
+| median | first | second |
+|---|---|---|
+| human | 9 | 9 |
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    scores, peers = tmp_path / 'scores.tsv', tmp_path / 'peers.md'
+    scores.write_text(SCORES, encoding='utf-8')
+    peers.write_text(PEERS, encoding='utf-8')
+    return scores, peers, tmp_path / 'out.md'
+
+
+def rows():
+    names, *lines = [line.split('\t') for line in SCORES.splitlines()]
+    return [dict(zip(names, line, strict=True)) for line in lines]
+
+
+def test_peers_are_read_from_the_first_table_of_cases(files):
+    assert read_peers(files[1]) == {
+        'a': {'first': 0.97, 'second': 0.95},
+        'b': {'first': 0.91},
+        'c': {'first': 0.70, 'second': 0.60},
+        'd': {'first': 0.50},
+    }
+
+
+def test_medians_stand_beside_ours_on_the_same_cases(files):
+    lines = comparison_lines(rows(), read_peers(files[1]))
+    assert '| human | 2 | 0.930 | 0.940 | 0.950 (on 1; ours 0.960) |' in lines
+    # nothing was found in d: that counts as 0
+    assert '| monkey, ape and rodent | 2 | 0.400 | 0.600 | 0.600 (on 1; ours 0.800) |' in lines
+
+
+def test_poor_masks_are_counted_by_flag():
+    lines = calibration_lines(rows())
+    assert '| 0.85 | 1 | 0 | 1 | 1 |' in lines
+    assert '| 0.93 | 2 | 1 | 1 | 0 |' in lines
+    assert lines[-1].endswith('0.50.')
+
+
+def test_the_command_writes_a_page(files):
+    scores, peers, out = files
+    assert main([str(scores), str(out), str(peers)]) == 0
+    page = out.read_text('utf-8')
+    assert page.index('| d | 0.000 |') < page.index('| c | 0.800 |') < page.index('| a | 0.960 |')
+    assert '0.970 (first)' in page
+    assert main([str(scores), str(out)]) == 0
+    assert 'first' not in out.read_text('utf-8').replace('poorest first', '')
+
+
+@pytest.mark.parametrize('text', ['no table here\n', '| case | x |\n|---|---|\n| a | high |\n'])
+def test_what_is_no_table_of_peers_is_refused(tmp_path, text):
+    path = tmp_path / 'peers.md'
+    path.write_text(text, encoding='utf-8')
+    with pytest.raises(InputError, match=r'peers\.md'):
+        read_peers(path)
+
+
+def test_wrong_usage_and_missing_files(files, capsys):
+    assert main([]) == 2
+    assert main([str(files[0]) + 'x', str(files[2])]) == 1
+    assert 'scores.tsvx' in capsys.readouterr().err

@@ -1,0 +1,311 @@
+"""From a volume to a mask: any format, orientation, type and field of view."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+
+from pumba_pipe import Volume, extract, load_volume, load_weights, strip_file
+from pumba_pipe.common.errors import InputError, NothingFoundError
+from pumba_pipe.extraction.border import tightness
+from pumba_pipe.extraction.quality import dice, edge_contact
+from pumba_pipe.images.grids import Cube, filter_matrix, from_cube, to_cube, whole_cube
+from pumba_pipe.images.masks import clean, filled, moved_border, signed_distance
+
+AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
+
+
+@pytest.fixture(scope='module')
+def model():
+    return load_weights()
+
+
+@pytest.fixture(scope='module')
+def reference(head, model):
+    """The extraction every variant is compared with."""
+    return extract(Volume(head[0], AFFINE), model)
+
+
+def test_mask_is_good_on_a_generated_head(head, reference):
+    assert dice(reference.mask > 0, head[1] > 0) > 0.9
+    assert reference.mask.dtype == np.uint8
+    assert set(np.unique(reference.mask)) == {0, 1}
+    assert 0 <= reference.probability.min() <= reference.probability.max() <= 1
+    assert 0 <= reference.quality.confidence <= 1
+    assert reference.quality.volume_ml == pytest.approx(reference.mask.sum() * 0.027)
+
+
+def test_same_image_gives_the_same_mask(head, reference, model):
+    again = extract(Volume(head[0], AFFINE), model)
+    np.testing.assert_array_equal(again.mask, reference.mask)
+
+
+@pytest.mark.parametrize('orientation', [
+    [[1, 1], [0, -1], [2, 1]],
+    [[2, -1], [0, 1], [1, -1]],
+])  # fmt: skip
+def test_mask_does_not_depend_on_storage_order(head, reference, model, orientation):
+    orientation = np.array(orientation, float)
+    data = apply_orientation(head[0], orientation)
+    affine = AFFINE @ inv_ornt_aff(orientation, head[0].shape)
+    found = extract(Volume(np.ascontiguousarray(data), affine), model)
+    expected = apply_orientation(reference.mask, orientation)
+    np.testing.assert_array_equal(found.mask, expected)
+
+
+def test_unit_of_intensity_and_offset_do_not_matter(head, reference, model):
+    found = extract(Volume(head[0] * 5000 - 1000, AFFINE), model)
+    assert dice(found.mask > 0, reference.mask > 0) > 0.999
+
+
+def test_unit_of_length_does_not_matter(head, reference, model):
+    """A marmoset is a small macaque: where the border is the same, only ratios count."""
+    marmoset = extract(Volume(head[0], np.diag([0.5, 0.5, 0.5, 1.0])), model)
+    macaque = extract(Volume(head[0], np.diag([0.9, 0.9, 0.9, 1.0])), model)
+    assert dice(marmoset.mask > 0, macaque.mask > 0) > 0.999
+
+
+@pytest.mark.parametrize('mm', [0.1, 5.0])
+def test_the_border_is_tighter_around_the_smallest_and_the_largest_brains(mm, head, model):
+    found, middle = (
+        extract(Volume(head[0], np.diag([side, side, side, 1.0])), model).mask > 0
+        for side in (mm, 1.0)
+    )
+    assert 0.8 * middle.sum() < found.sum() < middle.sum()
+    assert (found & ~middle).sum() < 0.01 * found.sum()
+
+
+def test_where_the_border_lies_follows_the_volume():
+    fine, coarse = np.ones(3), np.full(3, 6.0)
+    found = [tightness(volume, fine) for volume in (8, 599, 775, 1001, 1500)]
+    assert found[:2] == [0, 0] and found[3:] == [1, 1]
+    assert found[2] == pytest.approx(0.5, abs=0.01)
+    finest = np.full(3, 0.05)
+    found = [tightness(volume, finest) for volume in (0.4, 1.73, 3.1)]
+    assert found == [1, pytest.approx(0.5, abs=0.01), 0]
+    assert tightness(1500, coarse) == 0, 'too coarse an image'
+
+
+def test_which_border_is_taken_can_be_asked_for(head, model):
+    assert [tightness(0.4, np.ones(3), csf) for csf in ('in', 'out')] == [0, 1]
+    small = Volume(head[0], np.diag([1.0, 1.0, 1.0, 1.0]))
+    masks = {csf: extract(small, model, csf=csf).mask > 0 for csf in ('auto', 'in', 'out')}
+    assert np.array_equal(masks['auto'], masks['in'])
+    assert 0.75 * masks['in'].sum() < masks['out'].sum() < masks['in'].sum()
+    with pytest.raises(InputError, match="csf 'some': must be auto, in or out"):
+        extract(small, model, csf='some')
+
+
+def test_empty_room_around_the_head_changes_little(head, reference, model):
+    padded = np.pad(head[0], ((30, 0), (0, 30), (10, 20)))
+    found = extract(Volume(padded, AFFINE), model)
+    back = found.mask[30:, :64, 10:74]
+    assert found.mask.sum() == back.sum()
+    assert dice(back > 0, reference.mask > 0) > 0.9
+
+
+def test_brain_cut_by_the_field_of_view_is_kept_to_the_edge(head, model):
+    image, label = head
+    middle = int(np.flatnonzero(label.any((1, 2))).mean())
+    found = extract(Volume(np.ascontiguousarray(image[middle:]), AFFINE), model)
+    edge, expected = found.mask[0] > 0, label[middle] > 0
+    assert dice(edge, expected) > 0.75
+    assert found.quality.edge_contact > 0.02
+    assert any('edge of the field of view' in flag for flag in found.quality.flags)
+
+
+def test_thick_slices(head, model):
+    image, label = head
+    thick = image.reshape(64, 64, 16, 4).mean(3)
+    found = extract(Volume(thick, np.diag([3.0, 3.0, 12.0, 1.0])), model)
+    assert dice(found.mask > 0, label.reshape(64, 64, 16, 4).mean(3) > 0.5) > 0.8
+
+
+def test_nothing_in_an_almost_empty_image(model):
+    data = np.zeros((32, 32, 32), np.float32)
+    data[3, 3, 3] = 1
+    with pytest.raises(NothingFoundError, match='no brain was found'):
+        extract(Volume(data, AFFINE), model)
+
+
+def write(path: Path, image: nib.spatialimages.SpatialImage) -> Path:
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize('name', ['x.nii', 'x.nii.gz', 'n2.nii.gz', 'x.img', 'x.mgz', 'x.hdr'])
+def test_formats(name, head, reference, model, tmp_path):
+    data = (head[0] * 1000).astype(np.int16)
+    if name == 'x.mgz':
+        image = nib.MGHImage(data, AFFINE)
+    elif name == 'n2.nii.gz':
+        image = nib.Nifti2Image(data, AFFINE)
+    elif name == 'x.hdr':
+        image = nib.Spm2AnalyzeImage(data, AFFINE)
+    else:
+        image = nib.Nifti1Image(data, AFFINE)
+    path = write(tmp_path / name, image)
+    result = strip_file(path, out_mask=tmp_path / 'mask.nii.gz', model=model)
+    out = nib.load(tmp_path / 'mask.nii.gz')
+    assert out.shape == (64, 64, 64)
+    np.testing.assert_allclose(out.affine, nib.load(path).affine, atol=1e-4)
+    assert dice(result.mask > 0, reference.mask > 0) > 0.95
+
+
+def test_minc_is_read():
+    path = Path(nib.__file__).parent / 'tests' / 'data' / 'tiny.mnc'
+    volume = load_volume(path)
+    assert volume.data.shape == (10, 20, 20)
+    assert (volume.voxel_size > 0).all()
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int32, np.uint16, np.float64, np.complex64])
+def test_data_types(dtype, head, reference, model, tmp_path):
+    image = nib.Nifti1Image((head[0] * 250).astype(dtype), AFFINE, dtype=dtype)
+    result = extract(write(tmp_path / 'x.nii.gz', image), model)
+    assert dice(result.mask > 0, reference.mask > 0) > 0.98
+
+
+def test_outputs_keep_grid_codes_and_type(head_file, model, tmp_path):
+    source = nib.load(head_file)
+    source.set_sform(source.affine, code=2)
+    shifted = source.affine.copy()
+    shifted[:3, 3] = 5
+    source.set_qform(shifted, code=1)
+    path = write(tmp_path / 'x.nii.gz', source)
+    outs = {name: tmp_path / f'{name}.nii.gz' for name in ('brain', 'mask', 'prob', 'sdt')}
+    result = strip_file(
+        path, outs['brain'], outs['mask'], outs['prob'], outs['sdt'], tmp_path / 'q.json',
+        model=model,
+    )  # fmt: skip
+    for out in map(nib.load, outs.values()):
+        assert out.shape == source.shape
+        np.testing.assert_allclose(out.get_sform(), source.get_sform(), atol=1e-5)
+        np.testing.assert_allclose(out.get_qform(), source.get_qform(), atol=1e-3)
+        assert int(out.header['sform_code']) == 2
+        assert int(out.header['qform_code']) == 1
+    mask = np.asarray(nib.load(outs['mask']).dataobj)
+    assert mask.dtype == np.uint8
+    brain = nib.load(outs['brain'])
+    assert brain.get_data_dtype() == np.int16
+    expected = np.asarray(source.dataobj) * mask
+    np.testing.assert_array_equal(np.asarray(brain.dataobj), expected)
+    distance = nib.load(outs['sdt']).get_fdata()
+    assert (distance[mask > 0] < 0).all()
+    assert (distance[mask == 0] > 0).all()
+    record = json.loads((tmp_path / 'q.json').read_text())
+    assert record['confidence'] == pytest.approx(result.quality.confidence, abs=1e-3)
+
+
+def test_scaled_integers_keep_their_values(head, model, tmp_path):
+    image = nib.Nifti1Image((head[0] * 1000).astype(np.int16), AFFINE)
+    image.header.set_slope_inter(0.25, 0)
+    path = write(tmp_path / 'x.nii', image)
+    strip_file(path, tmp_path / 'b.nii', tmp_path / 'm.nii', model=model)
+    mask = np.asarray(nib.load(tmp_path / 'm.nii').dataobj)
+    brain = nib.load(tmp_path / 'b.nii').get_fdata()
+    np.testing.assert_allclose(brain, nib.load(path).get_fdata() * mask, atol=1e-6)
+
+
+def series(head, count=4):
+    return np.stack([(head[0] * (500 + 100 * i)).astype(np.int16) for i in range(count)], 3)
+
+
+def test_series_mean_and_all_volumes_masked(head, reference, model, tmp_path):
+    path = write(tmp_path / 'x.nii.gz', nib.Nifti1Image(series(head), AFFINE))
+    result = strip_file(path, tmp_path / 'b.nii.gz', model=model)
+    assert result.quality.notes == ('4D: mean of 4 of 4 volumes',)
+    assert dice(result.mask > 0, reference.mask > 0) > 0.98
+    brain = np.asarray(nib.load(tmp_path / 'b.nii.gz').dataobj)
+    np.testing.assert_array_equal(brain, series(head) * result.mask[..., None])
+
+
+def test_diffusion_uses_unweighted_volumes(head, tmp_path):
+    data = series(head)
+    data[..., 1:3] = 0
+    path = write(tmp_path / 'dwi.nii.gz', nib.Nifti1Image(data, AFFINE))
+    (tmp_path / 'dwi.bval').write_text('0 1000 1000 5\n')
+    volume = load_volume(path)
+    assert volume.notes == ('4D: mean of 2 b0 volumes of 4',)
+    np.testing.assert_allclose(volume.data, data[..., [0, 3]].mean(3), atol=1e-3)
+
+
+def test_fourth_axis_of_length_one_is_3d(head, tmp_path):
+    image = nib.Nifti1Image((head[0] * 100).astype(np.int16)[..., None], AFFINE)
+    volume = load_volume(write(tmp_path / 'x.nii.gz', image))
+    assert volume.data.shape == (64, 64, 64)
+    assert volume.notes == ()
+
+
+def test_border_grows_and_shrinks(head, reference, model):
+    wide = extract(Volume(head[0], AFFINE), model, border_mm=4).mask > 0
+    narrow = extract(Volume(head[0], AFFINE), model, border_mm=-4).mask > 0
+    middle = reference.mask > 0
+    assert (wide | middle).sum() == wide.sum() > middle.sum() > narrow.sum()
+    assert not (narrow & ~middle).any()
+
+
+def test_largest_component_and_holes():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[2:10, 2:10, 2:10] = True
+    mask[5, 5, 5] = False
+    mask[15:17, 15:17, 15:17] = True
+    result, count, share = clean(mask)
+    assert count == 2
+    assert result.sum() == 512
+    assert share == pytest.approx(511 / 519)
+    assert not filled(np.zeros((4, 4, 4), bool)).any()
+
+
+def test_signed_distance_is_in_millimetres():
+    mask = np.zeros((30, 30, 30), bool)
+    mask[10:20] = True
+    distance = signed_distance(mask, np.array([2.0, 1.0, 1.0]))
+    assert distance[20, 15, 15] - distance[19, 15, 15] == pytest.approx(3.0)
+    assert distance[25, 15, 15] - distance[20, 15, 15] == pytest.approx(10.0)
+    grown = moved_border(mask, np.array([2.0, 2.0, 2.0]), 4.0)
+    assert grown[8].all() and not grown[7].any()
+
+
+def test_edge_contact_counts_faces_on_the_edge():
+    mask = np.zeros((10, 10, 10), bool)
+    mask[:4, 3:7, 3:7] = True
+    assert edge_contact(mask) == pytest.approx(1 / 6)
+    mask = np.zeros((10, 10, 10), bool)
+    mask[3:7, 3:7, 3:7] = True
+    assert edge_contact(mask) == 0
+
+
+def test_cube_and_back_keeps_a_smooth_image():
+    import torch
+
+    x, y, z = np.meshgrid(*[np.arange(40)] * 3, indexing='ij')
+    image = torch.from_numpy((np.sin(x / 9) + np.cos(y / 7) + z / 40).astype(np.float32))
+    voxel = np.array([1.0, 1.0, 1.0])
+    cube = whole_cube((40, 40, 40), voxel, 64)
+    values, inside = to_cube(image, voxel, cube)
+    assert inside.all()
+    back, block = from_cube(values, (40, 40, 40), voxel, cube)
+    assert block == (slice(0, 40),) * 3
+    assert float((back - image).abs()[2:-2, 2:-2, 2:-2].max()) < 0.02
+
+
+def test_cube_beyond_the_image_is_empty():
+    import torch
+
+    image = torch.ones(20, 20, 20)
+    values, inside = to_cube(image, np.ones(3), Cube(np.array([0.0, 10.0, 10.0]), 20.0, 32))
+    assert float(values[~inside].abs().max()) == 0
+    assert float(values[inside].min()) == pytest.approx(1)
+    assert inside.float().mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_filter_rows_sum_to_one_inside():
+    source = np.arange(30) * 0.7 + 0.35
+    for step in (0.3, 0.7, 2.9):
+        target = np.arange(0.5, 20, step)
+        sums = filter_matrix(source, target).sum(1)
+        np.testing.assert_allclose(sums, 1, atol=1e-9)

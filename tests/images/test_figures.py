@@ -1,0 +1,89 @@
+"""Planes of images with outlines."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pumba_pipe.common.errors import OutputError
+from pumba_pipe.images.panels import (
+    busiest_slice,
+    canonical,
+    canonical_voxel_size,
+    draw_grid,
+    planes,
+)
+
+AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
+
+
+def blob() -> np.ndarray:
+    mask = np.zeros((20, 16, 12), np.uint8)
+    mask[4:9, 3:12, 5:8] = 1
+    return mask
+
+
+def test_panels_have_the_shape_of_the_body():
+    sides, front, top = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    assert sides.image.shape == (12, 16) and sides.aspect == pytest.approx(2)
+    assert front.image.shape == (12, 20) and front.aspect == pytest.approx(4)
+    assert top.image.shape == (16, 20) and top.aspect == pytest.approx(2)
+
+
+def test_panels_do_not_depend_on_how_the_image_is_stored():
+    image = np.random.default_rng(0).random((20, 16, 12))
+    expected = planes(image, [(blob(), 'red')], AFFINE)
+    for code in ('LPS', 'SAR', 'PIL'):
+        turn = nib.orientations.ornt_transform(
+            nib.orientations.axcodes2ornt('RAS'), nib.orientations.axcodes2ornt(code)
+        )
+        stored = nib.Nifti1Image(image, AFFINE).as_reoriented(turn)
+        mask = nib.Nifti1Image(blob(), AFFINE).as_reoriented(turn)
+        found = planes(stored.get_fdata(), [(np.asarray(mask.dataobj), 'red')], stored.affine)
+        np.testing.assert_allclose(canonical_voxel_size(stored.affine), [1, 2, 4])
+        np.testing.assert_allclose(canonical(stored.affine, stored.get_fdata())[0], image)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.image, other.image)
+            assert np.array_equal(one.outlines[0].mask, other.outlines[0].mask)
+            assert one.aspect == pytest.approx(other.aspect)
+
+
+def test_two_masks_are_shown_where_they_differ():
+    found = blob()
+    found[15:18, 13:15, 10] = 1
+    panels = planes(blob().astype(float), [(blob(), 'green'), (found, 'red')], AFFINE)
+    for panel in panels:
+        reference, other = (outline.mask for outline in panel.outlines)
+        assert other.sum() > reference.sum()
+    assert [outline.colour for outline in panels[0].outlines] == ['green', 'red']
+
+
+def test_equal_masks_are_shown_where_they_are_largest():
+    panels = planes(blob().astype(float), [(blob(), 'green'), (blob(), 'red')], AFFINE)
+    assert [int(panel.outlines[0].mask.sum()) for panel in panels] == [27, 15, 45]
+
+
+def test_busiest_slice():
+    assert [busiest_slice(blob() > 0, axis) for axis in range(3)] == [6, 7, 6]
+    assert busiest_slice(np.zeros((7, 3, 3), bool), 0) == 3
+
+
+def test_a_blank_image_and_an_empty_mask_are_drawn(tmp_path):
+    nothing = np.zeros((8, 8, 8))
+    panels = planes(nothing, [(nothing, 'red'), (nothing + 1, 'green')], np.eye(4))
+    draw_grid(tmp_path / 'picture.png', [panels, panels], ['one', 'two'], [('found', 'red')])
+    draw_grid(tmp_path / 'same.png', [panels, panels], ['one', 'two'], [('found', 'red')])
+    content = (tmp_path / 'picture.png').read_bytes()
+    assert content.startswith(b'\x89PNG') and content == (tmp_path / 'same.png').read_bytes()
+
+
+def test_rows_may_be_short(tmp_path):
+    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    draw_grid(tmp_path / 'p.png', [panels, panels[:1]], list('abcd'), titled=1)
+    assert (tmp_path / 'p.png').stat().st_size > 1000
+
+
+def test_a_picture_that_cannot_be_written(tmp_path):
+    (tmp_path / 'file').touch()
+    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    with pytest.raises(OutputError):
+        draw_grid(tmp_path / 'file' / 'p.png', [panels], ['a'])

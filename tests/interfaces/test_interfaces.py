@@ -1,0 +1,171 @@
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nipype.pipeline import engine as pe
+
+from pumba_pipe import interfaces
+from pumba_pipe.common.errors import OutputError
+from pumba_pipe.interfaces import SaveDerivative, SkullStrip, SynthesizeHeads, strip_mem_gb
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+HEAVY = ('torch', 'SimpleITK', 'matplotlib', 'nilearn', 'niworkflows', 'pandas', 'bids')
+EVERY = [
+    getattr(interfaces, name)
+    for name in interfaces.__all__
+    if isinstance(getattr(interfaces, name), type)
+]
+
+
+def test_importing_the_interfaces_imports_nothing_heavy():
+    code = (
+        'import sys, pumba_pipe.interfaces; '
+        f'print(*[name for name in {HEAVY} if name in sys.modules])'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout.strip()) == (0, '')
+
+
+@pytest.mark.parametrize('interface', EVERY, ids=lambda interface: interface.__name__)
+def test_where_a_node_runs_does_not_change_its_hash(interface):
+    plain = interface().inputs.get_hashval()[1]
+    where = {'use_gpu': True, 'device': 'cuda', 'num_threads': 3, 'resume': False}
+    known = {name: value for name, value in where.items() if name in interface().inputs.get()}
+    assert interface(**known).inputs.get_hashval()[1] == plain
+
+
+@pytest.mark.parametrize('interface', EVERY, ids=lambda interface: interface.__name__)
+def test_interfaces_pickle(interface):
+    again = pickle.loads(pickle.dumps(interface()))
+    assert again.inputs.get_hashval() == interface().inputs.get_hashval()
+
+
+@pytest.mark.parametrize('interface', EVERY, ids=lambda interface: interface.__name__)
+def test_fields_are_described(interface):
+    assert interface.__doc__
+    for spec in (interface.input_spec(), interface.output_spec()):
+        for name in spec.copyable_trait_names():
+            assert spec.trait(name).desc, name
+
+
+def test_a_recipe_file_counts_by_its_content(tmp_path):
+    recipe = tmp_path / 'own.toml'
+    hashes = []
+    for neck in (0.1, 0.8):
+        recipe.write_text(f"generator = 'shapes'\n[skin]\nneck = {neck}\n")
+        hashes.append(SynthesizeHeads(recipe=str(recipe)).inputs.get_hashval()[1])
+    assert hashes[0] != hashes[1]
+
+
+def test_outputs_are_known_before_running(head_file, in_folder):
+    outputs = SkullStrip(in_file=str(head_file), out_mask='m.nii.gz')._list_outputs()
+    assert outputs['out_file'] == str(in_folder / 'head_desc-brain.nii.gz')
+    assert outputs['out_mask'] == str(in_folder / 'm.nii.gz')
+    assert outputs['quality'] == str(in_folder / 'head_desc-brain_quality.json')
+    assert not {'out_prob', 'out_sdt'} & set(outputs)
+    assert not list(in_folder.iterdir())
+
+
+def test_fields_are_those_of_the_synthstrip_interface():
+    inputs, outputs = SkullStrip().inputs, SkullStrip.output_spec()
+    names = {'in_file', 'use_gpu', 'model', 'border_mm', 'out_file', 'out_mask', 'num_threads'}
+    assert names <= set(inputs.copyable_trait_names())
+    assert {'out_file', 'out_mask'} <= set(outputs.copyable_trait_names())
+    assert inputs.use_gpu is False
+
+
+def test_what_is_asked_for_changes_the_hash(head_file):
+    def digest(**inputs):
+        return SkullStrip(in_file=str(head_file), **inputs).inputs.get_hashval()[1]
+
+    assert digest() == digest(csf='auto')
+    changes = ({}, {'border_mm': 1.0}, {'csf': 'out'}, {'out_sdt': 'd.nii.gz'})
+    assert len({digest(**change) for change in changes}) == 4
+
+
+def test_node_writes_to_its_own_folder(head_file, in_folder):
+    strip = pe.Node(
+        SkullStrip(in_file=str(head_file), num_threads=1, out_prob='p.nii.gz', out_sdt='d.nii.gz'),
+        name='strip',
+        base_dir=str(in_folder),
+    )
+    outputs = strip.run().outputs
+    mask, brain = nib.load(outputs.out_mask), nib.load(outputs.out_file)
+    source = nib.load(head_file)
+    assert {Path(path).parent for path in outputs.get().values()} == {in_folder / 'strip'}
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.affine, source.affine)
+    inside = np.asarray(mask.dataobj) > 0
+    np.testing.assert_array_equal(brain.get_fdata()[inside], source.get_fdata()[inside])
+    assert not brain.get_fdata()[~inside].any()
+    assert nib.load(outputs.out_prob).get_fdata().min() >= 0
+    distance = nib.load(outputs.out_sdt).get_fdata()
+    assert (distance[inside] < 0).all() and (distance[~inside] > 0).all()
+    assert json.loads(Path(outputs.quality).read_text())['volume_ml'] > 0
+    assert strip.n_procs == 1
+
+
+def test_without_use_gpu_no_gpu_is_looked_for(head_file, in_folder, monkeypatch):
+    asked = {}
+
+    def strip_file(*files, **options):
+        asked.update(options)
+        return SimpleNamespace(quality=SimpleNamespace(notes=()))
+
+    monkeypatch.setattr('pumba_pipe.extraction.pipeline.strip_file', strip_file)
+    interface = SkullStrip(in_file=str(head_file), device='cuda:7')
+    interface._run_interface(None)
+    assert asked['device'] == 'cpu'
+    interface.inputs.use_gpu = True
+    interface._run_interface(None)
+    assert asked['device'] == 'cuda:7'
+
+
+def test_memory_grows_with_the_image():
+    assert strip_mem_gb() == strip_mem_gb((256, 256, 256))
+    assert strip_mem_gb((64, 64, 64)) < strip_mem_gb((512, 512, 512))
+    assert strip_mem_gb((64, 64, 64)) < strip_mem_gb((64, 64, 64, 500)) < 5
+
+
+def test_derivative_is_described_and_replaced(tmp_path):
+    source, quality = tmp_path / 'a.nii.gz', tmp_path / 'q.json'
+    quality.write_text('{"confidence": 0.5}')
+    target = tmp_path / 'out' / 'sub-01' / 'b_mask.nii.gz'
+    for content in (b'old', b'new'):
+        source.write_bytes(content)
+        sink = SaveDerivative(
+            in_file=str(source), out_path=str(target), metadata={'Type': 'Brain'},
+            quality=str(quality),
+        )  # fmt: skip
+        assert sink.run().outputs.out_file == str(target)
+        assert target.read_bytes() == content
+    assert json.loads(target.with_name('b_mask.json').read_text()) == {
+        'Type': 'Brain',
+        'Quality': {'confidence': 0.5},
+    }
+    assert len(list(target.parent.iterdir())) == 2
+
+
+def test_a_full_disk_leaves_no_half_written_derivative(tmp_path, monkeypatch):
+    def run_out_of_space(source, target):
+        Path(target).write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+
+    source, target = tmp_path / 'a.nii.gz', tmp_path / 'out' / 'b.nii.gz'
+    source.write_bytes(b'whole')
+    monkeypatch.setattr('shutil.copyfile', run_out_of_space)
+    with pytest.raises(OutputError, match='No space left'):
+        SaveDerivative(in_file=str(source), out_path=str(target), metadata={}).run()
+    assert [path.name for path in target.parent.iterdir()] == ['b.json']

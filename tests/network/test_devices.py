@@ -1,0 +1,131 @@
+"""A GPU that fails: the CPU stands in, and the user hears of it. The failures are simulated."""
+
+import json
+import logging
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nipype.pipeline import engine as pe
+
+from pumba_pipe import extract, strip_file
+from pumba_pipe.extraction import pipeline as extraction
+from pumba_pipe.interfaces import SkullStrip
+from pumba_pipe.network import devices
+from pumba_pipe.network.devices import with_fallback
+from pumba_pipe.training.distributed import Hardware, chosen_precision
+
+GPU = torch.device('cuda', 0)
+NO_MEMORY = torch.cuda.OutOfMemoryError(
+    'CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB.'
+)
+NO_START = RuntimeError('CUDA driver initialization failed, you might not have a CUDA gpu.\nSee x')
+WORDS = {
+    NO_MEMORY: 'computed on the CPU, because cuda:0 failed: CUDA out of memory',
+    NO_START: 'computed on the CPU, because cuda:0 failed: CUDA driver initialization failed, '
+    'you might not have a CUDA gpu.',
+}
+
+
+@pytest.fixture(params=[NO_MEMORY, NO_START], ids=['memory', 'start'])
+def failure(request, monkeypatch):
+    """A GPU on which the network cannot run; what a user must be told."""
+    answers = extraction._answers
+
+    def failing(model, values, voxel_size, csf, device, watch):
+        if device.type != 'cpu':
+            raise request.param
+        return answers(model, values, voxel_size, csf, device, watch)
+
+    monkeypatch.setattr(extraction, '_answers', failing)
+    monkeypatch.setattr(
+        extraction, 'choose_device', lambda name: torch.device('cpu') if name == 'cpu' else GPU
+    )
+    return WORDS[request.param]
+
+
+def test_the_cpu_gives_the_mask_when_the_gpu_fails(head_file, failure):
+    on_cpu, fallen_back = extract(head_file, device='cpu'), extract(head_file)
+    np.testing.assert_array_equal(fallen_back.mask, on_cpu.mask)
+    assert not on_cpu.quality.notes
+    assert fallen_back.quality.notes == (failure,)
+
+
+def test_a_node_warns_and_records_it(head_file, failure, tmp_path):
+    heard = []
+
+    class Ear(logging.Handler):
+        def emit(self, record):
+            heard.append((record.levelname, record.getMessage()))
+
+    node = pe.Node(
+        SkullStrip(in_file=str(head_file), use_gpu=True), name='strip', base_dir=str(tmp_path)
+    )
+    logger, ear = logging.getLogger('nipype.interface'), Ear()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # other tests quieten Nipype
+    logger.addHandler(ear)
+    try:
+        outputs = node.run().outputs
+    finally:
+        logger.removeHandler(ear)
+        logger.setLevel(level)
+    assert ('WARNING', f'{head_file}: {failure}') in heard
+    assert json.loads(Path(outputs.quality).read_text())['notes'] == [failure]
+    assert Path(outputs.out_mask).exists()
+
+
+def test_the_gpu_is_left_empty_before_the_cpu_takes_over(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: emptied.append(True))
+    kept = []
+
+    def work(device):
+        if device.type == 'cuda':
+            volume = torch.zeros(3)
+            kept.append(weakref.ref(volume))
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        assert kept[0]() is None and emptied == [True]
+        return 'mask'
+
+    assert with_fallback(work, GPU) == (
+        'mask',
+        'computed on the CPU, because cuda:0 failed: CUDA out of memory',
+    )
+
+
+def test_memory_is_given_back_after_every_image(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: emptied.append(True))
+    assert with_fallback(lambda device: device.type, GPU) == ('cuda', None)
+    assert emptied == [True]
+    assert with_fallback(lambda device: device.type, torch.device('cpu')) == ('cpu', None)
+    assert emptied == [True]
+
+
+def test_faults_that_are_not_the_gpus_are_not_hidden(head_file, tmp_path, monkeypatch):
+    def broken(*args):
+        raise RuntimeError('shapes do not match')
+
+    monkeypatch.setattr(extraction, '_answers', broken)
+    for device in (GPU, torch.device('cpu')):
+        monkeypatch.setattr(extraction, 'choose_device', lambda name, device=device: device)
+        with pytest.raises(RuntimeError, match='shapes'):
+            strip_file(head_file, out_mask=tmp_path / 'mask.nii.gz')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('accelerator', 'has_it', 'precision'),
+    [('cpu', True, 'bf16-mixed'), ('cpu', False, '32-true'), ('mps', True, '32-true')],
+)
+def test_training_uses_bfloat16_where_the_device_has_it(
+    accelerator, has_it, precision, monkeypatch
+):
+    # elsewhere it is imitated, and a training seems to hang
+    monkeypatch.setattr(devices, '_cpu_has_bfloat16', lambda: has_it)
+    assert chosen_precision(Hardware(accelerator)) == precision
+    for asked in ('bf16-mixed', '32-true'):
+        assert chosen_precision(Hardware(accelerator, precision=asked)) == asked

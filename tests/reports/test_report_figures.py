@@ -1,0 +1,244 @@
+"""Figures of a report: what is drawn, where, and from which files."""
+
+import base64
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.interfaces.report import QualityReport, report_mem_gb
+from pumba_pipe.reports.drawing import OUTLINE, Canvas, Cut, cut, picture_size
+from pumba_pipe.reports.figures import brain_spans, slice_indices, write_figures
+from pumba_pipe.reports.naming import figure_names, figure_paths
+from pumba_pipe.reports.scan import load_scan
+from pumba_pipe.reports.viewer import block_mean
+
+
+def draw(in_file, in_mask, folder, quality=None):
+    paths = {figure: folder / name for figure, name in figure_names(in_file).items()}
+    write_figures(in_file, in_mask, paths, quality)
+    return paths
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert('RGB')).astype(int)
+
+
+def red(picture):
+    """Where the outline is."""
+    return picture[..., 0] - picture[..., 2] > 100
+
+
+def unpacked(text, folder):
+    path = folder / 'unpacked.nii.gz'
+    path.write_bytes(base64.b64decode(text))
+    return nib.load(path)
+
+
+@pytest.mark.parametrize('axes', ['LPS', 'PIR', 'SLA'])
+def test_figures_do_not_depend_on_how_an_image_is_stored(ball_head, tmp_path, axes):
+    plain = draw(*ball_head(), tmp_path / 'plain')
+    turned = draw(*ball_head(axes=axes, folder=tmp_path / axes), tmp_path / 'turned')
+    for figure in ('mosaic', 'before_after'):
+        # apart from the outermost voxels, which share a median with others
+        assert np.abs(pixels(plain[figure]) - pixels(turned[figure])).mean() < 1
+    one, two = (json.loads(paths['viewer'].read_text()) for paths in (plain, turned))
+    assert one == two
+
+
+def test_pictures_have_the_shape_of_the_head(ball_head):
+    scan = load_scan(*ball_head(shape=(40, 40, 10), zooms=(1.0, 1.0, 4.0)))
+    spans = np.array([[0.0, side] for side in scan.image.shape])
+    for axis in range(3):
+        width, height = picture_size(scan, axis, spans, 3.0)
+        assert (width, height) == (120, 120)
+        assert cut(scan, axis, 5, spans, 3.0).grey.shape == (120, 120)
+
+
+def test_left_is_left_and_front_is_up(ball_head):
+    scan = load_scan(*ball_head(axes='LPS'))
+    spans = np.array([[0.0, side] for side in scan.image.shape])
+    axial = cut(scan, 2, 18, spans, 1.0).grey.astype(int)
+    middle = axial.shape[1] // 2
+    assert axial[:, :middle].sum() < 0.9 * axial[:, middle:].sum()
+
+
+def test_the_outline_runs_along_the_border_of_the_mask():
+    rows, columns = np.mgrid[:200, :200]
+    away = np.hypot(rows - 100, columns - 100)
+    disc = np.clip(0.5 - (away - 60) / 8, 0, 1).astype(np.float32)
+    line = Cut(np.zeros((200, 200), np.uint8), disc).outline
+    assert np.abs(away[line > 0.5] - 60).max() < 1.5
+    assert 1.0 < (line.sum() / (2 * np.pi * 60)) < 2.5
+
+
+def test_an_outline_closes_at_the_edge_of_the_field_of_view(ball_head):
+    in_file, in_mask = ball_head()
+    image = nib.load(in_mask)
+    mask = np.zeros(image.shape, np.uint8)
+    mask[:, 10:30, 10:30] = 1
+    nib.save(nib.Nifti1Image(mask, image.affine), in_mask)
+    scan = load_scan(in_file, in_mask)
+    picture = cut(scan, 2, 20, brain_spans(scan), 4.0)
+    edge_columns = picture.outline.max(axis=1) > 0.5
+    assert picture.outline[edge_columns][:, :8].max() > 0.5
+    assert picture.outline[edge_columns][:, -8:].max() > 0.5
+
+
+def test_mosaic_shows_the_outline_and_the_quality(ball_head, tmp_path):
+    in_file, in_mask = ball_head()
+    quality = tmp_path / 'quality.json'
+    quality.write_text(json.dumps({'volume_ml': 12.3, 'confidence': 0.9, 'flags': ['look'] * 90}))
+    with_words = pixels(draw(in_file, in_mask, tmp_path / 'a', quality)['mosaic'])
+    without = pixels(draw(in_file, in_mask, tmp_path / 'b')['mosaic'])
+    assert red(without).sum() > 2000
+    assert np.array_equal(with_words[30:], without[30:])
+    assert with_words[:30].sum() > without[:30].sum()
+
+
+def test_after_shows_the_brain_alone(ball_head, tmp_path):
+    picture = pixels(draw(*ball_head(), tmp_path / 'out')['before_after'])
+    half = picture.shape[0] // 2
+    assert picture.shape[0] == 2 * half
+    before, after = picture[30:half], picture[half + 30 :]
+    grey = (before > 60).all(-1) & (before < 180).all(-1)
+    assert grey.sum() > 1000
+    assert (after[grey] > 60).mean() < 0.5 * (before[grey] > 60).mean()
+    bright = (before > 190).all(-1)
+    assert np.mean(after[bright] > 150) > 0.95
+    assert not red(picture).any()
+
+
+def test_viewer_gets_small_copies_in_the_same_place(ball_head, tmp_path):
+    in_file, in_mask = ball_head(shape=(150, 131, 40), zooms=(0.5, 0.5, 1.5))
+    viewer = json.loads(draw(in_file, in_mask, tmp_path / 'out')['viewer'].read_text())
+    image, mask = (unpacked(viewer[name], tmp_path) for name in ('image', 'mask'))
+    image_data, small, large = (np.asarray(i.dataobj) for i in (image, mask, nib.load(in_mask)))
+    assert image.shape == mask.shape == (75, 66, 40)
+    assert image_data.dtype == np.uint8
+    centres = [
+        nib.affines.apply_affine(one.affine, np.argwhere(data).mean(0))
+        for one, data in ((mask, small), (nib.load(in_mask), large))
+    ]
+    assert np.abs(centres[0] - centres[1]).max() < 0.2
+    assert viewer['factors'] == [2, 2, 1]
+
+
+def test_block_mean_repeats_the_last_voxel():
+    data = np.arange(5, dtype=np.float32).reshape(5, 1, 1)
+    assert block_mean(data, [2, 1, 1]).ravel().tolist() == [0.5, 2.5, 4.0]
+
+
+@pytest.mark.parametrize('shape', [(3, 3, 3), (64, 64, 3), (4, 90, 90), (200, 20, 20)])
+def test_any_shape_can_be_drawn(ball_head, tmp_path, shape):
+    in_file, in_mask = ball_head(shape=shape, zooms=(0.1, 0.1, 0.1))
+    mask = np.zeros(shape, np.uint8)
+    mask[1, 1, 1] = 1
+    nib.save(nib.Nifti1Image(mask, nib.load(in_file).affine), in_mask)
+    paths = draw(in_file, in_mask, tmp_path / 'out')
+    assert max(pixels(paths['mosaic']).shape) <= 1500
+    assert max(pixels(paths['before_after']).shape) <= 1300
+
+
+@pytest.mark.parametrize('values', [(-900, -100), (0, 30000), (7, 7)])
+def test_any_intensities_can_be_drawn(ball_head, tmp_path, values):
+    in_file, in_mask = ball_head()
+    affine = nib.load(in_mask).affine
+    brain = np.asarray(nib.load(in_mask).dataobj) > 0
+    data = np.where(brain, values[1], values[0]).astype(np.float32)
+    data[0, 0, 0] = values[0] - 1  # a constant image is refused before
+    nib.save(nib.Nifti1Image(data, affine), in_file)
+    window = load_scan(in_file, in_mask).window
+    assert window[1] > window[0]
+    assert np.isfinite(pixels(draw(in_file, in_mask, tmp_path / 'out')['mosaic'])).all()
+
+
+def test_slices_cover_the_brain(ball_head):
+    scan = load_scan(*ball_head())
+    for axis in range(3):
+        indices = slice_indices(scan, axis)
+        first, last = scan.box[axis]
+        assert len(indices) == 7
+        assert first <= indices[0] < indices[-1] <= last
+        assert indices[-1] - indices[0] > 0.8 * (last - first) - 1
+
+
+def test_masks_that_cannot_be_drawn(ball_head, tmp_path):
+    in_file, in_mask = ball_head()
+    affine = nib.load(in_file).affine
+    shape = nib.load(in_file).shape
+    nib.save(nib.Nifti1Image(np.zeros(shape, np.uint8), affine), in_mask)
+    with pytest.raises(InputError, match='the mask is empty'):
+        draw(in_file, in_mask, tmp_path / 'out')
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), affine), in_mask)
+    with pytest.raises(InputError, match=r'shape \(5, 5, 5\) is not that of its image'):
+        draw(in_file, in_mask, tmp_path / 'out')
+    in_mask.write_bytes(b'not an image')
+    with pytest.raises(InputError, match='cannot read this mask'):
+        draw(in_file, in_mask, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_canvas_keeps_grey_and_outline_apart(tmp_path):
+    canvas = Canvas(40, 10)
+    canvas.grey[:] = np.linspace(0, 255, 40).astype(np.uint8)
+    canvas.line[:, 20] = 1
+    canvas.save(tmp_path / 'picture.png')
+    found = pixels(tmp_path / 'picture.png')
+    assert tuple(found[0, 20]) == OUTLINE
+    plain = np.delete(found, 20, axis=1)
+    assert np.abs(plain[0, :, 0] - np.delete(np.linspace(0, 255, 40), 20)).max() < 3
+    assert (plain[..., 0] == plain[..., 2]).all()
+
+
+def test_figures_have_names_of_their_own(tmp_path):
+    names = [*figure_names(tmp_path / 'sub-01_ses-a_run-1_T1w.nii.gz').values()]
+    names += figure_names(tmp_path / 'sub-01_ses-a_run-1_T2w.nii').values()
+    assert len(set(names)) == 6
+    path = figure_paths(tmp_path, tmp_path / 'sub-01_ses-a_T1w.nii.gz')['mosaic']
+    assert path == tmp_path / 'sub-01/figures/sub-01_ses-a_desc-mosaic_T1w.png'
+
+
+class TestQualityReport:
+    def test_outputs_lie_in_the_folder_of_the_node(self, ball_head, tmp_path):
+        from nipype.pipeline import engine as pe
+
+        in_file, in_mask = ball_head()
+        node = pe.Node(QualityReport(), name='report', base_dir=str(tmp_path / 'work'))
+        node.inputs.in_file, node.inputs.in_mask = str(in_file), str(in_mask)
+        outputs = node.run().outputs.get()
+        assert set(outputs) == {'mosaic', 'before_after', 'viewer'}
+        for path in outputs.values():
+            assert path.startswith(str(tmp_path / 'work' / 'report'))
+        assert pixels(outputs['mosaic']).size
+
+    def test_outputs_are_known_before_it_runs(self, ball_head, tmp_path, monkeypatch):
+        in_file, in_mask = ball_head()
+        monkeypatch.chdir(tmp_path)
+        report = QualityReport(in_file=str(in_file), in_mask=str(in_mask))
+        assert report._list_outputs()['viewer'] == str(tmp_path / 'sub-01_desc-viewer_T1w.json')
+
+    def test_memory_grows_with_the_image(self):
+        assert report_mem_gb((64, 64, 64)) < report_mem_gb() < 1
+
+    def test_drawing_imports_nothing_heavy(self, ball_head, tmp_path):
+        in_file, in_mask = ball_head()
+        code = (
+            'import sys; from pathlib import Path\n'
+            'from pumba_pipe.interfaces.report import QualityReport\n'
+            'from pumba_pipe.reports.figures import write_figures\n'
+            'from pumba_pipe.reports.naming import figure_names\n'
+            'import pumba_pipe.reports.subject\n'
+            'file, mask, out = map(Path, sys.argv[1:])\n'
+            'paths = {name: out / file for name, file in figure_names(file).items()}\n'
+            'write_figures(file, mask, paths)\n'
+            "heavy = {'torch', 'matplotlib', 'nilearn', 'niworkflows', 'SimpleITK'}\n"
+            'print(sorted(heavy & set(sys.modules)))'
+        )
+        words = [sys.executable, '-c', code, str(in_file), str(in_mask), str(tmp_path / 'out')]
+        assert subprocess.check_output(words, text=True).strip() == '[]'

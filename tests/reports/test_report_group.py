@@ -1,0 +1,200 @@
+"""The group level: tables, pages, outliers."""
+
+import json
+import re
+from dataclasses import fields
+
+import pytest
+from pumba_pipe.bids_app.group import cell, columns
+from pumba_pipe.bids_app.run import main
+
+from pumba_pipe.extraction.quality import Quality
+from pumba_pipe.reports.findings import find_all
+from pumba_pipe.reports.outliers import find_outliers, robust_z
+from pumba_pipe.reports.plots import BASE, LEFT, RIGHT, dot_plot, ticks
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A raw data set that only names its participants."""
+    root = tmp_path / 'raw'
+    root.mkdir()
+    (root / 'dataset_description.json').write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    rows = ['participant_id\tspecies', *(f'sub-m{number}\tmus musculus' for number in range(6))]
+    (root / 'participants.tsv').write_text('\n'.join(rows) + '\n')
+    return root
+
+
+@pytest.fixture
+def results(derivative):
+    """Masks of eight humans, of whom one is small, six mice, and one T2w image."""
+    for number in range(8):
+        volume = 300.0 if number == 3 else 1300.0 + 9 * number
+        root = derivative(f'sub-h{number}_T1w', volume_ml=volume)
+    for number in range(6):
+        derivative(f'sub-m{number}_T1w', volume_ml=0.4 + 0.01 * number)
+    derivative('sub-h0_T2w', flags=['the image looks skull-stripped already'], confidence=0.3)
+    return root
+
+
+def group(raw, out, *words):
+    return main([str(raw), str(out), 'group', *words])
+
+
+def table(path):
+    head, *rows = (line.split('\t') for line in path.read_text('utf-8').splitlines())
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def test_tables(raw, results, capsys):
+    assert group(raw, results) == 0
+    rows = table(results / 'group_T1w.tsv')
+    assert [*rows[0]] == [*columns()] == [*json.loads((results / 'group_T1w.json').read_text())]
+    assert len(rows) == 14
+    by_name = {row['bids_name']: row for row in rows}
+    assert by_name['sub-h0_T1w']['species'] == 'n/a'
+    assert by_name['sub-m0_T1w']['species'] == 'mus musculus'
+    assert by_name['sub-m0_T1w']['outlying'] == 'n/a'
+    assert re.fullmatch(r'volume_ml: -\d+\.\d', by_name['sub-h3_T1w']['outlying'])
+    (other,) = table(results / 'group_T2w.tsv')
+    assert other['flags'] == 'the image looks skull-stripped already'
+    assert other['already_stripped'] == 'false'
+    out = capsys.readouterr().out
+    assert 'group_T1w.tsv: 14 images, 1 to look at' in out
+    assert 'group_T2w.html' in out
+
+
+def test_participants_without_any_mask_are_named(raw, results, capsys):
+    for label in ('h0', 'm1', 'lost', 'gone'):
+        (raw / f'sub-{label}').mkdir()
+    assert group(raw, results) == 0
+    assert 'without any mask: sub-gone, sub-lost; ' in capsys.readouterr().out
+    assert group(raw, results, '--participant-label', 'h0', 'gone') == 0
+    out = capsys.readouterr().out
+    assert 'without any mask: sub-gone; ' in out
+    assert 'group_T1w.tsv: 1 image, ' in out
+    assert group(raw, results, '--modalities', 'T2w') == 0
+    assert 'without any mask: sub-gone, sub-lost; ' in capsys.readouterr().out
+    assert group(raw, results, '--species', 'mouse') == 0
+    assert 'without any mask' not in capsys.readouterr().out
+
+
+def test_tables_have_the_whole_quality_record():
+    assert {field.name for field in fields(Quality)} < set(columns())
+
+
+def test_one_asks_for_some_images(raw, results):
+    assert group(raw, results, '--participant-label', 'h0', 'm1', '--modalities', 'T1w') == 0
+    names = [row['bids_name'] for row in table(results / 'group_T1w.tsv')]
+    assert names == ['sub-h0_T1w', 'sub-m1_T1w']
+    assert not (results / 'group_T2w.tsv').exists()
+    assert group(raw, results, '--species', 'mouse', '--modalities', 'T1w') == 0
+    assert len(table(results / 'group_T1w.tsv')) == 6
+
+
+def test_no_results_are_one_line(raw, tmp_path, capsys):
+    assert group(raw, tmp_path / 'nothing') == 2
+    assert 'run the participant level first' in capsys.readouterr().err
+
+
+def test_a_page_leads_to_those_of_participants(raw, results):
+    (results / 'sub-h3.html').write_text('a page')
+    assert group(raw, results) == 0
+    page = (results / 'group_T1w.html').read_text('utf-8')
+    assert '14 images of' in page
+    assert page.count('href="sub-h3.html#image-sub-h3_T1w"') == 9  # 8 dots and a row
+    assert 'sub-h1.html' not in page
+    assert 'volume low (z = -' in page
+    assert page.count('<circle class="out"') == 1
+    assert page.count('<circle class="dot"') == 8 * 14 - 1
+    assert page.count('<script') == 1
+    assert re.findall(r'(?:src|href)="(?!#|sub-)[^"]*"', page) == []
+
+
+def test_a_page_escapes_what_it_shows(raw, derivative):
+    evil = '<script>alert(1)</script>'
+    root = derivative('sub-01_T1w', flags=[evil], volume_ml=evil, confidence=float('nan'))
+    (raw / 'participants.tsv').write_text(f'participant_id\tspecies\nsub-01\t{evil}\n')
+    assert group(raw, root) == 0
+    page = (root / 'group_T1w.html').read_text('utf-8')
+    assert page.count('<script') == 1
+    assert page.count('&lt;script&gt;') >= 3
+
+
+def test_no_pages_when_none_are_wanted(raw, results):
+    assert group(raw, results, '--no-reports') == 0
+    assert not list(results.glob('*.html'))
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [
+        (None, 'n/a'),
+        ([], 'n/a'),
+        (' \t', 'n/a'),
+        (True, 'true'),
+        (['a', 'b\n'], 'a; b'),
+        (1.5, '1.5'),
+    ],
+)
+def test_cells(value, text):
+    assert cell(value) == text
+
+
+class TestOutliers:
+    def test_robust_z_is_not_moved_by_outliers(self):
+        usual = [float(value) for value in range(-10, 11)]
+        moved = [*usual[:-1], 1e9]
+        assert robust_z(moved)[:-1] == robust_z(usual)[:-1]
+        assert robust_z([]) == []
+
+    def test_equal_values_have_no_outlier(self):
+        assert robust_z([1.0] * 9) == [0.0] * 9
+
+    def test_a_value_unlike_many_equal_ones_is_one(self, derivative):
+        for number in range(9):
+            root = derivative(f'sub-{number}_T1w', edge_contact=0.3 if number == 4 else 0.0)
+        assert [[*one] for one in find_outliers(find_all(root))] == [
+            ['edge_contact'] if number == 4 else [] for number in range(9)
+        ]
+
+    @pytest.mark.parametrize(
+        'quality', [{'confidence': 0.99}, {'components': 2}, {'certainty': 0.79}]
+    )
+    def test_what_is_better_or_hardly_worse_is_none(self, derivative, quality):
+        for number in range(9):
+            root = derivative(f'sub-{number}_T1w', **(quality if number == 4 else {}))
+        assert find_outliers(find_all(root)) == [{}] * 9
+
+    def test_few_images_are_not_judged(self, derivative):
+        for number in range(4):
+            root = derivative(f'sub-{number}_T1w', volume_ml=1.0 if number == 1 else 1300.0)
+        assert find_outliers(find_all(root)) == [{}] * 4
+
+    def test_what_is_missing_is_left_out(self, derivative):
+        for number in range(8):
+            root = derivative(
+                f'sub-{number}_T1w', volume_ml=None if number == 1 else 1300.0 + number
+            )
+        assert find_outliers(find_all(root)) == [{}] * 8
+
+
+class TestPlots:
+    @pytest.mark.parametrize(
+        'values', [[1.0], [0.0] * 5, [-3.0, 1e6], [0.1 * n for n in range(900)]]
+    )
+    def test_dots_lie_in_the_drawing(self, values):
+        plot = dot_plot(values)
+        assert len(plot.places) == len(values)
+        assert all(LEFT <= x <= RIGHT and 0 < y < BASE for x, y in plot.places)
+        assert plot.quartiles[0] <= plot.quartiles[1] <= plot.quartiles[2]
+        assert 1 <= len(plot.ticks) <= 7
+
+    def test_dots_keep_the_order_of_their_values(self):
+        plot = dot_plot([3.0, 1.0, 2.0])
+        x = [place[0] for place in plot.places]
+        assert x[1] < x[2] < x[0]
+
+    def test_counts_have_whole_ticks(self):
+        assert [text for _, text in ticks(0.9, 3.1, whole=True)] == ['1', '2', '3']
+        assert [text for _, text in dot_plot([1, 1, 2]).ticks] == ['1', '2']

@@ -1,0 +1,197 @@
+"""The scanner's part of the synthesis: every deterministic function called alone."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from pumba_pipe.synthesis import artefacts, contrast, draw, regions
+from pumba_pipe.synthesis.artefacts import KSpace, Receiver, Sampling, draw_artefacts
+from pumba_pipe.synthesis.noise import Noise
+from pumba_pipe.synthesis.recipe import load_recipe
+from pumba_pipe.training.samples import resampling_matrix
+
+CPU = torch.device('cpu')
+
+
+def quiet_k_space() -> KSpace:
+    """A draw of errors in k-space with all of them off."""
+    recipe = load_recipe('default')
+    off = dict.fromkeys(('ringing', 'ghost', 'spike', 'wrap'), 0.0)
+    tables = {**recipe.tables, 'artefact': {**recipe.tables['artefact'], **off}}
+    k_space = draw_artefacts(dataclasses.replace(recipe, tables=tables), draw.seeded(0)).k_space
+    return dataclasses.replace(k_space, axis=0, ghost_count=2)
+
+
+QUIET = quiet_k_space()
+
+
+def box_image(size: int = 32) -> torch.Tensor:
+    image = torch.zeros(size, size, size)
+    image[8:14, 12:20, 12:20] = 1
+    return image
+
+
+class TestSampling:
+    @pytest.mark.parametrize(('size', 'count', 'blur'), [(32, 32, 0.0), (32, 7, 0.5), (33, 20, 2)])
+    def test_slice_profile_is_an_average(self, size, count, blur):
+        weights = artefacts.slice_profile(size, count, blur, CPU)
+        assert weights.shape == (count, size)
+        assert weights.min() >= 0
+        torch.testing.assert_close(weights.sum(1), torch.ones(count))
+
+    def test_slice_profile_sees_about_one_slice(self):
+        weights = artefacts.slice_profile(64, 8, 0.0, CPU)[4]
+        position = torch.arange(64.0)
+        centre = (weights * position).sum()
+        spread = (weights * (position - centre).square()).sum().sqrt()
+        assert float(centre) == pytest.approx(4.5 * 8 - 0.5, abs=0.1)
+        assert float(spread) == pytest.approx(8 / math.sqrt(12), rel=0.05)
+
+    @pytest.mark.parametrize(('count', 'size'), [(4, 16), (16, 16), (7, 30)])
+    def test_linear_matrix_interpolates(self, count, size):
+        weights = artefacts.linear_matrix(count, size, CPU)
+        assert weights.shape == (size, count)
+        torch.testing.assert_close(weights.sum(1), torch.ones(size))
+        line = weights @ torch.arange(count, dtype=torch.float32)
+        assert (line.diff() >= 0).all() and line[0] == 0 and line[-1] == count - 1
+
+    def test_resampling_matrix_shows_the_same_row_at_zoom_one(self):
+        torch.testing.assert_close(resampling_matrix(12, 12, 1.0, 0.0, CPU), torch.eye(12))
+
+    @pytest.mark.parametrize(('zoom', 'shift'), [(1.2, 0.0), (0.9, 0.05), (1.0, -0.08)])
+    def test_resampling_matrix_averages_within_the_row_and_is_empty_outside(self, zoom, shift):
+        weights = resampling_matrix(56, 48, zoom, shift, CPU)
+        assert weights.shape == (48, 56) and weights.min() >= 0
+        sums = weights.sum(1)
+        torch.testing.assert_close(sums[12:36], torch.ones(24))
+        assert sums.max() <= 1 + 1e-5
+        assert (resampling_matrix(56, 48, 1.0, 2.0, CPU) == 0).all()
+
+    def test_full_sampling_without_noise_keeps_the_image(self):
+        image = box_image()
+        receiver = Receiver(noise=0.0, loud_background=False, gamma=1.0, seed=0)
+        acquired = artefacts.acquire(image, Sampling((1, 1, 1), (0, 0, 0)), QUIET, receiver)
+        torch.testing.assert_close(acquired, image, atol=1e-4, rtol=0)
+
+    def test_thick_slices_blur_their_axis_only(self):
+        image = box_image()
+        receiver = Receiver(noise=0.0, loud_background=False, gamma=1.0, seed=0)
+        acquired = artefacts.acquire(image, Sampling((1, 1, 6), (0, 0, 0)), QUIET, receiver)
+        assert acquired[:, :, 22].max() > 0.05
+        assert acquired[15:, :, :].max() < 1e-3 and acquired[:, 21:, :].max() < 1e-3
+
+
+class TestKSpace:
+    def test_quiet_k_space_changes_nothing(self):
+        image = box_image()
+        assert torch.equal(artefacts.corrupt_k_space(image, QUIET), image)
+
+    def test_ghosts_appear_at_their_distance(self):
+        ghosts = dataclasses.replace(QUIET, ghost_strength=0.5)
+        image = artefacts.corrupt_k_space(box_image(), ghosts)
+        assert image[24:30, 12:20, 12:20].mean() > 0.1
+        assert image[8:14, 12:20, 12:20].mean() > 0.5
+
+    def test_ringing_leaves_its_axis_only(self):
+        ringing = dataclasses.replace(QUIET, ringing_keep=0.5)
+        image = artefacts.corrupt_k_space(box_image(), ringing)
+        assert image[:, 15, 15][20:].max() > 0.01
+        assert image[:, :11].max() < 1e-5 and image[:, :, 21:].max() < 1e-5
+
+    def test_a_spike_is_a_wave_over_the_whole_image(self):
+        spike = dataclasses.replace(QUIET, spike_strength=0.1, spike_position=(0.3, 0.2, -0.4))
+        image = artefacts.corrupt_k_space(box_image(), spike)
+        assert image[20:, 24:, 24:].mean() > 1e-3
+
+
+class TestReceiver:
+    def test_noise_is_reproducible_and_covers_the_background(self):
+        receiver = Receiver(noise=0.1, loud_background=False, gamma=1.0, seed=4)
+        image = artefacts.add_noise(box_image(), receiver)
+        assert torch.equal(image, artefacts.add_noise(box_image(), receiver))
+        assert image.min() >= 0 and image.max() == 1
+        assert image[20:].mean() > 0
+
+    def test_loud_background_is_brighter(self):
+        quiet = Receiver(noise=0.05, loud_background=False, gamma=1.0, seed=4)
+        loud = Receiver(noise=0.05, loud_background=True, gamma=1.0, seed=4)
+        level = [float(artefacts.add_noise(box_image(), r)[20:].mean()) for r in (quiet, loud)]
+        assert level[1] > 3 * level[0]
+
+    def test_gamma_bends_the_grey_scale(self):
+        ramp = torch.linspace(0, 1, 27).reshape(3, 3, 3)
+        bent = artefacts.add_noise(ramp, Receiver(0.0, False, 2.0, 0))
+        torch.testing.assert_close(bent, ramp**2)
+
+    def test_a_blank_image_stays_finite(self):
+        blank = torch.zeros(6, 6, 6)
+        assert (artefacts.add_noise(blank, Receiver(0.0, False, 0.7, 0)) == 0).all()
+
+
+class TestScale:
+    def test_field_of_view_is_a_box(self):
+        whole = artefacts.field_of_view((8, 8, 8), torch.full((3,), -1), torch.ones(3), CPU)
+        assert whole.all()
+        low = torch.tensor([0.0, -1, -1])
+        half = artefacts.field_of_view((8, 8, 8), low, torch.ones(3), CPU)
+        assert not half[:4].any() and half[4:].all()
+
+    def test_percentiles_become_zero_and_one_and_the_rest_is_blank(self):
+        image = torch.arange(1000.0).reshape(10, 10, 10) + 500
+        inside = torch.ones(10, 10, 10, dtype=torch.bool)
+        inside[0] = False
+        scaled = artefacts.rescale(image, inside, (10.0, 90.0))
+        assert (scaled[0] == 0).all()
+        assert scaled.min() == 0 and scaled.max() == 1
+        assert float((scaled[inside] == 0).float().mean()) == pytest.approx(0.1, abs=0.01)
+        assert float((scaled[inside] == 1).float().mean()) == pytest.approx(0.1, abs=0.01)
+
+    def test_nothing_in_view_and_nothing_but_one_value(self):
+        image = torch.full((4, 4, 4), 3.0)
+        nothing = torch.zeros(4, 4, 4, dtype=torch.bool)
+        assert (artefacts.rescale(image, nothing, (1.0, 99.0)) == 0).all()
+        assert (artefacts.rescale(image, ~nothing, (1.0, 99.0)) == 0).all()
+
+    def test_quantile(self):
+        values = torch.randperm(500_000, generator=draw.seeded(0)).float()
+        assert artefacts.quantile(values, 0.0) >= 0
+        assert artefacts.quantile(values, 0.25) == pytest.approx(125_000, rel=0.01)
+
+    def test_bias_is_a_gain_and_a_coil_falls_off(self):
+        ones = torch.ones(24, 24, 24)
+        flat = artefacts.Coil(Noise(1.0, 0.0, 0), None, 1.0, None, 0.3)
+        torch.testing.assert_close(artefacts.apply_coil(ones, flat), ones)
+        surface = artefacts.Coil(
+            Noise(1.0, 0.0, 0), torch.tensor([-1.0, 0, 0]), 0.8, torch.tensor([0.0, 0, 1]), 0.3
+        )
+        gain = artefacts.apply_coil(ones, surface)
+        assert gain[0, 12, 12] > 2 * gain[-1, 12, 12]
+        assert gain[12, 12, -1] < 0.2 * gain[12, 12, 0]
+
+
+class TestContrast:
+    def test_every_region_gets_its_mean(self):
+        means = torch.linspace(0, 1, regions.REGION_COUNT)
+        plain = contrast.Contrast(
+            means, torch.zeros(regions.REGION_COUNT), 0.5, Noise(0.3, 1.0, 0), 1
+        )
+        region_map = torch.randint(
+            0, regions.REGION_COUNT, (12, 12, 12), generator=draw.seeded(0)
+        ).to(torch.uint8)
+        torch.testing.assert_close(
+            contrast.paint(region_map, plain), means[region_map.to(torch.int32)]
+        )
+
+    def test_texture_has_the_asked_spread_and_never_goes_below_zero(self):
+        region_map = torch.zeros(40, 40, 40, dtype=torch.uint8)
+        region_map[:20] = regions.BRAIN
+        means, spreads = torch.zeros(48), torch.full((48,), 0.1)
+        means[regions.BRAIN] = 0.8
+        image = contrast.paint(
+            region_map, contrast.Contrast(means, spreads, 0.0, Noise(0.3, 1.0, 0), 1)
+        )
+        assert image.min() == 0
+        assert float(image[:20].std()) == pytest.approx(0.1, rel=0.05)
+        assert float(image[:20].mean()) == pytest.approx(0.8, abs=0.01)

@@ -1,0 +1,48 @@
+"""What only a machine with an NVIDIA GPU can show; skipped elsewhere."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pumba_pipe import extract
+from pumba_pipe.extraction.quality import dice
+from pumba_pipe.network.unet import NetworkConfig
+from pumba_pipe.synthesis.recipe import load_recipe
+from pumba_pipe.synthesis.sample import synthesize
+from pumba_pipe.training.distributed import Hardware
+from pumba_pipe.training.loop import train
+from pumba_pipe.training.state import TrainingConfig
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
+SMALL = TrainingConfig(
+    size=32, box_share=1.0, batch=2, steps=6, pool=4, warm_up=2, checkpoint_minutes=60
+)
+
+
+def test_masks_of_gpu_and_cpu_agree(head_file):
+    there, here = (extract(head_file, device=device) for device in ('cuda', 'cpu'))
+    assert not there.quality.notes, 'the CPU stood in'
+    assert dice(there.mask > 0, here.mask > 0) > 0.99
+    assert there.quality.confidence == pytest.approx(here.quality.confidence, abs=0.05)
+
+
+def test_heads_of_gpu_and_cpu_agree():
+    recipe = load_recipe()
+    there, here = (synthesize(recipe, 3, (48, 48, 48), device) for device in ('cuda', 'cpu'))
+    assert there.image.device.type == 'cuda'
+    assert dice(there.label.cpu().numpy() > 0, here.label.numpy() > 0) > 0.99
+
+
+@pytest.mark.parametrize('generators', [None, 2])
+@pytest.mark.parametrize('compiled', [False, True])
+def test_training_runs_and_resumes(tmp_path, generators, compiled):
+    config = replace(SMALL, generators=generators)
+    hardware = Hardware('gpu', compiled=compiled)
+    arguments = (load_recipe(), tmp_path, config, NetworkConfig((4, 8), 2), hardware)
+    first = train(*arguments, quiet=True)
+    assert (tmp_path / 'pool').exists() == (generators is not None)
+    more = (*arguments[:2], replace(config, steps=9), *arguments[3:])
+    second = train(*more, resume=True, quiet=True)
+    assert (first.progress.step, second.progress.step) == (6, 9)
+    assert all(value.isfinite().all() for value in second.network.state_dict().values())

@@ -1,0 +1,340 @@
+"""Training: it learns, resumes, survives a kill, and exports weights that load."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from pumba_pipe.commands.train import duration, main
+from pumba_pipe.common.errors import InputError, WeightsError
+from pumba_pipe.network.model_card import markdown
+from pumba_pipe.network.unet import (
+    TIGHTER,
+    WIDER,
+    NetworkConfig,
+    UNet,
+    depth_to_space,
+    space_to_depth,
+    with_borders,
+)
+from pumba_pipe.network.weights import load_weights
+from pumba_pipe.synthesis.recipe import load_recipe
+from pumba_pipe.training.loop import Hardware, initialize, train
+from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
+from pumba_pipe.training.run import RunSettings
+from pumba_pipe.training.state import Progress, TrainingConfig, finished, schedule
+
+SMALL = TrainingConfig(
+    size=32, box_share=1.0, batch=2, steps=6, pool=4, warm_up=2, checkpoint_minutes=60
+)
+TINY = NetworkConfig((4, 8), 2)
+CPU = Hardware('cpu', threads=1)
+
+
+def state(network):
+    return {name: value.numpy().copy() for name, value in network.state_dict().items()}
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-5, atol=1e-6)
+
+
+def scalars(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / 'tensorboard'))
+    events.Reload()
+    return {tag: events.Scalars(tag) for tag in events.Tags()['scalars']}
+
+
+def test_space_to_depth_is_undone():
+    volume = torch.arange(2 * 3 * 4 * 6 * 8.0).reshape(2, 3, 4, 6, 8)
+    folded = space_to_depth(volume, 2)
+    assert folded.shape == (2, 24, 2, 3, 4)
+    assert torch.equal(depth_to_space(folded, 2), volume)
+
+
+def test_network_keeps_shape_and_names_its_multiple():
+    network = UNet(TINY)
+    assert network.config.multiple == 4
+    assert network(torch.zeros(1, 1, 8, 12, 16)).shape == (1, 2, 8, 12, 16)
+    assert NetworkConfig.from_dict(network.config.to_dict()) == TINY
+
+
+def test_loss_is_low_when_right_and_blind_outside():
+    target = torch.zeros(1, 1, 8, 8, 8)
+    target[..., :4] = 1
+    inside = torch.ones_like(target)
+    right, wrong = 20 * (target - 0.5), -20 * (target - 0.5)
+    assert dice_and_cross_entropy(right, target, inside) < 0.01
+    assert dice_and_cross_entropy(wrong, target, inside) > 2
+    inside[..., 4:] = 0
+    spoiled = right.clone()
+    spoiled[..., 4:] = 50
+    assert dice_and_cross_entropy(spoiled, target, inside) < 0.01
+    assert soft_dice(target, target) == pytest.approx(1)
+
+
+def test_both_borders_count():
+    target = torch.zeros(1, 2, 8, 8, 8)
+    target[:, 0, ..., :4] = target[:, 1, ..., :3] = 1
+    inside = torch.ones(1, 1, 8, 8, 8)
+    right = 20 * (target - 0.5)
+    assert dice_and_cross_entropy(right, target, inside) < 0.01
+    assert soft_dice(target, target).shape == (1, 2)
+    for border in (0, 1):
+        wrong = right.clone()
+        wrong[:, border] = right[:, 1 - border]
+        assert dice_and_cross_entropy(wrong, target, inside) > 0.5
+
+
+def test_a_network_of_one_border_gets_both_around_its_own():
+    one = UNet(replace(TINY, borders=1))
+    initialize(one, 3)
+    image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        answer, both = one(image), with_borders(one)(image)
+    assert answer.shape == image.shape
+    expected = torch.cat([answer + WIDER, answer - TIGHTER], 1)
+    assert torch.allclose(both, expected, atol=1e-5)
+    two = UNet(TINY)
+    assert with_borders(two) is two
+
+
+def test_schedule_warms_up_and_decays():
+    config = TrainingConfig(steps=1000, warm_up=10)
+    assert schedule(Progress(0), config) == pytest.approx(0.1)
+    assert schedule(Progress(10), config) > 0.99
+    assert schedule(Progress(1000), config) == pytest.approx(0.02)
+    by_time = TrainingConfig(steps=10**6, minutes=1)
+    assert not finished(Progress(5, 10, 59), by_time)
+    assert finished(Progress(5, 10, 60), by_time)
+
+
+def test_initial_weights_follow_the_seed_and_nothing_else():
+    before = torch.get_rng_state()
+    networks = [UNet(TINY) for _ in range(3)]
+    torch.set_rng_state(before)
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        initialize(network, seed)
+    assert torch.equal(torch.get_rng_state(), before)
+    first, second, third = (network.head.weight for network in networks)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    config = TrainingConfig(
+        size=32, box_share=1.0, batch=2, steps=40, pool=4, warm_up=5, learning_rate=4e-3
+    )
+    train(load_recipe(), tmp_path, config, TINY, CPU, quiet=True)
+    losses = [event.value for event in scalars(tmp_path)['train/loss']]
+    assert len(losses) == 4
+    assert np.mean(losses[-2:]) < losses[0] - 0.1
+
+
+def test_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
+    recipe = load_recipe()
+    pool = tmp_path / 'pool'
+    # Fill the pool first: samples depend on how many heads are there.
+    from pumba_pipe.training.head_cache import grow_pool, pool_folder
+    from pumba_pipe.training.samples import Feed
+
+    feed = Feed(recipe, SMALL.size, SMALL.box_share)
+    grow_pool(pool_folder(pool, feed), feed, SMALL.seed, SMALL.pool, 0, 1)
+    options = {'hardware': CPU, 'pool_parent': pool, 'quiet': True}
+    whole = train(recipe, tmp_path / 'whole', SMALL, TINY, **options)
+    # A schedule by steps: stop after three of six by a checkpoint made there.
+    part = tmp_path / 'part'
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(recipe, part, pool)
+    resumed = train(recipe, part, SMALL, TINY, resume=True, **options)
+    assert resumed.progress.step == whole.progress.step == 6
+    assert resumed.progress.samples == 12
+    assert_same(state(resumed.network), state(whole.network))
+
+
+def interrupted(recipe, folder, pool):
+    """Train with a checkpoint after every step, and stop in the fourth."""
+    from unittest import mock
+
+    from pumba_pipe.training import loop as training
+
+    calls = []
+
+    def stopping_loss(*args):
+        calls.append(1)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return dice_and_cross_entropy(*args)
+
+    config = replace(SMALL, checkpoint_minutes=1e-9)
+    with mock.patch.object(training, 'dice_and_cross_entropy', stopping_loss):
+        train(recipe, folder, config, TINY, CPU, pool_parent=pool, quiet=True)
+
+
+def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
+    recipe = load_recipe()
+    train(recipe, tmp_path, SMALL, TINY, CPU, quiet=True)
+    with pytest.raises(InputError, match='resume'):
+        train(recipe, tmp_path, SMALL, TINY, CPU, quiet=True)
+    other = replace(SMALL, learning_rate=0.5)
+    with pytest.raises(WeightsError, match='other settings'):
+        train(recipe, tmp_path, other, TINY, CPU, resume=True, quiet=True)
+    (tmp_path / 'checkpoint.pt').write_bytes(b'damaged')
+    with pytest.raises(WeightsError, match='cannot resume'):
+        train(recipe, tmp_path, SMALL, TINY, CPU, resume=True, quiet=True)
+
+
+def arguments(out, *more):
+    sizes = ['--coarse-size', '32', '--fine-size', '32', '--widths', '4', '8']
+    machine = ['--device', 'cpu', '--threads', '1', '--pool-size', '4', '-q']
+    return [str(out), *sizes, *machine, *more]
+
+
+@pytest.mark.parametrize('recipe', ['default', 'paper'])
+def test_command_trains_both_stages_and_exports(recipe, tmp_path, capsys):
+    assert main(arguments(tmp_path, '--steps', '5', '--recipe', recipe)) == 0
+    model = load_weights(tmp_path / 'weights.safetensors')
+    assert model.card['recipe'] == recipe
+    assert model.card['recipe_sha256'] == load_recipe(recipe).digest
+    assert model.card['stages']['coarse']['steps'] == 2
+    assert model.card['stages']['fine']['samples'] == 6
+    assert model.card['stages']['fine']['initial'] == 'coarse stage'
+    assert model.coarse.size == model.fine.size == 32
+    with safe_open(tmp_path / 'weights.safetensors', 'pt') as file:
+        assert json.loads(file.metadata()['card']) == model.card
+
+
+def test_command_starts_from_weights_and_keeps_the_other_stage(tmp_path, capsys):
+    assert main(arguments(tmp_path / 'a', '--steps', '2', '--stage', 'coarse')) == 0
+    first = tmp_path / 'a' / 'weights.safetensors'
+    more = ('--steps', '2', '--stage', 'fine', '--init', str(first))
+    assert main(arguments(tmp_path / 'b', *more)) == 0
+    model = load_weights(tmp_path / 'b' / 'weights.safetensors')
+    assert_same(state(model.coarse.network), state(load_weights(first).coarse.network))
+    assert list(model.card['stages']) == ['coarse', 'fine']
+    more = ('--steps', '3', '--stage', 'coarse', '--seed', '9', '--init', str(first))
+    assert main(arguments(tmp_path / 'c', *more)) == 0
+    card = load_weights(tmp_path / 'c' / 'weights.safetensors').card
+    coarse = card['stages']['coarse']
+    assert (coarse['steps'], coarse['seed']) == (3, 9)
+    assert (coarse['before']['steps'], coarse['before']['seed']) == (2, 1)
+    rows = [line for line in markdown(card, 'abc', 1, []).splitlines() if 'coarse' in line]
+    assert [row.split(' | ')[0] for row in rows[:2]] == ['| coarse, before', '| coarse']
+
+
+def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
+    assert main(arguments(tmp_path / 'a', '--steps', '1', '--stage', 'coarse')) == 0
+    first = tmp_path / 'a' / 'weights.safetensors'
+    more = ['--stage', 'coarse', '--steps', '1', '--init', str(first), '--pool-size', '4']
+    assert main([str(tmp_path / 'b'), *more, '--device', 'cpu', '--threads', '1', '-q']) == 0
+    model = load_weights(tmp_path / 'b' / 'weights.safetensors')
+    assert model.coarse.size == model.card['stages']['coarse']['size'] == 32
+    settings = RunSettings(fine_size=48).with_sizes_of({'fine': model.coarse})
+    assert (settings.size('coarse'), settings.size('fine')) == (64, 48)
+
+
+def test_command_refuses_bad_settings_in_one_line(tmp_path, capsys):
+    bad = ['--recipe', str(tmp_path / 'none.toml')]
+    assert main(arguments(tmp_path / 'x', *bad)) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert main([str(tmp_path / 'y'), '--coarse-size', '50', '-q', '--device', 'cpu']) == 1
+    assert 'multiple of 16' in capsys.readouterr().err
+    assert duration('1.5h') == 90
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path / 'z'), '--time-limit', 'soon'])
+    assert stop.value.code == 2
+
+
+def test_killed_run_resumes_and_its_log_continues(tmp_path):
+    """kill -9 in the middle: the next run goes on from the last checkpoint."""
+    command = [sys.executable, '-m', 'pumba_pipe.commands.train'] + arguments(
+        tmp_path, '--stage', 'coarse', '--checkpoint-minutes', '0.001'
+    )
+    process = subprocess.Popen(
+        [*command, '--steps', '100000'], stderr=subprocess.PIPE, start_new_session=True
+    )
+    checkpoint = tmp_path / 'coarse' / 'checkpoint.pt'
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        if checkpoint.exists() and saved_step(checkpoint) >= 10:
+            break
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists(), process.stderr.read()
+    reached = saved_step(checkpoint)
+    assert reached >= 10
+    result = subprocess.run(
+        [*command, '--steps', str(reached + 12), '--resume'], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    steps = [event.step for event in scalars(tmp_path / 'coarse')['train/loss']]
+    assert max(steps) >= reached + 2
+    assert min(steps) == 10
+    assert load_weights(tmp_path / 'weights.safetensors').card['stages']['coarse']['steps'] == (
+        reached + 12
+    )
+
+
+def saved_step(checkpoint):
+    return torch.load(checkpoint, weights_only=True)['progress']['step']
+
+
+def test_training_needs_neither_nipype_nor_nibabel(tmp_path):
+    code = (
+        'import sys\n'
+        'class Block:\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        '        if name.split(".")[0] in ("nipype", "nibabel", "bids", "SimpleITK"):\n'
+        '            raise ImportError(name)\n'
+        'sys.meta_path.insert(0, Block())\n'
+        'from pumba_pipe.commands.train import main\n'
+        f'sys.exit(main({arguments(tmp_path, "--steps", "2", "--stage", "coarse")!r}))\n'
+    )
+    script = tmp_path / 'run.py'
+    script.write_text(f'if __name__ == "__main__":\n{indented(code)}')
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def indented(code):
+    return ''.join(f'    {line}\n' for line in code.splitlines())
+
+
+@pytest.mark.parametrize(
+    ('asked', 'device', 'wanted'),
+    [(None, 'cpu', 1), (None, 'cuda', 0), (3, 'cpu', 3), (3, 'cuda', 3)],
+)
+def test_heads_are_made_ahead_on_a_cpu_and_where_asked_for(asked, device, wanted):
+    config = TrainingConfig(generators=asked)
+    assert config.generators_on(torch.device(device)) == wanted
+
+
+def test_generators_end_with_a_killed_training(tmp_path):
+    """A pool that would take hours must not go on growing for nobody."""
+    command = [sys.executable, '-m', 'pumba_pipe.commands.train'] + arguments(
+        tmp_path, '--stage', 'coarse', '--steps', '100000', '--pool-size', '100000'
+    )
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.glob('pool/*/head-*.npy')):
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    time.sleep(4)
+    count = len(list(tmp_path.glob('pool/*/head-*.npy')))
+    assert count > 0
+    time.sleep(3)
+    assert len(list(tmp_path.glob('pool/*/head-*.npy'))) == count
