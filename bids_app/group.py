@@ -19,7 +19,7 @@ from pumba_pipe.reports.words import MEASURES
 ABSENT = 'n/a'
 
 
-def run_group(config: RunConfig, say: Callable[[str], None]) -> int:
+def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
     """Write ``group_<suffix>.tsv``, a JSON file that explains it, and ``group_<suffix>.html``.
 
     Raises
@@ -43,14 +43,14 @@ def run_group(config: RunConfig, say: Callable[[str], None]) -> int:
         write_table(path, found, outliers, kinds)
         flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
         count = f'{len(found)} image{"s" * (len(found) != 1)}'
-        say(f'{path}: {count}, {flagged} to look at')
+        log(f'{path}: {count}, {flagged} to look at')
         if config.reports:
             page = path.with_suffix('.html')
             write_group_report(page, suffix, found, outliers, kinds)
-            say(f'{page}: the same, to look at')
+            log(f'{page}: the same, to look at')
     missing = without_result(config, {image.subject for image in everything})
     if missing:
-        say(f'without any mask: {", ".join(missing)}; the participant level says why')
+        log(f'without any mask: {", ".join(missing)}; the participant level says why')
     return 0
 
 

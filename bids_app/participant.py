@@ -10,13 +10,19 @@ from datetime import datetime
 from pathlib import Path
 
 from pumba_pipe.bids_app.execution.batch_system import (
-    ends_early,
     is_batch_system,
     prepare_batch_system,
+    submits_and_returns,
 )
-from pumba_pipe.bids_app.execution.plan import Plan, Say, make_plan, subject_of, weights_name
+from pumba_pipe.bids_app.execution.plan import Log, Plan, make_plan, subject_of, weights_name
 from pumba_pipe.bids_app.execution.progress import Failure
-from pumba_pipe.bids_app.execution.runner import Batch, build_batches, execute, hand_over, log_dir
+from pumba_pipe.bids_app.execution.runner import (
+    Batch,
+    build_batches,
+    execute,
+    log_dir,
+    submit_jobs,
+)
 from pumba_pipe.bids_app.execution.workdir import (
     check_work_dir,
     current_folder,
@@ -37,13 +43,13 @@ EXIT_FAILED, EXIT_NOT_BUILT = 1, 70
 CONFIG_NAME = 'pumba.toml'
 
 
-def run_participants(config: RunConfig, say: Say) -> Callable[[], int]:
+def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
     """Check everything that can be checked, and return the work that is left to do.
 
     Parameters
     ----------
     config : RunConfig
-    say : callable
+    log : callable
         Takes a line for the user.
 
     Returns
@@ -58,10 +64,10 @@ def run_participants(config: RunConfig, say: Say) -> Callable[[], int]:
     """
     if config.reports_only:
         return _write_pages_again(config)
-    plan = make_plan(config, say)
+    plan = make_plan(config, log)
     if config.dry_run:
         for line in [*plan.listing(), plan.summary(), 'dry run: nothing was written']:
-            say(line)
+            log(line)
         return lambda: 0
     if plan.plugin and is_batch_system(plan.plugin) and plan.todo and not config.boilerplate_only:
         prepare_batch_system(plan.plugin, config.work_dir)
@@ -69,15 +75,15 @@ def run_participants(config: RunConfig, say: Say) -> Callable[[], int]:
     text = plan.boilerplate()
     write_citation(config.output_dir, text)
     if config.boilerplate_only:
-        say(f'{config.output_dir / "logs" / CITATION}.md, .bib and .html are written')
+        log(f'{config.output_dir / "logs" / CITATION}.md, .bib and .html are written')
         return lambda: 0
     check_work_dir(config.work_dir)
     remove_leftovers(config.output_dir, plan.subjects)
-    say(plan.summary())
-    return lambda: _work(plan, text, say)
+    log(plan.summary())
+    return lambda: _work(plan, text, log)
 
 
-def _work(plan: Plan, text: str, say: Say) -> int:
+def _work(plan: Plan, text: str, log: Log) -> int:
     config = plan.config
     pages = Pages(
         config, plan.subjects, text, weights_name(config), plan.settings.sha256,
@@ -103,20 +109,20 @@ def _work(plan: Plan, text: str, say: Say) -> int:
                 return _not_built(config, error)
             # Nipype's monitor leaves its notes in the current folder of each process
             with current_folder(base_dir if config.resource_monitor else None):
-                if ends_early(plan.plugin):
-                    return _hand_over(plan, batches, say)
-                failed |= execute(plan, batches, say, after)
+                if submits_and_returns(plan.plugin):
+                    return _hand_over(plan, batches, log)
+                failed |= execute(plan, batches, log, after)
     pages.write(pages.outstanding())
-    return _conclude(plan, failed, pages, say)
+    return _conclude(plan, failed, pages, log)
 
 
-def _hand_over(plan: Plan, batches: Sequence[Batch], say: Say) -> int:
+def _hand_over(plan: Plan, batches: Sequence[Batch], log: Log) -> int:
     """Leave the work to a batch system, and say how to go on."""
     assert plan.plugin is not None
-    hand_over(plan, batches)
+    submit_jobs(plan, batches)
     for source, reason in plan.broken.items():
         print(f'pumba: error: {source}: {reason}', file=sys.stderr, flush=True)
-    say(
+    log(
         f'{len(plan.todo)} images handed over ({plan.plugin.name}); when all jobs have ended, '
         'start the same command again: it writes the pages and does what is missing'
     )
@@ -184,18 +190,18 @@ def _not_built(config: RunConfig, error: Exception) -> int:
     return EXIT_NOT_BUILT
 
 
-def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, say: Say) -> int:
+def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -> int:
     """Name the images to look at and those that failed, and return the exit code."""
     done = [outputs for outputs in plan.todo if outputs.source not in failed]
     flagged = [line for line in map(_flags, done) if line]
     for line in flagged[:MAX_FLAGGED]:
-        say(line)
+        log(line)
     if len(flagged) > MAX_FLAGGED:
-        say(f'{len(flagged) - MAX_FLAGGED} more masks to look at; the group level lists them')
+        log(f'{len(flagged) - MAX_FLAGGED} more masks to look at; the group level lists them')
     for source, failure in failed.items():
         where = '' if str(source) in failure.message else f'{source}: '
         print(f'pumba: error: {where}{failure.message}', file=sys.stderr, flush=True)
-    say(
+    log(
         f'{len(done)} images stripped, {plan.count("done")} done before, {len(failed)} failed; '
         f'results in {plan.config.output_dir}'
     )

@@ -17,7 +17,7 @@ from pumba_pipe.common.cli import guarded
 from pumba_pipe.common.errors import PumbaError
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print a line that can be read at once in a log file."""
     print(f'pumba: {line}', flush=True)
 
@@ -56,13 +56,13 @@ def run(config: RunConfig) -> int:
         if config.analysis_level == 'group':
             from pumba_pipe.bids_app.group import run_group
 
-            return run_group(config, say)
-        from pumba_pipe.bids_app.execution.quiet import quiet_nipype
+            return run_group(config, log)
+        from pumba_pipe.bids_app.execution.quiet import configure_nipype
 
-        quiet_nipype(config.verbosity, config.stop_on_first_crash, config.resource_record)
+        configure_nipype(config.verbosity, config.stop_on_first_crash, config.resource_record)
         from pumba_pipe.bids_app.participant import run_participants
 
-        work = run_participants(config, say)
+        work = run_participants(config, log)
     except PumbaError as error:
         print(f'pumba: error: {" ".join(str(error).split())}', file=sys.stderr)
         return EXIT_USAGE

@@ -51,7 +51,7 @@ def init_anat_preproc_wf(
     """
     workflow = pe.Workflow(name=name)
     suffixes = [parse_name(image).suffix for image in images]
-    fields = found_fields(settings, all(map(settings.corrects, suffixes)))
+    fields = found_fields(settings, all(map(settings.n4_applies, suffixes)))
     parts = []
     for number, (image, suffix) in enumerate(zip(images, suffixes, strict=True)):
         part = init_image_preproc_wf(settings=settings, suffix=suffix, name=f'image{number}_wf')
@@ -119,7 +119,7 @@ def init_image_preproc_wf(
         Figures, when they were asked for
     """
     workflow = pe.Workflow(name=name)
-    corrected = settings.corrects(suffix)
+    corrected = settings.n4_applies(suffix)
     fields = found_fields(settings, corrected)
     inputnode = pe.Node(IdentityInterface(fields=['in_file']), name='inputnode')
     outputnode = pe.Node(

@@ -98,7 +98,7 @@ class BrainOutputs:
 
     def targets(self) -> tuple[Target, ...]:
         """All files in the image's own space, and its figures."""
-        corrected = self.settings.corrects(self.name.suffix)
+        corrected = self.settings.n4_applies(self.name.suffix)
         depends = {EXTRACTION: self.settings.parameters(self.name.suffix)}
         mask = {
             'Type': 'Brain',
@@ -150,7 +150,7 @@ class BrainOutputs:
         )
         depends = {
             EXTRACTION: self.settings.parameters(self.name.suffix),
-            ALIGNMENT: self.settings.alignment() | {'Template': template.uri},
+            ALIGNMENT: self.settings.registration_parameters() | {'Template': template.uri},
         }
         sources = [self.uri(self.preproc), self.uri(self.mask), template.uri]
         there = {

@@ -31,7 +31,7 @@ class StripSettings:
         Of the weights.
     border_mm : float
     csf : str
-        A rim of the fluid around the brain: ``'in'``, ``'out'``, or ``'auto'``, by its size.
+        A rim of the fluid around the brain: ``'include'``, ``'exclude'``, or ``'auto'``, by its size.
     device : str
         A device known to be there: ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
     num_threads : int
@@ -87,7 +87,7 @@ class StripSettings:
         """Kind of the alignment: ``'affine'`` or ``'syn'``."""
         return 'syn' if self.deformable else 'affine'
 
-    def corrects(self, suffix: str) -> bool:
+    def n4_applies(self, suffix: str) -> bool:
         """Whether images of a suffix are corrected for intensity non-uniformity."""
         return self.bias_correction and suffix not in NOT_CORRECTED
 
@@ -98,9 +98,9 @@ class StripSettings:
             'WeightsSHA256': self.sha256,
             'BorderMm': self.border_mm,
             'Csf': self.csf,
-            'BiasCorrection': correction if self.corrects(suffix) else 'none',
+            'BiasCorrection': correction if self.n4_applies(suffix) else 'none',
         }
 
-    def alignment(self) -> dict[str, Any]:
+    def registration_parameters(self) -> dict[str, Any]:
         """What transforms to standard spaces depend on besides, for their sidecars."""
         return {'Transform': self.transform, 'Sloppy': self.sloppy, 'Seed': self.seed}

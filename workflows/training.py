@@ -116,7 +116,7 @@ def init_synthetic_training_wf(
     write_card = pe.Node(WriteModelCard(scored_on='synthetic heads'), name='write_card')
     workflow.connect(
         [
-            (make_heads, evaluate, [('images', 'in_files'), ('labels', 'references')]),
+            (make_heads, evaluate, [('images', 'in_files'), ('labels', 'ground_truth')]),
             (train, evaluate, [('weights', 'model')]),
             (train, write_card, [('weights', 'weights')]),
             (evaluate, write_card, [('scores', 'scores')]),

@@ -38,7 +38,7 @@ def is_batch_system(choice: PluginChoice | None) -> bool:
     return choice is not None and choice.name in SUBMIT
 
 
-def ends_early(choice: PluginChoice | None) -> bool:
+def submits_and_returns(choice: PluginChoice | None) -> bool:
     """Whether a plugin hands over all jobs at once and does not wait for them."""
     if not is_batch_system(choice):
         return False

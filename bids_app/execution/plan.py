@@ -17,7 +17,7 @@ from pumba_pipe.workflows.naming import parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import find_template, parse_space
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ def weights_name(config: RunConfig) -> str:
     return config.weights.name if config.weights else 'default'
 
 
-def make_plan(config: RunConfig, say: Say) -> Plan:
+def make_plan(config: RunConfig, log: Log) -> Plan:
     """Check everything that can be checked before any work.
 
     Parameters
     ----------
     config : RunConfig
-    say : callable
+    log : callable
         Takes a line for the user.
 
     Raises
@@ -128,10 +128,10 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
     templates = tuple(find_template(parse_space(space)) for space in config.spaces)
     warning = None if config.skip_bids_validation else validate(config)
     if warning:
-        say(f'warning: {warning}')
+        log(f'warning: {warning}')
     selection = select_images(config)
     for remark in selection.remarks:
-        say(remark)
+        log(remark)
     engine = prepare_engine(config)
     settings = StripSettings(
         weights=engine.weights,

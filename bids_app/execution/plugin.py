@@ -14,8 +14,8 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 from pumba_pipe.bids_app.execution.engine import process_context
-from pumba_pipe.bids_app.execution.progress import token_of
-from pumba_pipe.bids_app.execution.quiet import quiet_nipype
+from pumba_pipe.bids_app.execution.progress import image_id
+from pumba_pipe.bids_app.execution.quiet import configure_nipype
 
 KILLED = (
     'WorkerKilledError: a worker process was killed, most likely for lack of memory; '
@@ -26,7 +26,7 @@ KILLED = (
 def start_worker(folder: str, verbosity: int, record: Path | None) -> None:
     """Prepare a worker process, which inherits no setting but the environment."""
     process_initializer(folder)
-    quiet_nipype(verbosity, record=record)
+    configure_nipype(verbosity, record=record)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
@@ -41,7 +41,7 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-class SturdyMultiProcPlugin(MultiProcPlugin):
+class FaultTolerantMultiProcPlugin(MultiProcPlugin):
     """Nipype's MultiProc, which would wait forever for a worker that was killed.
 
     A worker that dies takes the pool with it: the nodes that were running fail, the others run
@@ -87,7 +87,7 @@ class SturdyMultiProcPlugin(MultiProcPlugin):
 
     def _rank(self, jobid: int) -> int:
         """Place of the image that a job works on, in the order in which they are begun."""
-        token = token_of(self.procs[jobid].fullname or '') or ''
+        token = image_id(self.procs[jobid].fullname or '') or ''
         return self._ranks.setdefault(token, jobid)
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:

@@ -31,12 +31,12 @@ def clock(seconds: float) -> str:
     return f'{minutes // 60}:{minutes % 60:02}:{rest:02}'
 
 
-def token_of(full_name: str) -> str | None:
+def image_id(full_name: str) -> str | None:
     """Find the image that a node works on, None for a node of no image.
 
     Examples
     --------
-    >>> token_of('pumba_wf.sub_01_ses_a_wf.ds_sub01_sesa_T1w_wf.ds_mask')
+    >>> image_id('pumba_wf.sub_01_ses_a_wf.ds_sub01_sesa_T1w_wf.ds_mask')
     'sub01_sesa_T1w'
     """
     for part in full_name.split('.'):
@@ -77,15 +77,15 @@ class Progress:
     Parameters
     ----------
     images : sequence of BrainOutputs
-    say : callable
+    log : callable
         Takes a line.
     """
 
-    def __init__(self, images: Sequence[BrainOutputs], say: Callable[[str], None]) -> None:
+    def __init__(self, images: Sequence[BrainOutputs], log: Callable[[str], None]) -> None:
         self.images: Mapping[str, BrainOutputs] = {
             node_name(parse_name(outputs.source)): outputs for outputs in images
         }
-        self.say = say
+        self.log = log
         self.failed: set[str] = set()
         self.done: set[str] = set()
         self.reasons: dict[str, Failure] = {}
@@ -93,7 +93,7 @@ class Progress:
 
     def explain(self, node: Any, lines: Iterable[str]) -> None:
         """Keep why a node failed, should there be no room for a file about it."""
-        token = token_of(node.fullname or node.name)
+        token = image_id(node.fullname or node.name)
         failure = failure_in(''.join(lines).splitlines())
         if token is not None and failure is not None:
             self.reasons.setdefault(token, failure)
@@ -101,7 +101,7 @@ class Progress:
     def __call__(self, node: Any, status: str) -> None:
         """Note the end of a node; Nipype calls this with ``'start'`` as well."""
         full_name = node.fullname or node.name
-        token = token_of(full_name)
+        token = image_id(full_name)
         # a plugin may say of a node that it failed, and then that it or its followers ended
         if token is None or token not in self.images or token in self.failed | self.done:
             return
@@ -128,7 +128,7 @@ class Progress:
         finished, total = len(self.done) + len(self.failed), len(self.images)
         elapsed = time.monotonic() - self.started
         left = elapsed / finished * (total - finished)
-        self.say(
+        self.log(
             f'{len(self.done)}/{total} done, {len(self.failed)} failed, '
             f'{clock(elapsed)} elapsed, about {clock(left)} left: {what}'
         )
@@ -140,7 +140,7 @@ def crash_of(crash_dir: Path, token: str) -> Failure | None:
     for file in sorted(crash_dir.glob('crash-*.txt')):
         lines = _lines(file)
         nodes = [match[1] for match in map(NODE_LINE.match, lines) if match]
-        if not nodes or token_of(nodes[0]) != token:
+        if not nodes or image_id(nodes[0]) != token:
             continue
         failure = failure_in(lines, file)
         if failure is not None:

@@ -17,7 +17,7 @@ SETTINGS = {
 LEVELS = ('CRITICAL', 'WARNING', 'INFO')
 
 
-def quiet_nipype(verbosity: int, stop: bool = False, record: Path | None = None) -> None:
+def configure_nipype(verbosity: int, stop: bool = False, record: Path | None = None) -> None:
     """Set up Nipype in this process; call it before anything else imports nipype.
 
     Parameters

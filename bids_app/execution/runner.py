@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumba_pipe.bids_app.execution.plan import Plan, Say
+from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
 from pumba_pipe.bids_app.execution.progress import Failure, Progress, crash_of
 from pumba_pipe.bids_app.options.config import RunConfig
@@ -82,7 +82,7 @@ def build_batches(plan: Plan, base_dir: Path) -> list[Batch]:
 def execute(
     plan: Plan,
     batches: Sequence[Batch],
-    say: Say,
+    log: Log,
     after: Callable[[Sequence[BrainOutputs], dict[Path, Failure]], None],
 ) -> dict[Path, Failure]:
     """Run workflows to their end, whatever fails on the way.
@@ -91,7 +91,7 @@ def execute(
     ----------
     plan : Plan
     batches : sequence of Batch
-    say : callable
+    log : callable
         Takes a line for the user.
     after : callable
         Called when a batch has ended, with its images and those of them that failed.
@@ -101,7 +101,7 @@ def execute(
     dict of Path to Failure
         Images that failed.
     """
-    progress = Progress(plan.todo, say)
+    progress = Progress(plan.todo, log)
     failed: dict[Path, Failure] = {}
     # Nipype collects garbage at every step: spare it what is there to stay.
     gc.collect()
@@ -121,7 +121,7 @@ def execute(
     return failed
 
 
-def hand_over(plan: Plan, batches: Sequence[Batch]) -> None:
+def submit_jobs(plan: Plan, batches: Sequence[Batch]) -> None:
     """Give all jobs to a batch system, by a plugin that does not wait for them."""
     assert plan.plugin is not None
     args = dict(plan.plugin.args)
@@ -166,9 +166,9 @@ def _plugin(plan: Plan, progress: Progress) -> Any:
         name = 'Linear'
     if name != 'MultiProc':
         return plugin_class(name)(plugin_args={**args, 'status_callback': progress})
-    from pumba_pipe.bids_app.execution.plugin import SturdyMultiProcPlugin
+    from pumba_pipe.bids_app.execution.plugin import FaultTolerantMultiProcPlugin
 
-    return SturdyMultiProcPlugin(
+    return FaultTolerantMultiProcPlugin(
         {
             'n_procs': config.nprocs,
             # a GPU node takes as many slots as it has CPU threads: one image at a time

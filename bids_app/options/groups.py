@@ -17,7 +17,7 @@ from pumba_pipe.bids_app.options.arguments import (
 from pumba_pipe.bids_app.options.config import DEFAULT_MODALITIES, MODALITIES
 
 from pumba_pipe.common.cli import add_version, positive_int
-from pumba_pipe.extraction.border import CSF
+from pumba_pipe.extraction.border import CSF, csf_choice
 
 MAX_DEFAULT_THREADS = 4  # more speed up one image little; several images side by side do more
 
@@ -69,7 +69,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help='grow masks by so many millimetres, shrink them when negative; default: 0',
     )  # fmt: skip
     group.add_argument(
-        '--csf', choices=CSF, default='auto',
+        '--csf', type=csf_choice, choices=CSF, default='auto',
         help='a rim of the fluid around the brain: in or out of the masks; auto: out of brains of '
         'human size; default: auto',
     )  # fmt: skip

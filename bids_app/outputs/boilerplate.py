@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pumba_pipe.bids_app.options.config import RunConfig
-from pumba_pipe.bids_app.outputs.references import REFERENCES
+from pumba_pipe.bids_app.outputs.bibliography import REFERENCES
 from pumba_pipe.workflows.settings import NOT_CORRECTED
 
 from pumba_pipe.common.files import write_text
@@ -131,7 +131,7 @@ def _strip(config: RunConfig, methods: Methods) -> str:
         '[@park2025].'
     )
     if config.csf != 'auto':
-        verb = 'include' if config.csf == 'in' else 'leave out'
+        verb = 'include' if config.csf == 'include' else 'leave out'
         sentences.append(f'Masks {verb} a rim of the fluid around the brain.')
     if config.border_mm:
         verb = 'grown' if config.border_mm > 0 else 'shrunk'

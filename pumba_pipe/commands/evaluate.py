@@ -12,7 +12,7 @@ from pumba_pipe.common.errors import InputError
 
 if TYPE_CHECKING:
     from pumba_pipe.evaluation.cases import Case
-    from pumba_pipe.evaluation.scoring import Finder
+    from pumba_pipe.evaluation.scoring import MaskSource
 
 NAME = 'pumba-evaluate'
 EPILOG = """
@@ -77,18 +77,18 @@ def evaluate(options: argparse.Namespace) -> int:
     from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS, as_text
     from pumba_pipe.evaluation.scoring import (
         in_words,
-        read_found,
+        make_stripper,
+        read_prediction,
         score_cases,
-        stripper,
         write_results,
     )
     from pumba_pipe.images.saving import check_folder
 
     cases = _select(options)
     check_folder(options.out / 'scores.tsv')
-    find: Finder = read_found
+    find: MaskSource = read_prediction
     if options.predictions is None:
-        find = stripper(options.weights, options.device, options.threads)
+        find = make_stripper(options.weights, options.device, options.threads)
         _warn_of_seen(cases, options.weights)
     scored = score_cases(
         cases,

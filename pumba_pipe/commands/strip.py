@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pumba_pipe.common.cli import add_version, guarded, positive_int
-from pumba_pipe.extraction.border import CSF
+from pumba_pipe.extraction.border import CSF, csf_choice
 
 NAME = 'pumba-strip'
 
@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--csf',
+        type=csf_choice,
         choices=CSF,
         default='auto',
         help='a rim of the fluid around the brain: in or out of the mask; auto: out of brains of '

@@ -103,20 +103,33 @@ def build_parser() -> argparse.ArgumentParser:
     )
     machine.add_argument('--threads', type=positive_int, help='CPU threads of training')
     machine.add_argument('--compile', action='store_true', help='torch.compile the network')
-    pool = parser.add_argument_group('pool of heads, made ahead on the CPU')
-    pool.add_argument(
-        '--pool', type=Path, metavar='DIR', help='shared by runs (default: OUT/pool)'
+    cache = parser.add_argument_group('head cache: heads made ahead on the CPU')
+    cache.add_argument(
+        '--cache-dir', type=Path, metavar='DIR', help='shared by runs (default: OUT/head-cache)'
     )
-    pool.add_argument('--pool-size', type=positive_int, default=2000, metavar='N')
-    pool.add_argument(
-        '--generators',
+    cache.add_argument('--cache-size', type=positive_int, default=2000, metavar='N')
+    cache.add_argument(
+        '--cache-workers',
         type=positive_int,
         metavar='N',
         help='processes that make them (default: one for training on a CPU, none for a GPU: '
         'there every sample is of a head of its own)',
     )
+    _add_former_spellings(cache)
     parser.add_argument('-q', '--quiet', action='store_true', help='no progress bar')
     return parser
+
+
+def _add_former_spellings(group: argparse._ArgumentGroup) -> None:
+    """Accept the options of earlier versions; help does not list them."""
+    for former, name, kind in (
+        ('--pool', 'cache_dir', Path),
+        ('--pool-size', 'cache_size', positive_int),
+        ('--generators', 'cache_workers', positive_int),
+    ):
+        group.add_argument(
+            former, dest=name, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
 
 
 def _add_finetuning(parser: argparse.ArgumentParser) -> None:
@@ -172,8 +185,8 @@ def run(args: argparse.Namespace) -> int:
         widths=tuple(args.widths),
         checkpoint_minutes=args.checkpoint_minutes,
         snapshots=args.snapshots,
-        pool_size=args.pool_size,
-        generators=args.generators,
+        cache_size=args.cache_size,
+        cache_workers=args.cache_workers,
     )
     hardware = Hardware(
         accelerator='gpu' if args.device == 'cuda' else args.device,
@@ -190,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
         hardware=hardware,
         init=initial_weights(args.init),
         resume=args.resume,
-        pool_parent=args.pool,
+        cache_dir=args.cache_dir,
         quiet=args.quiet,
         adaptation=_adaptation(args) if finetuning else None,
         written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),

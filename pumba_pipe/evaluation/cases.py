@@ -31,7 +31,7 @@ class Case:
     image : Path
     mask : Path or None
         None where there is no reference.
-    ready : Path or None
+    prediction : Path or None
         A mask found elsewhere that is to be scored instead of stripping the image.
     subject : str
         Whose image it is, as far as a table says.
@@ -43,7 +43,7 @@ class Case:
     modality: str
     image: Path
     mask: Path | None
-    ready: Path | None = None
+    prediction: Path | None = None
     subject: str = ''
 
 
@@ -168,8 +168,8 @@ def with_predictions(cases: Sequence[Case], folder: Path, derivative: Path | Non
         if derivative is not None and case.mask is not None:
             places.append(folder / case.mask.relative_to(derivative))
         found = next((place for place in places if place.exists()), places[0])
-        ready.append(replace(case, ready=found))
-    if not any(case.ready is not None and case.ready.exists() for case in ready):
+        ready.append(replace(case, prediction=found))
+    if not any(case.prediction is not None and case.prediction.exists() for case in ready):
         raise InputError(f'{folder}: no mask of any case here; looked for {places[0].name}')
     return ready
 

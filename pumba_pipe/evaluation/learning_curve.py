@@ -17,7 +17,7 @@ from pathlib import Path
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.evaluation.cases import Case, chosen_cases, find_cases
 from pumba_pipe.evaluation.metrics import GROUPS, as_text, species_group, write_table
-from pumba_pipe.evaluation.scoring import score_cases, stripper
+from pumba_pipe.evaluation.scoring import make_stripper, score_cases
 
 COLUMNS = ('samples', 'minutes', 'group', 'n', 'median_dice', 'min_dice')
 EVERYTHING = 'all'
@@ -56,7 +56,7 @@ def _rows(snapshot: Path, cases: Sequence[Case]) -> list[tuple[str, ...]]:
     stages = load_weights(snapshot).card['stages']
     seen = stages.get(snapshot.parent.name) or list(stages.values())[-1]  # the one that learned
     dice: dict[str, list[float]] = {group: [] for group in (EVERYTHING, *GROUPS)}
-    for one in score_cases(cases, stripper(snapshot)):
+    for one in score_cases(cases, make_stripper(snapshot)):
         value = one.score.overlap.dice if one.score.overlap else 0.0
         dice[EVERYTHING].append(value)
         dice.setdefault(species_group(one.score.species), []).append(value)

@@ -39,7 +39,7 @@ class Overlap:
         0..1.
     hd95_mm : float
         95th percentile of the distances between the surfaces, the larger of both directions.
-    asd_mm : float
+    assd_mm : float
         Mean distance between the surfaces, over the surface voxels of both masks.
     sensitivity, specificity : float
         Share of the reference that was found; share of the rest of the image left out.
@@ -52,7 +52,7 @@ class Overlap:
 
     dice: float
     hd95_mm: float
-    asd_mm: float
+    assd_mm: float
     sensitivity: float
     specificity: float
     volume_ratio: float
@@ -124,7 +124,7 @@ def compare(
         hd95_mm=float(max(np.percentile(forward, 95), np.percentile(backward, 95)))
         if exists
         else math.nan,
-        asd_mm=float(np.concatenate([forward, backward]).mean()) if exists else math.nan,
+        assd_mm=float(np.concatenate([forward, backward]).mean()) if exists else math.nan,
         sensitivity=both / inside,
         specificity=(outside - (size - both)) / outside if outside else math.nan,
         volume_ratio=size / inside,

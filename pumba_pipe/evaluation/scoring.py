@@ -32,7 +32,7 @@ SCORES, SUMMARY, PICTURE = 'scores.tsv', 'summary.tsv', 'worst.png'
 PICTURED = 8
 
 
-class Found(NamedTuple):
+class Prediction(NamedTuple):
     """A found mask and what is known about how it was found."""
 
     volume: Volume
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     peak_mb: float = math.nan
 
 
-Finder = Callable[[Case], Found]
+MaskSource = Callable[[Case], Prediction]
 
 
 class Scored(NamedTuple):
@@ -53,7 +53,9 @@ class Scored(NamedTuple):
     panels: Sequence[Panel] = ()
 
 
-def stripper(weights: Path | None, device: str = 'auto', threads: int | None = None) -> Finder:
+def make_stripper(
+    weights: Path | None, device: str = 'auto', threads: int | None = None
+) -> MaskSource:
     """Load weights once, and return a function that strips a case with them.
 
     Raises
@@ -68,28 +70,30 @@ def stripper(weights: Path | None, device: str = 'auto', threads: int | None = N
     choose_device(device)
     model = load_weights(weights)
 
-    def strip(case: Case) -> Found:
+    def strip(case: Case) -> Prediction:
         restart_peak()
         start = time.perf_counter()
         result = extract(case.image, model, device, threads)
         seconds = time.perf_counter() - start
-        return Found(result.volume, result.mask, result.quality.confidence, seconds, peak_mb())
+        return Prediction(
+            result.volume, result.mask, result.quality.confidence, seconds, peak_mb()
+        )
 
     return strip
 
 
-def read_found(case: Case) -> Found:
+def read_prediction(case: Case) -> Prediction:
     """Read the ready mask of a case."""
-    assert case.ready is not None
-    mask, affine = load_mask(case.ready)
+    assert case.prediction is not None
+    mask, affine = load_mask(case.prediction)
     volume = load_volume(case.image, flat=True)
-    check_grid(case.ready, mask.shape, affine, volume.data.shape, volume.affine)
-    return Found(volume, mask)
+    check_grid(case.prediction, mask.shape, affine, volume.data.shape, volume.affine)
+    return Prediction(volume, mask)
 
 
 def score_cases(
     cases: Iterable[Case],
-    find: Finder,
+    find: MaskSource,
     *,
     done: Callable[[CaseScore], None] = lambda score: None,
     failed: Callable[[str], None] = lambda message: None,
@@ -100,7 +104,7 @@ def score_cases(
     ----------
     cases : iterable of Case
     find : callable
-        `read_found`, or what `stripper` returns.
+        `read_prediction`, or what `make_stripper` returns.
     done : callable
         Called with every score.
     failed : callable
@@ -120,7 +124,7 @@ def score_cases(
     return scored
 
 
-def _scored(case: Case, find: Finder) -> Scored:
+def _scored(case: Case, find: MaskSource) -> Scored:
     from pumba_pipe.images.panels import FOUND_COLOUR, REFERENCE_COLOUR, planes
 
     reference = load_mask(case.mask) if case.mask is not None else None

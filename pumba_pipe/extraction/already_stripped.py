@@ -13,20 +13,22 @@ if TYPE_CHECKING:
 
 # Set by hand on real heads, whole and cut out by their reference masks: the cut-out brains met
 # all three, no whole head did.
-BLANK_SHARE = 0.3  # of all voxels: exactly one and the same value
+BLANK_BACKGROUND_SHARE = 0.3  # of all voxels: exactly one and the same value
 EDGE_LEVEL = 0.3  # of the object's inside: at skin, values fade out; at a cut they do not
 DARK_LEVEL, DARK_SHARE = 0.15, 0.1  # bone and air make part of a whole head dark
-COVERED = 0.95  # of what the network found lies in the object
+COVERED = 0.95  # of what the network predicted lies in the object
 INSIDE_STEPS = 3  # voxels from the edge to the inside
 
 
-def cut_out_object(data: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArray | None:
+def detect_stripped_brain(
+    data: NDArray[np.float32], predicted: NDArray[np.bool_]
+) -> NDArray | None:
     """Find the brain in an image that was stripped before: all that is not blank.
 
     Parameters
     ----------
     data : ndarray, shape (x, y, z)
-    found : ndarray of bool, shape (x, y, z)
+    predicted : ndarray of bool, shape (x, y, z)
         What the network took for brain.
 
     Returns
@@ -41,11 +43,15 @@ def cut_out_object(data: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArr
     values, counts = np.unique(few, return_counts=True)
     blank = values[counts.argmax()]
     seen = np.abs(few[few != blank] - blank)
-    if seen.size > (1 - BLANK_SHARE) * few.size or not seen.size or _dark_share(seen) > DARK_SHARE:
+    if (
+        seen.size > (1 - BLANK_BACKGROUND_SHARE) * few.size
+        or not seen.size
+        or _dark_share(seen) > DARK_SHARE
+    ):
         return None
     signal = data != blank
     whole = filled(largest_component(signal)[0])
-    if np.count_nonzero(found & whole) < COVERED * np.count_nonzero(found):
+    if np.count_nonzero(predicted & whole) < COVERED * np.count_nonzero(predicted):
         return None
     block = bounding_block(whole, 1)
     body = whole[block]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from pumba_pipe.common.errors import InputError
 
@@ -21,11 +21,23 @@ SMALL, LARGE = 600.0, 1000.0  # ml
 COARSE, RESOLVED = 16.0, 20.0
 
 
-Csf = Literal['auto', 'in', 'out']
+Csf = Literal['auto', 'include', 'exclude']
 CSF: tuple[str, ...] = get_args(Csf)
+FORMER_CSF = {'in': 'include', 'out': 'exclude'}  # words of earlier versions, still accepted
 
 
-def tightness(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'auto') -> float:
+def csf_choice(word: str) -> str:
+    """Return a choice of `CSF` for a word of this version or of an earlier one.
+
+    Examples
+    --------
+    >>> csf_choice('in'), csf_choice('auto')
+    ('include', 'auto')
+    """
+    return FORMER_CSF.get(word, word)
+
+
+def csf_exclusion(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'auto') -> float:
     """Share of the tight border in the mask's, 0..1; the rest is the wide one's.
 
     For brains of 3 to 600 ml it is the wide one, up to 1 ml and from 1,000 ml on the tight one, in
@@ -39,17 +51,19 @@ def tightness(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'auto')
     voxel_size : ndarray, shape (3,)
         In millimetres.
     csf : str
-        ``'in'`` is the wide border and ``'out'`` the tight one, whatever the brain's size.
+        ``'include'`` is the border with CSF and ``'exclude'`` the one without, whatever the
+        brain's size.
 
     Raises
     ------
     InputError
         `csf` is something else.
     """
+    csf = cast(Csf, csf_choice(csf))
     if csf not in CSF:
-        raise InputError(f'csf {csf!r}: must be auto, in or out')
+        raise InputError(f'csf {csf!r}: must be auto, include or exclude')
     if csf != 'auto':
-        return float(csf == 'out')
+        return float(csf == 'exclude')
     small = math.log(LESS_TINY / max(volume, TINY)) / math.log(LESS_TINY / TINY)
     large = math.log(max(volume, SMALL) / SMALL) / math.log(LARGE / SMALL)
     voxels = volume * 1000 / math.prod(map(float, voxel_size))

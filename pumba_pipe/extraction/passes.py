@@ -17,43 +17,43 @@ from pumba_pipe.extraction.quality import dice
 from pumba_pipe.images.grids import Cube, from_cube, to_cube
 from pumba_pipe.images.masks import bounding_block, clean
 from pumba_pipe.network.devices import half_precision
-from pumba_pipe.network.unet import TIGHT, WIDE, members
+from pumba_pipe.network.unet import WITH_CSF, WITHOUT_CSF, members
 from pumba_pipe.network.weights import Stage
 from pumba_pipe.synthesis.artefacts import quantile, rescale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PERCENTILES = (1.0, 99.0)
+INTENSITY_PERCENTILES = (1.0, 99.0)
 BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what training shows
 BOX_TRIES = 3
 BOX_RATIO = (0.85, 1.18)  # a box's side over that of the best one, as long as it counts as fitting
 BOX_SHIFT = 0.06  # of its side, likewise
 BOX_LOGIT = 2.75  # the box is laid around what is surer than this to be inside the wide border
 BOX_VIEWS = 2  # as many of the fine views show whether a box fits
-WHITE = 0.85  # quantile of the brain's grey values that is white to the fine pass
-BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `grey_agreement`
+CEILING_QUANTILE = 0.85  # quantile of the brain's grey values that is white to the fine pass
+BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `gamma_dice`
 NOT_BRAIN = -12.0  # logit where the fine pass did not look
 
 
-class View(NamedTuple):
+class TtaView(NamedTuple):
     """How a cube is shown: mirrored along `axes`, its grey values in 0..1 to a power."""
 
     axes: tuple[int, ...] = ()
     power: float = 1.0
 
 
-COARSE_VIEWS = (View(), View((0, 1, 2)))
+COARSE_VIEWS = (TtaView(), TtaView((0, 1, 2)))
 # Networks take turns: of three, the second sees brightened views only, the third one of two. What
 # is dim, far from a coil or in a blurred image, is more often brain to them then.
 FINE_VIEWS = (
-    View(), View((0,), 0.7), View((0, 1)),
-    View((1, 2)), View((0, 1, 2), 0.7), View((2,), 0.7),
+    TtaView(), TtaView((0,), 0.7), TtaView((0, 1)),
+    TtaView((1, 2)), TtaView((0, 1, 2), 0.7), TtaView((2,), 0.7),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Sight:
+class CubeSample:
     """A cube of the image.
 
     Attributes
@@ -61,7 +61,7 @@ class Sight:
     cube : Cube
     values : Tensor, shape (size, size, size)
         The image in the cube, in its own grey values.
-    shown : Tensor, shape (size, size, size)
+    scaled : Tensor, shape (size, size, size)
         The same as the network sees it, in 0..1.
     inside : Tensor of bool, shape (size, size, size)
         The field of view.
@@ -69,126 +69,132 @@ class Sight:
 
     cube: Cube
     values: Tensor
-    shown: Tensor
+    scaled: Tensor
     inside: Tensor
 
 
 @dataclass(frozen=True)
-class Pass(Sight):
+class Pass(CubeSample):
     """One look of a stage at a cube.
 
     Attributes
     ----------
     logits : Tensor, shape (borders, size, size, size)
         Mean over mirrored images, and over the networks that saw them.
-    flip_agreement : float
+    tta_dice : float
     """
 
     logits: Tensor
-    flip_agreement: float
+    tta_dice: float
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """Cleaned mask on the cube's grid of what is brain beyond doubt, or at least likeliest.
 
-        Neck and face draw a doubtful answer more often than a sure one: a box around all that
+        Neck and face draw a doubtful prediction more often than a sure one: a box around all that
         is likely would take them in, and the fine pass would see a smaller brain than it knows.
         """
-        visible = torch.where(self.inside, self.logits[WIDE], torch.tensor(NOT_BRAIN))
+        visible = torch.where(self.inside, self.logits[WITH_CSF], torch.tensor(NOT_BRAIN))
         threshold = min(BOX_LOGIT, float(visible.max()) - 1.0)
         return clean((visible > threshold).cpu().numpy())[0]
 
     @cached_property
     def likely(self) -> NDArray[np.bool_]:
         """Cleaned mask on the cube's grid of all that lies within the wide border."""
-        return clean(((self.logits[WIDE] > 0) & self.inside).cpu().numpy())[0]
+        return clean(((self.logits[WITH_CSF] > 0) & self.inside).cpu().numpy())[0]
 
     @property
     def volume(self) -> float:
         """Of what lies within the wide border, in millilitres."""
-        count = int(((self.logits[WIDE] > 0) & self.inside).sum())
+        count = int(((self.logits[WITH_CSF] > 0) & self.inside).sum())
         return count * self.cube.voxel**3 / 1000
 
 
-def look(
+def run_pass(
     stage: Stage,
     data: Tensor,
     voxel_size: NDArray[np.float64],
     cube: Cube,
-    views: Sequence[View],
-    white: float = math.inf,
+    views: Sequence[TtaView],
+    ceiling: float = math.inf,
 ) -> Pass:
     """Run a stage on a cube of the image, once for each view of it."""
-    sight = shown(data, voxel_size, cube, white)
-    return averaged(sight, ask(stage, sight, enough(views, stage)))
+    sample = sample_cube(data, voxel_size, cube, ceiling)
+    return averaged(sample, predict_views(stage, sample, views_for(views, stage)))
 
 
-def enough(views: Sequence[View], stage: Stage) -> list[View]:
+def views_for(views: Sequence[TtaView], stage: Stage) -> list[TtaView]:
     """Views over again, where there are more networks, so that each of them sees one."""
     count = max(len(views), len(members(stage.network)))
     return list(islice(cycle(views), count))
 
 
-def look_closer(stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass) -> Pass:
+def run_fine_pass(
+    stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass
+) -> Pass:
     """Run the fine pass on a box around the brain, and again while the box does not fit.
 
     Two of the views show whether it does: the others are left for the box that is kept.
     """
-    white = white_point(coarse.values, torch.from_numpy(coarse.likely))
-    views = enough(FINE_VIEWS, stage)
-    result, sight, answers = coarse, None, []
+    ceiling = intensity_ceiling(coarse.values, torch.from_numpy(coarse.likely))
+    views = views_for(FINE_VIEWS, stage)
+    result, sample, predictions = coarse, None, []
     for _ in range(BOX_TRIES):
         if not result.mask.any():
             break
         box = box_around(result.mask, result.cube, stage.size)
-        if sight is not None and fits(box, sight.cube):
+        if sample is not None and fits(box, sample.cube):
             break
-        sight = shown(data, voxel_size, box, white)
-        answers = ask(stage, sight, views[:BOX_VIEWS])
-        result = averaged(sight, answers)
-    if sight is None:
+        sample = sample_cube(data, voxel_size, box, ceiling)
+        predictions = predict_views(stage, sample, views[:BOX_VIEWS])
+        result = averaged(sample, predictions)
+    if sample is None:
         return coarse
-    answers += ask(stage, sight, views[BOX_VIEWS:], BOX_VIEWS)
-    return averaged(sight, answers)
+    predictions += predict_views(stage, sample, views[BOX_VIEWS:], BOX_VIEWS)
+    return averaged(sample, predictions)
 
 
-def shown(
-    data: Tensor, voxel_size: NDArray[np.float64], cube: Cube, white: float = math.inf
-) -> Sight:
+def sample_cube(
+    data: Tensor, voxel_size: NDArray[np.float64], cube: Cube, ceiling: float = math.inf
+) -> CubeSample:
     """Sample a cube of the image, and bring its grey values to the network's scale."""
     values, inside = to_cube(data, voxel_size, cube)
-    return Sight(cube, values, rescale(values.clamp(max=white), inside, PERCENTILES), inside)
+    return CubeSample(
+        cube, values, rescale(values.clamp(max=ceiling), inside, INTENSITY_PERCENTILES), inside
+    )
 
 
-def ask(stage: Stage, sight: Sight, views: Sequence[View], first: int = 0) -> list[Tensor]:
+def predict_views(
+    stage: Stage, sample: CubeSample, views: Sequence[TtaView], first: int = 0
+) -> list[Tensor]:
     """Logits of a stage, (borders, size, size, size), for each view of a cube.
 
     The networks of a committee take turns, beginning with the one whose turn is `first`: to show
     every view to each of them costs as many times more and says hardly more.
     """
-    networks = members(stage.network.to(sight.shown.device))
-    answers = []
+    networks = members(stage.network.to(sample.scaled.device))
+    predictions = []
     for turn, view in enumerate(views, first):
         network = networks[turn % len(networks)]
-        image = sight.shown.flip(view.axes) ** view.power
-        with half_precision(sight.shown.device):
+        image = sample.scaled.flip(view.axes) ** view.power
+        with half_precision(sample.scaled.device):
             logits = network(image[None, None])[0]
         back = [1 + axis for axis in view.axes]
-        answers.append(logits.float().flip(back).clamp(-10, 10))
-    return answers
+        predictions.append(logits.float().flip(back).clamp(-10, 10))
+    return predictions
 
 
-def averaged(sight: Sight, answers: Sequence[Tensor]) -> Pass:
-    """Average the answers to several views."""
-    mean = torch.stack(list(answers)).mean(0)
-    inside = sight.inside
-    masks = [((answer[WIDE] > 0) & inside).cpu().numpy() for answer in answers]
-    together = ((mean[WIDE] > 0) & inside).cpu().numpy()
+def averaged(sample: CubeSample, predictions: Sequence[Tensor]) -> Pass:
+    """Average the predictions to several views."""
+    mean = torch.stack(list(predictions)).mean(0)
+    inside = sample.inside
+    masks = [((prediction[WITH_CSF] > 0) & inside).cpu().numpy() for prediction in predictions]
+    together = ((mean[WITH_CSF] > 0) & inside).cpu().numpy()
     agreement = float(np.mean([dice(mask, together) for mask in masks]))
-    return Pass(sight.cube, sight.values, sight.shown, inside, mean, agreement)
+    return Pass(sample.cube, sample.values, sample.scaled, inside, mean, agreement)
 
 
-def white_point(values: Tensor, brain: Tensor) -> float:
+def intensity_ceiling(values: Tensor, brain: Tensor) -> float:
     """Grey value above which the fine pass sees nothing but white.
 
     In many images of heads fat is several times as bright as the brain. On the scale from the
@@ -202,20 +208,20 @@ def white_point(values: Tensor, brain: Tensor) -> float:
         What is likely brain.
     """
     inner = values[brain.to(values.device)]
-    return quantile(inner, WHITE) if inner.numel() else math.inf
+    return quantile(inner, CEILING_QUANTILE) if inner.numel() else math.inf
 
 
-def grey_agreement(stage: Stage, answer: Pass) -> float:
-    """Dice overlap of the answer to a brightened image with the answer: 1 is the same mask.
+def gamma_dice(stage: Stage, prediction: Pass) -> float:
+    """Dice overlap of the prediction to a brightened image with the prediction: 1 is the same mask.
 
     Where the network is led by grey values more than by shape, as in muscle right on a small
     brain, the border moves with the grey scale. Of a committee the second is asked, which sees
     brightened views only: what moves its border still is doubtful, and on real scans that told
-    good masks from poor ones better than the answer of all (docs/experiments.md).
+    good masks from poor ones better than the prediction of all (docs/experiments.md).
     """
-    (logits,) = ask(stage, answer, [View(power=BRIGHTER)], first=1)
-    brightened = replace(answer, logits=logits)
-    return dice(brightened.likely, answer.likely)
+    (logits,) = predict_views(stage, prediction, [TtaView(power=BRIGHTER)], first=1)
+    brightened = replace(prediction, logits=logits)
+    return dice(brightened.likely, prediction.likely)
 
 
 def box_around(mask: NDArray[np.bool_], cube: Cube, size: int) -> Cube:
@@ -234,14 +240,14 @@ def fits(wanted: Cube, present: Cube) -> bool:
 
 
 def native_logits(
-    answer: Pass, tight: float, shape: tuple[int, ...], voxel_size: NDArray[np.float64]
+    prediction: Pass, tight: float, shape: tuple[int, ...], voxel_size: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Sample a pass at the image's own voxels, shape (x, y, z).
 
     `tight` is the share of the tight border, 0..1; the rest is the wide one's.
     """
     logits = np.full(tuple(shape), NOT_BRAIN, np.float32)
-    mixed = torch.lerp(answer.logits[WIDE], answer.logits[TIGHT], tight)
-    values, block = from_cube(mixed, tuple(shape), voxel_size, answer.cube)
+    mixed = torch.lerp(prediction.logits[WITH_CSF], prediction.logits[WITHOUT_CSF], tight)
+    values, block = from_cube(mixed, tuple(shape), voxel_size, prediction.cube)
     logits[block] = values.cpu().numpy()
     return logits

@@ -12,25 +12,25 @@ import torch
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.files import write_json
-from pumba_pipe.extraction.already_stripped import cut_out_object
-from pumba_pipe.extraction.border import Csf, tightness
+from pumba_pipe.extraction.already_stripped import detect_stripped_brain
+from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.passes import (
     COARSE_VIEWS,
     NOT_BRAIN,
-    grey_agreement,
-    look,
-    look_closer,
+    gamma_dice,
     native_logits,
+    run_fine_pass,
+    run_pass,
 )
 from pumba_pipe.extraction.quality import (
-    Evidence,
+    AgreementMetrics,
     Quality,
-    certainty,
+    boundary_certainty,
     confidence_score,
     dice,
-    judge,
+    quality_record,
 )
-from pumba_pipe.images.field_of_view import field_of_view
+from pumba_pipe.images.field_of_view import content_block
 from pumba_pipe.images.grids import whole_cube
 from pumba_pipe.images.masks import clean, moved_border, signed_distance
 from pumba_pipe.images.saving import check_folder, check_output, save_map, save_mask, save_masked
@@ -41,8 +41,8 @@ from pumba_pipe.network.weights import Model, load_weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MIN_VOXELS = 20
-BLANK_SHARE = 0.9
+MIN_BRAIN_VOXELS = 20
+CONSTANT_SHARE = 0.9
 SURE = 0.75  # confidence below which an image is checked for having been stripped before
 LIKELY = 0.9  # least probability in an image that was
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
@@ -117,8 +117,8 @@ def extract(
     border_mm : float
         Grow the mask by this many millimetres; negative shrinks it.
     csf : str
-        ``'in'`` takes in a rim of the fluid around the brain, ``'out'`` leaves it out, ``'auto'``
-        leaves it out of large brains: see `pumba_pipe.extraction.border.tightness`. Fluid in folds stays in.
+        ``'include'`` takes in a rim of the fluid around the brain, ``'exclude'`` leaves it out, ``'auto'``
+        leaves it out of large brains: see `pumba_pipe.extraction.border.csf_exclusion`. Fluid in folds stays in.
 
     Returns
     -------
@@ -131,38 +131,38 @@ def extract(
     NothingFoundError
         No brain was found.
     """
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     volume = image if isinstance(image, Volume) else load_volume(image)
-    watch.lap('read')
+    stopwatch.lap('read')
     model = load_weights() if model is None else model
     chosen = choose_device(device)
-    watch.lap('weights')
+    stopwatch.lap('weights')
     axes = canonical_axes(volume.affine)
     data = oriented(volume.data, axes)
     voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
-    seen = field_of_view(data)
-    shown = np.ascontiguousarray(data[seen])
+    seen = content_block(data)
+    visible = np.ascontiguousarray(data[seen])
     with torch.inference_mode(), limited_threads(threads):
-        answers, failure = with_fallback(
-            lambda place: _answers(model, shown, voxel_size, csf, place, watch), chosen
+        passes, failure = with_fallback(
+            lambda place: _run_passes(model, visible, voxel_size, csf, place, stopwatch), chosen
         )
-    logits = answers.logits
+    logits = passes.logits
     if logits.shape != data.shape:
         logits = np.full(data.shape, NOT_BRAIN, np.float32)
-        logits[seen] = answers.logits
+        logits[seen] = passes.logits
     mask, components, _ = clean(logits > 0)
-    if np.count_nonzero(mask) < MIN_VOXELS or is_blank(data[mask]):
+    if np.count_nonzero(mask) < MIN_BRAIN_VOXELS or is_blank(data[mask]):
         raise NothingFoundError(f'{volume.name}: no brain was found in this image')
     probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
-    evidence = Evidence(
-        dice(answers.rough, mask[seen]),
-        answers.flip_agreement,
-        answers.grey_agreement,
-        certainty(probability, mask),
+    agreement = AgreementMetrics(
+        dice(passes.rough, mask[seen]),
+        passes.tta_dice,
+        passes.gamma_dice,
+        boundary_certainty(probability, mask),
     )
     whole = None
-    if confidence_score(evidence) < SURE:
-        whole = cut_out_object(data, mask)
+    if confidence_score(agreement) < SURE:
+        whole = detect_stripped_brain(data, mask)
     if whole is not None:
         mask = whole
         probability = np.where(whole, np.maximum(probability, LIKELY), 0.0).astype(np.float32)
@@ -171,53 +171,53 @@ def extract(
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
-    quality = judge(volume, mask, components, evidence)
+    quality = quality_record(volume, mask, components, agreement)
     if whole is not None:
         quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
     if failure is not None:
         quality = replace(quality, notes=(*quality.notes, failure))
-    watch.lap('resample')
+    stopwatch.lap('resample')
     return BrainExtraction(
-        volume, mask.astype(np.uint8), restored(probability, axes), quality, watch.seconds
+        volume, mask.astype(np.uint8), restored(probability, axes), quality, stopwatch.seconds
     )
 
 
-class Answers(NamedTuple):
+class PassResults(NamedTuple):
     """Logits and the coarse mask, (x, y, z), and two agreements, see `Quality`."""
 
     logits: NDArray[np.float32]
     rough: NDArray[np.bool_]
-    flip_agreement: float
-    grey_agreement: float
+    tta_dice: float
+    gamma_dice: float
 
 
-def _answers(
+def _run_passes(
     model: Model,
     values: NDArray[np.float32],
     voxel_size: NDArray[np.float64],
     csf: Csf,
     device: torch.device,
-    watch: Stopwatch,
-) -> Answers:
-    """Both passes on a device; nothing of the answers lies there."""
+    stopwatch: Stopwatch,
+) -> PassResults:
+    """Both passes on a device; nothing of the passes lies there."""
     data = torch.from_numpy(values).to(device)
-    coarse = look(
+    coarse = run_pass(
         model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
         COARSE_VIEWS,
     )  # fmt: skip
-    fine = look_closer(model.fine, data, voxel_size, coarse)
-    greys = grey_agreement(model.fine, fine)
-    watch.lap('network')
-    tight = tightness(fine.volume, voxel_size, csf)
+    fine = run_fine_pass(model.fine, data, voxel_size, coarse)
+    greys = gamma_dice(model.fine, fine)
+    stopwatch.lap('network')
+    exclusion = csf_exclusion(fine.volume, voxel_size, csf)
     logits, rough = (
-        native_logits(answer, tight, data.shape, voxel_size) for answer in (fine, coarse)
+        native_logits(one, exclusion, data.shape, voxel_size) for one in (fine, coarse)
     )
-    return Answers(logits, rough > 0, fine.flip_agreement, greys)
+    return PassResults(logits, rough > 0, fine.tta_dice, greys)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:
     """Whether nearly all values are one and the same: a mask over nothing."""
-    return float((values == np.median(values)).mean()) > BLANK_SHARE
+    return float((values == np.median(values)).mean()) > CONSTANT_SHARE
 
 
 def canonical_axes(affine: NDArray[np.float64]) -> list[tuple[int, bool]]:
@@ -297,7 +297,7 @@ def strip_file(
     if model is None:
         model = load_weights(weights)
     result = extract(source, model, device, threads, border_mm, csf)
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     if out_mask is not None:
         save_mask(result.volume, result.mask, out_mask)
     if out_file is not None:
@@ -308,6 +308,6 @@ def strip_file(
         save_map(result.volume, result.distance(), out_sdt)
     if out_quality is not None:
         write_json(Path(out_quality), result.quality.to_dict())
-    watch.lap('write')
-    result.seconds.update(watch.seconds)
+    stopwatch.lap('write')
+    result.seconds.update(stopwatch.seconds)
     return result

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pumba_pipe.images.field_of_view import field_of_view
+from pumba_pipe.images.field_of_view import content_block
 from pumba_pipe.images.masks import bounding_block
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ EDGE_SHARE = 0.02
 GREY_WEIGHT = 13.0
 
 
-class Evidence(NamedTuple):
+class AgreementMetrics(NamedTuple):
     """What the confidence is made of; see `Quality`."""
 
-    pass_agreement: float
-    flip_agreement: float
-    grey_agreement: float
-    certainty: float
+    coarse_fine_dice: float
+    tta_dice: float
+    gamma_dice: float
+    boundary_certainty: float
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Quality:
     edge_contact : float
         Share of the mask's surface that lies on the edge of the field of view, blank planes at the
         image's edges left out.
-    pass_agreement : float
+    coarse_fine_dice : float
         Dice overlap of the coarse and the fine pass.
-    flip_agreement : float
+    tta_dice : float
         Mean Dice overlap of the answers to mirrored images, some of them brightened, with their
         average.
-    grey_agreement : float
+    gamma_dice : float
         Dice overlap of one network's answer to a brightened image with the answer.
-    certainty : float
+    boundary_certainty : float
         Mean distance of the probability from one half near the border, as 0..1.
     confidence : float
         0..1; below 0.5 the mask should be looked at.
@@ -65,10 +65,10 @@ class Quality:
     volume_ml: float
     components: int
     edge_contact: float
-    pass_agreement: float
-    flip_agreement: float
-    grey_agreement: float
-    certainty: float
+    coarse_fine_dice: float
+    tta_dice: float
+    gamma_dice: float
+    boundary_certainty: float
     confidence: float
     already_stripped: bool
     flags: tuple[str, ...]
@@ -120,17 +120,17 @@ def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
     return outside < STRIPPED_SHARE * int(np.count_nonzero(mask))
 
 
-def certainty(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+def boundary_certainty(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
     """How clear-cut the answer is: one minus the share of doubtful voxels, by the mask's size."""
     doubtful = np.count_nonzero((probability > 0.1) & (probability < 0.9))
     return max(0.0, 1.0 - 0.5 * doubtful / max(1, int(np.count_nonzero(mask))))
 
 
-def judge(
+def quality_record(
     volume: Volume,
     mask: NDArray[np.bool_],
     components: int,
-    evidence: Evidence,
+    agreement: AgreementMetrics,
 ) -> Quality:
     """Gather the record of one extraction.
 
@@ -140,10 +140,10 @@ def judge(
     mask : ndarray of bool, shape (x, y, z)
         Not empty.
     components : int
-    evidence : Evidence
+    agreement : AgreementMetrics
     """
-    contact = edge_contact(mask[field_of_view(volume.data)])
-    confidence = confidence_score(evidence)
+    contact = edge_contact(mask[content_block(volume.data)])
+    confidence = confidence_score(agreement)
     stripped = is_stripped(volume.data, mask)
     flags = []
     if confidence < LOW_CONFIDENCE:
@@ -156,7 +156,7 @@ def judge(
         volume_ml=float(np.count_nonzero(mask)) * float(np.prod(volume.voxel_size)) / 1000,
         components=components,
         edge_contact=contact,
-        **evidence._asdict(),
+        **agreement._asdict(),
         confidence=confidence,
         already_stripped=stripped,
         flags=tuple(flags),
@@ -164,12 +164,12 @@ def judge(
     )
 
 
-def confidence_score(evidence: Evidence) -> float:
+def confidence_score(agreement: AgreementMetrics) -> float:
     """One number from what passes, mirrored and brightened images agree on, 0..1.
 
     Its constants were set by hand so that poor masks of real scans come out below 0.5.
     """
-    passes, flips, greys, clear = evidence
+    passes, flips, greys, clear = agreement
     doubt = 3 * (1 - flips) + 0.8 * (1 - clear) + 0.2 * (1 - passes)
     confidence = min(1 - 1.1 * doubt, 1 - GREY_WEIGHT * (1 - greys))
     return float(np.clip(confidence, 0.0, 1.0))

@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--synthetic-share', type=float, default=0.5, metavar='S')
     parser.add_argument('--hold-out', type=float, default=0.0, metavar='S')
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--pool-size', type=positive_int, default=40, metavar='N')
+    parser.add_argument('--cache-size', type=positive_int, default=40, metavar='N')
     parser.add_argument('--threads', type=positive_int, metavar='N')
     return parser
 
@@ -175,12 +175,12 @@ def _train(
             optimizer='adamw',
             learning_rate=FINETUNE_RATE if initial else SCRATCH_RATE,
             seed=args.seed,
-            pool_size=args.pool_size,
+            cache_size=args.cache_size,
         ),
         hardware=Hardware(threads=args.threads),
         init=initial,
         resume=True,
-        pool_parent=args.out / 'pool',
+        cache_dir=args.out / 'head-cache',
         quiet=True,
         adaptation=Adaptation(heads, held_out, share),
     )
@@ -190,12 +190,12 @@ def _scored(
     weights: Path, cases: Sequence[Case], head: tuple[str, str, str], threads: int | None
 ) -> list[tuple[str, ...]]:
     """Rows of ``cases.tsv``; a case in which nothing was found has a Dice of zero."""
-    from pumba_pipe.evaluation.scoring import in_words, score_cases, stripper
+    from pumba_pipe.evaluation.scoring import in_words, make_stripper, score_cases
 
     def done(score: CaseScore) -> None:
         print(f'  {head[0]}, {head[1]} labelled: {in_words(score)}', flush=True)
 
-    scored = score_cases(cases, stripper(weights, 'auto', threads), done=done)
+    scored = score_cases(cases, make_stripper(weights, 'auto', threads), done=done)
     rows: list[tuple[str, ...]] = []
     for one in scored:
         overlap = one.score.overlap

@@ -14,13 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.extraction.passes import BOX_FILL, BOX_RATIO, BOX_SHIFT, PERCENTILES, white_point
+from pumba_pipe.extraction.passes import (
+    BOX_FILL,
+    BOX_RATIO,
+    BOX_SHIFT,
+    INTENSITY_PERCENTILES,
+    intensity_ceiling,
+)
 from pumba_pipe.images.grids import Cube, to_cube, whole_cube
 from pumba_pipe.images.masks import bounding_block
 from pumba_pipe.network.unet import BORDERS
 from pumba_pipe.synthesis import artefacts, draw
 from pumba_pipe.synthesis.draw import derived_seed
-from pumba_pipe.synthesis.recipe import Recipe, eased, load_recipe
+from pumba_pipe.synthesis.recipe import Recipe, curriculum_recipe, load_recipe
 from pumba_pipe.training.samples import (
     MIN_CONTRAST,
     MIN_VISIBLE,
@@ -28,7 +34,7 @@ from pumba_pipe.training.samples import (
     SHIFT,
     ZOOM,
     Batch,
-    Feed,
+    SampleGenerator,
     concatenated,
 )
 from pumba_pipe.training.state import TrainingConfig
@@ -40,8 +46,8 @@ SYNTHETIC_SHARE = 0.5
 HELD_OUT_SHARE = 0.25
 MIN_TO_HOLD_OUT = 4  # cases; of fewer, none can be spared
 WARM_UP = 20  # steps
-TURNED, DEGREES = 0.5, 15.0  # share of views that are turned, and by how much at most
-SPOILED = 0.7  # share of views that get a bias field, noise and the like
+P_ROTATION, DEGREES = 0.5, 15.0  # share of views that are turned, and by how much at most
+P_ARTEFACTS = 0.7  # share of views that get a bias field, noise and the like
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +84,9 @@ class LabelledHead:
         return Cube((low + high) / 2, float((high - low).max()) / BOX_FILL, size)
 
     @cached_property
-    def white(self) -> float:
+    def ceiling(self) -> float:
         """What is white to the fine pass where the coarse one was right."""
-        return white_point(self.image, self.mask)
+        return intensity_ceiling(self.image, self.mask)
 
     @cached_property
     def _corners(self) -> NDArray[np.float64]:
@@ -164,7 +170,7 @@ def split(
     return tuple(head for part in subjects.values() for head in part), tuple(held_out)
 
 
-def plain_view(head: LabelledHead, cube: Cube, box: bool) -> Batch:
+def inference_view(head: LabelledHead, cube: Cube, box: bool) -> Batch:
     """Bring an image and its brain into a cube, exactly as extraction does; a batch of one."""
     image, target, inside = _sampled(head, cube, box)
     return _batch(rescale(image, inside), target, inside)
@@ -172,13 +178,13 @@ def plain_view(head: LabelledHead, cube: Cube, box: bool) -> Batch:
 
 def rescale(image: Tensor, inside: Tensor) -> Tensor:
     """Scale intensities as extraction does."""
-    return artefacts.rescale(image, inside, PERCENTILES)
+    return artefacts.rescale(image, inside, INTENSITY_PERCENTILES)
 
 
 def _sampled(head: LabelledHead, cube: Cube, box: bool) -> tuple[Tensor, Tensor, Tensor]:
     image, inside = to_cube(head.image, head.voxel_size, cube)
     if box:
-        image = image.clamp(max=head.white)
+        image = image.clamp(max=head.ceiling)
     target, _ = to_cube(head.mask.float(), head.voxel_size, cube)
     return image, target, inside
 
@@ -191,7 +197,7 @@ def _batch(image: Tensor, target: Tensor, inside: Tensor) -> Batch:
     return Batch((image * shown)[None, None], target[None], shown[None, None])
 
 
-def drawn_view(head: LabelledHead, size: int, box: bool, recipe: Recipe, seed: int) -> Batch:
+def augmented_view(head: LabelledHead, size: int, box: bool, recipe: Recipe, seed: int) -> Batch:
     """Draw a training view of an image: where and how large the cube is, turns, flips, artefacts.
 
     A box lies as far off as the fine pass lets one lie. Half of the views are turned, which costs
@@ -199,14 +205,14 @@ def drawn_view(head: LabelledHead, size: int, box: bool, recipe: Recipe, seed: i
     """
     rng = draw.seeded(derived_seed(seed, 31))
     cube = moved(head.box(size) if box else head.whole(size), rng, box)
-    if draw.chance(rng, TURNED):
-        image, target, inside = _turned(head, cube, box, rng)
+    if draw.chance(rng, P_ROTATION):
+        image, target, inside = _rotated(head, cube, box, rng)
     else:
         image, target, inside = _sampled(head, cube, box)
     flips = [axis for axis in range(3) if draw.chance(rng, 0.5)]
     image, target, inside = (part.flip(flips) for part in (image, target, inside))
-    if draw.chance(rng, SPOILED):
-        image, inside = spoiled(rescale(image, inside), inside, recipe, rng)
+    if draw.chance(rng, P_ARTEFACTS):
+        image, inside = add_artefacts(rescale(image, inside), inside, recipe, rng)
     return _batch(rescale(image, inside), target, inside)
 
 
@@ -218,7 +224,7 @@ def moved(cube: Cube, rng: torch.Generator, box: bool) -> Cube:
     return Cube(cube.centre + offset, side, cube.size)
 
 
-def _turned(
+def _rotated(
     head: LabelledHead, cube: Cube, box: bool, rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sample a somewhat larger cube and turn it; what comes from beyond it is not inside."""
@@ -231,14 +237,14 @@ def _turned(
     return image, target, inside > 0.99
 
 
-def spoiled(
+def add_artefacts(
     image: Tensor, inside: Tensor, recipe: Recipe, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Add a recipe's artefacts to an image in 0..1 and cut its field of view."""
     drawn = artefacts.draw_artefacts(recipe, rng)
     image = artefacts.apply_coil(image, drawn.coil)
     image = artefacts.acquire(image, drawn.sampling, drawn.k_space, drawn.receiver)
-    view = artefacts.field_of_view(image.shape, drawn.low, drawn.high, image.device)
+    view = artefacts.fov_mask(image.shape, drawn.low, drawn.high, image.device)
     return image, inside & view
 
 
@@ -249,7 +255,7 @@ class MixedSource:
     ----------
     adaptation : Adaptation
     config : TrainingConfig
-    inner : PoolSource or StreamSource
+    inner : HeadCacheSource or StreamSource
         Of synthetic heads.
     device : torch.device
     """
@@ -259,29 +265,29 @@ class MixedSource:
     ) -> None:
         self.adaptation, self.config, self.inner, self.device = adaptation, config, inner, device
         # The images have artefacts of their own: few are added.
-        self.recipe = eased(load_recipe('default'))
+        self.recipe = curriculum_recipe(load_recipe('default'))
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> SampleGenerator:
         """How synthetic samples are made."""
         return self.inner.feed
 
     @feed.setter
-    def feed(self, feed: Feed) -> None:
+    def feed(self, feed: SampleGenerator) -> None:
         self.inner.feed = feed
 
     def batch(self, seeds: Sequence[int]) -> Batch:
         """Make one batch, sample `i` from ``seeds[i]`` alone."""
-        return concatenated([self._pair(seed) for seed in seeds])
+        return concatenated([self._draw_sample(seed) for seed in seeds])
 
-    def _pair(self, seed: int) -> Batch:
+    def _draw_sample(self, seed: int) -> Batch:
         rng = draw.seeded(derived_seed(seed, 30))
         if draw.chance(rng, self.adaptation.synthetic_share):
             return self.inner.batch([seed])
         heads, box = self.adaptation.heads, draw.chance(rng, self.config.box_share)
         head = heads[draw.integer(rng, 0, len(heads) - 1)]
         for attempt in range(8):
-            batch = drawn_view(
+            batch = augmented_view(
                 head, self.config.size, box, self.recipe, derived_seed(seed, attempt)
             )
             visible = (batch.target * batch.inside).mean()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def field_of_view(data: NDArray[np.float32]) -> tuple[slice, ...]:
+def content_block(data: NDArray[np.float32]) -> tuple[slice, ...]:
     """Block of an image without the blank planes at its edges.
 
     Scanners and tools fill images up with blank slices. A network that took them for what a scan

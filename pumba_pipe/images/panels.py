@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REFERENCE_COLOUR, FOUND_COLOUR = '#35d07f', '#ff5a4e'
-PERCENTILES = (1, 99.5)  # of the image's grey values, black to white
+DISPLAY_PERCENTILES = (1, 99.5)  # of the image's grey values, black to white
 INCHES = 2.2  # a panel's side
 DPI = 110
 
@@ -87,7 +87,7 @@ def planes(
     sizes = canonical_voxel_size(affine)
     image, *turned = canonical(affine, image, *(mask for mask, _ in masks))
     marked = [mask.astype(bool) for mask in turned]
-    low, high = np.percentile(image, PERCENTILES)
+    low, high = np.percentile(image, DISPLAY_PERCENTILES)
     interesting = marked[0] ^ marked[-1] if len(marked) > 1 else marked[0]
     if not interesting.any():
         interesting = marked[0]

@@ -1,4 +1,4 @@
-"""Scoring masks against references as a Nipype node."""
+"""Scoring masks against ground truth as a Nipype node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pumba_pipe.evaluation.cases import Case
-    from pumba_pipe.evaluation.scoring import Finder
+    from pumba_pipe.evaluation.scoring import MaskSource
 
 UNKNOWN = 'n/a'
 OUTPUTS = {'scores': 'scores.tsv', 'summary': 'summary.tsv', 'picture': 'worst.png'}
@@ -49,18 +49,23 @@ class EvaluateMasksInputSpec(BaseInterfaceInputSpec):
 
     in_dir = Directory(
         exists=True,
-        xor=['references'],
+        xor=['ground_truth'],
         desc='folder of <case>/image.nii.gz and <case>/mask.nii.gz, which are stripped',
     )
-    references = InputMultiPath(
+    ground_truth = InputMultiPath(
         File(exists=True), xor=['in_dir'], desc='reference masks, one a case'
     )
-    in_masks = InputMultiPath(File(exists=True), desc='found masks, in the order of references')
+    references = InputMultiPath(
+        File(exists=True), deprecated='2.0', new_name='ground_truth', desc='former name'
+    )
+    in_masks = InputMultiPath(
+        File(exists=True), desc='found masks, in the order of `ground_truth`'
+    )
     in_files = InputMultiPath(
         File(exists=True),
-        desc='images, in the order of references; stripped where no in_masks are given',
+        desc='images, in the order of `ground_truth`; stripped where no in_masks are given',
     )
-    cases = traits.List(traits.Str, desc='names of the cases, in the order of references')
+    cases = traits.List(traits.Str, desc='names of the cases, in the order of `ground_truth`')
     model = File(exists=True, desc='weights file; default: the shipped weights')
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc='strip on the GPU')
     device = traits.Str('auto', usedefault=True, nohash=True, desc='which GPU')
@@ -78,7 +83,7 @@ class EvaluateMasksOutputSpec(TraitedSpec):
 class EvaluateMasks(BaseInterface):
     """Compare masks with reference masks, as ``pumba-evaluate`` does.
 
-    Three ways in: ``in_masks`` and ``references``; ``in_files`` and ``references``, where the
+    Three ways in: ``in_masks`` and ``ground_truth``; ``in_files`` and ``ground_truth``, where the
     images are stripped with ``model``; or ``in_dir``, a folder of cases, which are stripped. A
     case that fails is a row of its own and a warning; the node fails when all do.
     """
@@ -87,12 +92,17 @@ class EvaluateMasks(BaseInterface):
     output_spec = EvaluateMasksOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.evaluation.scoring import read_found, score_cases, stripper, write_results
+        from pumba_pipe.evaluation.scoring import (
+            make_stripper,
+            read_prediction,
+            score_cases,
+            write_results,
+        )
 
         inputs, cases = self.inputs, self._cases()
-        find: Finder = read_found
+        find: MaskSource = read_prediction
         if not isdefined(inputs.in_masks):
-            find = stripper(
+            find = make_stripper(
                 Path(inputs.model) if isdefined(inputs.model) else None,
                 inputs.device if inputs.use_gpu else 'cpu',
                 inputs.num_threads if isdefined(inputs.num_threads) else None,
@@ -125,9 +135,9 @@ class EvaluateMasks(BaseInterface):
         from pumba_pipe.evaluation.cases import Case
 
         inputs = self.inputs
-        if not isdefined(inputs.references):
-            raise InputError('references or in_dir must be given')
-        references = list(inputs.references)
+        if not isdefined(inputs.ground_truth):
+            raise InputError('ground_truth or in_dir must be given')
+        ground_truth = list(inputs.ground_truth)
         masks, images, names = (
             list(given) if isdefined(given) else None
             for given in (inputs.in_masks, inputs.in_files, inputs.cases)
@@ -135,12 +145,12 @@ class EvaluateMasks(BaseInterface):
         if masks is None and images is None:
             raise InputError('give in_masks, to score them, or in_files, to strip them')
         for field, given in (('in_masks', masks), ('in_files', images), ('cases', names)):
-            if given is not None and len(given) != len(references):
+            if given is not None and len(given) != len(ground_truth):
                 raise InputError(
-                    f'{field} has {len(given)} entries, references has {len(references)}'
+                    f'{field} has {len(given)} entries, ground_truth has {len(ground_truth)}'
                 )
         # Without images, the reference itself is what is looked at.
-        shown = images or references
+        shown = images or ground_truth
         named = names or [stem(path) for path in shown]
         return [
             Case(
@@ -149,7 +159,7 @@ class EvaluateMasks(BaseInterface):
                 modality=stem(shown[index]).rsplit('_', 1)[-1] if images else UNKNOWN,
                 image=Path(shown[index]),
                 mask=Path(reference),
-                ready=Path(masks[index]) if masks else None,
+                prediction=Path(masks[index]) if masks else None,
             )
-            for index, reference in enumerate(references)
+            for index, reference in enumerate(ground_truth)
         ]

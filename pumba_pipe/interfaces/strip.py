@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from pumba_pipe.extraction.border import CSF
+from pumba_pipe.extraction.border import CSF, FORMER_CSF
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 # Measured as peak memory, with a fifth to spare: torch and the networks, then per voxel of a
@@ -60,7 +60,10 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
         0.0, usedefault=True, desc='grow the mask by so many mm, shrink it when negative'
     )
     csf = traits.Enum(
-        *CSF, usedefault=True, desc='a rim of the fluid around the brain: in or out of the mask'
+        *CSF,
+        *FORMER_CSF,
+        usedefault=True,
+        desc='a rim of the fluid around the brain: in or out of the mask',
     )
     num_threads = traits.Int(nohash=True, desc='CPU threads')
     out_file = File(desc='name of the masked image')

@@ -67,7 +67,8 @@ class TrainSyntheticInputSpec(BaseInterfaceInputSpec):
     widths = traits.List(
         traits.Range(low=1), list(WIDTHS), usedefault=True, desc='channels at each level'
     )
-    pool_size = traits.Range(
+    pool_size = traits.Int(deprecated='2.0', new_name='cache_size', desc='former name')
+    cache_size = traits.Range(
         low=1, value=2000, usedefault=True, desc='heads made ahead, when training on a CPU'
     )
     resume = traits.Bool(
@@ -147,7 +148,7 @@ class TrainSynthetic(BaseInterface):
             fine_size=inputs.fine_size if isdefined(inputs.fine_size) else None,
             widths=tuple(inputs.widths),
             checkpoint_minutes=inputs.checkpoint_minutes,
-            pool_size=inputs.pool_size,
+            cache_size=inputs.cache_size,
         )
 
     def _hardware(self) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.network.model_card import marked, real_images
+from pumba_pipe.network.model_card import declare_real_images, real_images
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 
 
@@ -54,7 +54,7 @@ def average_weights(first: Path, second: Path, out: Path, share: float) -> str:
             f'{share:g} of this and {1 - share:g} of the weights with sha256 {one.sha256[:8]}'
         )
     real = [*real_images(one.card), *real_images(other.card)]
-    return save_weights(stages, marked(card, real), out)
+    return save_weights(stages, declare_real_images(card, real), out)
 
 
 def _mean(first: Stage, second: Stage, share: float, path: Path) -> Stage:

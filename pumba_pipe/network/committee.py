@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.network.model_card import marked, real_images
+from pumba_pipe.network.model_card import declare_real_images, real_images
 from pumba_pipe.network.unet import Committee, Network, UNet, channels_last, members, move_borders
 from pumba_pipe.network.weights import Model, Stage, load_weights, save_weights
 
@@ -78,7 +78,9 @@ def join_weights(
     if move is not None:
         card['stages']['fine']['borders_moved'] = list(move)
     real = [digest for model in models for digest in real_images(model.card)]
-    return save_weights({'coarse': first.coarse, 'fine': fine}, marked(card, real), out)
+    return save_weights(
+        {'coarse': first.coarse, 'fine': fine}, declare_real_images(card, real), out
+    )
 
 
 def _joined(networks: Sequence[UNet]) -> Network:
@@ -109,7 +111,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('out', type=Path, metavar='OUT')
     parser.add_argument('--size', type=int, metavar='N', help='side of the cube of the fine pass')
     parser.add_argument(
-        '--move', type=float, nargs=2, metavar=('WIDE', 'TIGHT'), help='added to the logits'
+        '--move',
+        type=float,
+        nargs=2,
+        metavar=('WIDE', 'TIGHT'),
+        help='added to the logits',
     )
     args = parser.parse_args(argv)
 

@@ -19,12 +19,12 @@ from pumba_pipe import __version__
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
 
-LAW = (
+SYNTHETIC_STATEMENT = (
     'Trained on synthetic heads made of random shapes alone. No real image, label map, atlas, '
     'template or statistic fitted to them entered training. Real scans served for evaluation and '
     'for choosing between recipes and checkpoints.'
 )
-REAL = (
+FINETUNED_STATEMENT = (
     'FINE-TUNED ON REAL IMAGES: {} labelled real images took part in training or chose between '
     'weights. These are not the shipped weights, which were trained on synthetic heads alone; '
     'scores on these images, or on other images of the same subjects, say nothing.'
@@ -56,13 +56,13 @@ def training_card(
         'code_version': __version__,
         'torch_version': torch.__version__,
         'python_version': platform.python_version(),
-        'training_data': LAW,
+        'training_data': SYNTHETIC_STATEMENT,
         'licence': 'Apache-2.0',
     }
-    return marked(card, real)
+    return declare_real_images(card, real)
 
 
-def marked(card: dict[str, Any], real: Sequence[str]) -> dict[str, Any]:
+def declare_real_images(card: dict[str, Any], real: Sequence[str]) -> dict[str, Any]:
     """Mark a card as that of weights which real images took part in making, if some did.
 
     Files are named by a digest of their content: a weights file may travel where names of
@@ -71,7 +71,11 @@ def marked(card: dict[str, Any], real: Sequence[str]) -> dict[str, Any]:
     images = sorted(set(real))
     if not images:
         return card
-    return {**card, 'training_data': REAL.format(len(images)), 'real_images': images}
+    return {
+        **card,
+        'training_data': FINETUNED_STATEMENT.format(len(images)),
+        'real_images': images,
+    }
 
 
 def real_images(card: dict[str, Any]) -> list[str]:

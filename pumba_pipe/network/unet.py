@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDE, TIGHT = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
+WITH_CSF, WITHOUT_CSF = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
 BORDERS = 2
 # Networks of one border were trained on a label between both: by so many logits more than that
 # one is likely inside the wide border, and less inside the tight one.

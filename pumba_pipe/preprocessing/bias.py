@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SHRINK = 4
 ITERATIONS = (50, 50, 50, 50)  # at each level; each level doubles the field's detail
-MIN_SIDE = 24  # voxels that are left of a side when shrinking
-MIN_VOXELS = 200  # of the shrunken image; fewer say nothing about a field
+MIN_SHRUNKEN_SIDE = 24  # voxels that are left of a side when shrinking
+MIN_USABLE_VOXELS = 200  # of the shrunken image; fewer say nothing about a field
 SPREAD = 1e-3  # least coefficient of variation that counts as contrast
 
 
@@ -89,7 +89,7 @@ def correct_bias(
             data.copy(), np.ones_like(data), ('no contrast: the bias field was not estimated',)
         )
     factors = shrink_factors(data.shape, shrink_factor)
-    if usable[tuple(slice(f // 2, None, f) for f in factors)].sum() < MIN_VOXELS:
+    if usable[tuple(slice(f // 2, None, f) for f in factors)].sum() < MIN_USABLE_VOXELS:
         factors = (1, 1, 1)
     log_bias = _log_bias(seen, usable, voxel_size, factors, n_iterations, threads)
     log_bias -= log_bias[usable].mean()
@@ -99,7 +99,7 @@ def correct_bias(
 
 def shrink_factors(shape: Sequence[int], factor: int) -> tuple[int, ...]:
     """Factor for each axis: thin axes, such as those of thick slices, are shrunk less."""
-    return tuple(max(1, min(factor, int(side) // MIN_SIDE)) for side in shape)
+    return tuple(max(1, min(factor, int(side) // MIN_SHRUNKEN_SIDE)) for side in shape)
 
 
 def _log_bias(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OUTLIER = 3.5  # robust z
 LEAST_SPREAD = 0.005  # of the median; series may be steadier than any outlier is worth
-SAMPLES = 24  # voxels along each axis that are compared
+SAMPLES_PER_AXIS = 24  # voxels along each axis that are compared
 MIN_VOLUMES = 4  # fewer cannot tell an outlier
 
 
@@ -136,7 +136,7 @@ class _Frames:
     def sampled(self, index: int) -> NDArray[np.float32]:
         """Voxels on a coarse grid, in a row."""
         volume = self[index]
-        steps = tuple(slice(None, None, max(1, side // SAMPLES)) for side in volume.shape)
+        steps = tuple(slice(None, None, max(1, side // SAMPLES_PER_AXIS)) for side in volume.shape)
         return volume[steps].ravel()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CLASSES = 3
 BINS = 256
 RANGE = (0.5, 99.5)  # percentiles between which the histogram lies
-STEPS = 200
+EM_ITERATIONS = 200
 SETTLED = 1e-6  # change of the weights, below which the fit ends
 
 
@@ -69,7 +69,7 @@ def _fit(
     least = centres[1] - centres[0]
     spreads = np.full(classes, max((centres[-1] - centres[0]) / (2 * classes), least))
     parts = np.full(classes, 1 / classes)
-    for _ in range(STEPS):
+    for _ in range(EM_ITERATIONS):
         distances = (centres - means[:, None]) / spreads[:, None]
         # relative to the nearest class: far from all of them, densities would be zero
         logs = np.log(np.maximum(parts / spreads, 1e-12))[:, None] - distances**2 / 2

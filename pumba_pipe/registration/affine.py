@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pumba_pipe.images.volume import Volume
 
 WORK_SIDE = 100  # voxels along the longest side of what is compared
-SAMPLES = 60_000  # voxels compared in each step
+METRIC_SAMPLES = 60_000  # voxels compared in each step
 BINS = 32
 MARGIN = 0.06  # of a brain's diameter, compared around it
 TURNS = (0.0, -0.45, 0.45)  # radians about each axis, tried before the search
@@ -165,7 +165,7 @@ def _optimized(
     if threads:
         method.SetNumberOfThreads(threads)
     voxels = math.prod(fixed.GetSize())
-    wanted = SAMPLES / 4 if sloppy else SAMPLES
+    wanted = METRIC_SAMPLES / 4 if sloppy else METRIC_SAMPLES
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentagePerLevel(
         [min(1.0, wanted * factor**3 / voxels) for factor in shrink], seed

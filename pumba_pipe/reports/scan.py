@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLE = 400_000  # values that are enough to find percentiles
-BLACK, WHITE = 0.5, 99.5  # percentiles: of all values, of those in the mask
+BLACK_PERCENTILE, WHITE_PERCENTILE = 0.5, 99.5  # percentiles: of all values, of those in the mask
 HEADROOM = 1.15  # of the window above the brain's brightest values
 MIDDLE, LEAST_GAMMA = 0.42, 0.55  # grey the brain's median gets; strongest brightening for it
 
@@ -60,11 +60,11 @@ class Scan:
     def window(self) -> tuple[float, float, float]:
         """Grey values shown black and white, and an exponent that brightens dark brains."""
         every = self.image.ravel()[:: max(1, self.image.size // SAMPLE)]
-        low = float(np.percentile(every, BLACK))
+        low = float(np.percentile(every, BLACK_PERCENTILE))
         block = tuple(slice(first, last + 1) for first, last in self.box)
         brain = self.image[block][self.mask[block]]
         brain = brain[:: max(1, brain.size // SAMPLE)]
-        high = low + HEADROOM * (float(np.percentile(brain, WHITE)) - low)
+        high = low + HEADROOM * (float(np.percentile(brain, WHITE_PERCENTILE)) - low)
         if high <= low:
             low, high = float(every.min()), float(every.max())
         high = max(high, low + 1e-6 * max(1.0, abs(low)))

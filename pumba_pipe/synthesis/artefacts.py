@@ -181,7 +181,7 @@ def corrupt(image: Tensor, artefacts: Artefacts) -> tuple[Tensor, Tensor]:
     """
     image = apply_coil(image, artefacts.coil)
     image = acquire(image, artefacts.sampling, artefacts.k_space, artefacts.receiver)
-    inside = field_of_view(image.shape, artefacts.low, artefacts.high, image.device)
+    inside = fov_mask(image.shape, artefacts.low, artefacts.high, image.device)
     return rescale(image, inside, artefacts.percentiles), inside
 
 
@@ -284,7 +284,7 @@ def add_noise(image: Tensor, receiver: Receiver) -> Tensor:
     return (noisy / top).clamp_min(0) ** receiver.gamma
 
 
-def field_of_view(shape: Sequence[int], low: Tensor, high: Tensor, device: torch.device) -> Tensor:
+def fov_mask(shape: Sequence[int], low: Tensor, high: Tensor, device: torch.device) -> Tensor:
     """Mask, shape (x, y, z), of what was scanned; `low` and `high` in -1..1 per axis."""
     sides = [
         (axis >= float(first)) & (axis <= float(last))

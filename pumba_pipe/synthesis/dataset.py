@@ -27,9 +27,9 @@ GENERATOR = 'pumba-synth'
 BIDS_VERSION = '1.10.0'
 PICTURE = 'heads.png'
 PICTURED, PER_ROW = 24, 6
-WHITE = 1000  # stored value of an image's brightest voxel
+MAX_STORED_VALUE = 1000  # stored value of an image's brightest voxel
 MIN_SHARE = 0.5  # of the brain that a field of view must show
-MIN_SIDE = 8  # voxels
+MIN_VISIBLE_SIDE = 8  # voxels
 MAX_DRAWS = 100  # in a row that show too little
 MASKS_README = f"""Brain masks of the synthetic heads in the data set two folders up.
 
@@ -155,11 +155,11 @@ def _in_view(sample: Sample, voxel_mm: float) -> Head | None:
     low, high = visible.min(0), visible.max(0) + 1
     view = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
     shown, total = int(label[view].sum()), int(label.sum())
-    if total == 0 or shown < MIN_SHARE * total or (high - low).min() < MIN_SIDE:
+    if total == 0 or shown < MIN_SHARE * total or (high - low).min() < MIN_VISIBLE_SIDE:
         return None
     affine = np.diag([voxel_mm] * 3 + [1.0])
     affine[:3, 3] = (low - (np.array(label.shape) - 1) / 2) * voxel_mm
-    grey = np.rint(sample.image.numpy()[view] * WHITE).astype(np.int16)
+    grey = np.rint(sample.image.numpy()[view] * MAX_STORED_VALUE).astype(np.int16)
     return Head(grey, label[view], affine, sample.seed)
 
 

@@ -128,7 +128,7 @@ def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
     return Recipe(path.stem, generator, _merged(base, content, path))
 
 
-def eased(recipe: Recipe) -> Recipe:
+def curriculum_recipe(recipe: Recipe) -> Recipe:
     """Return a recipe with the clear contrast and few artefacts of ``easy.toml``.
 
     Shapes stay as they are, so both share a pool of heads. The published recipe has no artefacts
@@ -139,7 +139,7 @@ def eased(recipe: Recipe) -> Recipe:
     changes = _read_toml(RECIPE_FOLDER / 'easy.toml')
     changes.pop('generator')
     tables = {name: {**table, **changes.get(name, {})} for name, table in recipe.tables.items()}
-    return Recipe(f'{recipe.name}, eased', recipe.generator, tables)
+    return Recipe(f'{recipe.name}, easy start', recipe.generator, tables)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _check_count(hardware: Hardware) -> None:
         )
 
 
-def agreed(fabric: Any, value: float) -> float:
+def broadcast_from_rank0(fabric: Any, value: float) -> float:
     """Rank 0's value, such as its clock, so that all ranks stop at the same step."""
     if fabric.world_size == 1:
         return value
@@ -111,7 +111,7 @@ def check_same_step(fabric: Any, step: int, checkpoint: Path) -> None:
     InputError
         A rank has not read the checkpoint that rank 0 has read.
     """
-    if step != agreed(fabric, step):
+    if step != broadcast_from_rank0(fabric, step):
         raise InputError(
             f'{checkpoint}: not the same for all processes; the folder of a run must lie where '
             'all nodes see it'

@@ -15,24 +15,24 @@ import torch
 from torch import nn
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.finetuning.held_out import Watch
+from pumba_pipe.finetuning.early_stopping import EarlyStopping
 from pumba_pipe.finetuning.views import Adaptation, MixedSource
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
 from pumba_pipe.synthesis.draw import derived_seed
-from pumba_pipe.synthesis.recipe import Recipe, eased
+from pumba_pipe.synthesis.recipe import Recipe, curriculum_recipe
 from pumba_pipe.training.distributed import (
     Hardware,
-    agreed,
+    broadcast_from_rank0,
     check_same_step,
     launch,
     stopping_together,
 )
-from pumba_pipe.training.head_cache import PoolSource, growing_pool, pool_folder
+from pumba_pipe.training.head_cache import HeadCacheSource, cache_folder, filling_cache
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.training.optimizers import make_optimizer
-from pumba_pipe.training.samples import Batch, Feed, StreamSource
+from pumba_pipe.training.samples import Batch, SampleGenerator, StreamSource
 from pumba_pipe.training.state import (
     Progress,
     TrainingConfig,
@@ -67,7 +67,7 @@ def train(
     hardware: Hardware = Hardware(),
     initial: Network | None = None,
     resume: bool = False,
-    pool_parent: Path | None = None,
+    cache_dir: Path | None = None,
     quiet: bool = False,
     kept: Callable[[TrainingResult], None] = lambda result: None,
     adaptation: Adaptation | None = None,
@@ -85,8 +85,8 @@ def train(
         Weights to start from.
     resume : bool
         Go on from the folder's checkpoint, if there is one.
-    pool_parent : Path, optional
-        Folder for pools of heads, which several runs may share; default ``folder/pool``.
+    cache_dir : Path, optional
+        Folder for caches of heads, which several runs may share; default ``folder/head-cache``.
     quiet : bool
         No progress bar.
     kept : callable
@@ -131,33 +131,35 @@ def train(
     forward = torch.compile(network) if hardware.compiled else network
     model, optimizer = fabric.setup(forward, optimizer)
 
-    feed = Feed(recipe, config.size, config.box_share)
-    easy = Feed(eased(recipe), config.size, config.box_share)
-    easy_until = config.easy_share if initial is None else 0.0
-    pool = pool_folder(pool_parent or folder / 'pool', feed)
+    feed = SampleGenerator(recipe, config.size, config.box_share)
+    easy = SampleGenerator(curriculum_recipe(recipe), config.size, config.box_share)
+    easy_until = config.curriculum_fraction if initial is None else 0.0
+    cache = cache_folder(cache_dir or folder / 'head-cache', feed)
     name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
     described = f'{fabric.world_size} x {name}'
     log = Log(folder, fabric.global_rank == 0, quiet)
     held_out = adaptation.held_out if adaptation is not None else ()
-    watch = Watch(held_out, config, folder, fabric.device, log, patient=initial is None)
+    early_stopping = EarlyStopping(
+        held_out, config, folder, fabric.device, log, never_stop=initial is None
+    )
     if progress.step:
-        watch.resume()
+        early_stopping.resume()
     synthetic = adaptation is None or adaptation.needs_synthetic
-    generators = config.generators_on(fabric.device)
-    makes_pool = generators > 0 and synthetic and fabric.global_rank == 0
-    makes_pool = makes_pool and not finished(progress, config)
-    growing = growing_pool(pool, feed, config, generators) if makes_pool else None
-    with growing or contextlib.nullcontext(), log:
+    cache_workers = config.cache_workers_on(fabric.device)
+    fills_cache = cache_workers > 0 and synthetic and fabric.global_rank == 0
+    fills_cache = fills_cache and not finished(progress, config)
+    filling = filling_cache(cache, feed, config, cache_workers) if fills_cache else None
+    with filling or contextlib.nullcontext(), log:
         fabric.barrier()  # the other ranks wait here for the first heads
         source: Any = StreamSource(feed, fabric.device)
-        if generators:
-            source = PoolSource(feed, pool, fabric.device)
+        if cache_workers:
+            source = HeadCacheSource(feed, cache, fabric.device)
         if adaptation is not None:
             source = MixedSource(adaptation, config, source, fabric.device)
         started = time.monotonic() - progress.seconds
         saved = time.monotonic()
         while not finished(progress, config):
-            if agreed(fabric, watch.gives_up(average, progress)):
+            if broadcast_from_rank0(fabric, early_stopping.should_stop(average, progress)):
                 break
             for group in optimizer.param_groups:
                 group['lr'] = config.learning_rate * schedule(progress, config)
@@ -177,9 +179,12 @@ def train(
 
             progress.step += 1
             progress.samples += config.batch * fabric.world_size
-            progress.seconds = agreed(fabric, time.monotonic() - started)
+            progress.seconds = broadcast_from_rank0(fabric, time.monotonic() - started)
             log.step(progress, config, batch, logits, loss.detach(), norm)
-            if agreed(fabric, time.monotonic() - saved) > config.checkpoint_minutes * 60:
+            if (
+                broadcast_from_rank0(fabric, time.monotonic() - saved)
+                > config.checkpoint_minutes * 60
+            ):
                 if adaptation is None:
                     log.validation(progress, validation_dice(average, feed, config, fabric.device))
                 if fabric.global_rank == 0:
@@ -188,13 +193,13 @@ def train(
                 saved = time.monotonic()
         if fabric.global_rank == 0:
             save_checkpoint(checkpoint, network, average, optimizer, progress, config)
-        watch.finish(average, progress)
+        early_stopping.finish(average, progress)
     return TrainingResult(
         average.cpu().eval(),
         progress,
         described,
         fabric.global_rank,
-        watch.best,
+        early_stopping.best,
     )
 
 
@@ -245,13 +250,13 @@ def update_average(average: nn.Module, network: nn.Module, memory: float, step: 
 
 @torch.inference_mode()
 def validation_dice(
-    network: Network, feed: Feed, config: TrainingConfig, device: torch.device
+    network: Network, feed: SampleGenerator, config: TrainingConfig, device: torch.device
 ) -> float:
     """Mean Dice on synthetic heads that training never sees."""
     scores = []
     for index in range(VALIDATION_HEADS):
         seed = derived_seed(config.seed, VALIDATION_STREAM, index)
-        batch = feed.pair(feed.head(seed, device), seed)
+        batch = feed.make_sample(feed.make_label_map(seed, device), seed)
         with half_precision(device):
             logits = network(batch.image)
         found = (logits > 0).float()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 # 2024, https://kellerjordan.github.io/posts/muon/).
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-LIKE_ADAM = 0.2  # root mean square of an update over the learning rate (Liu et al. 2025, §2.2)
+RMS_SCALE = 0.2  # root mean square of an update over the learning rate (Liu et al. 2025, §2.2)
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
@@ -65,14 +65,14 @@ class Muon(torch.optim.AdamW):
             if group['muon']:
                 for weight in group['params']:
                     if weight.grad is not None:
-                        self._turn(weight, weight.grad, group)
+                        self._muon_update(weight, weight.grad, group)
         self.param_groups = [group for group in groups if not group['muon']]
         try:
             return super().step(closure)
         finally:
             self.param_groups = groups
 
-    def _turn(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _muon_update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if 'momentum' not in state:
             state['momentum'] = torch.zeros_like(weight)
@@ -80,7 +80,7 @@ class Muon(torch.optim.AdamW):
         mean = state['momentum'].lerp_(gradient, 1 - group['momentum'])
         ahead = gradient.lerp(mean, group['momentum'])
         flat = ahead.reshape(len(ahead), -1)
-        step = orthogonalized(flat) * (LIKE_ADAM * max(flat.shape) ** 0.5)
+        step = orthogonalized(flat) * (RMS_SCALE * max(flat.shape) ** 0.5)
         weight.mul_(1 - group['lr'] * group['weight_decay'])
         weight.add_(step.reshape(weight.shape), alpha=-group['lr'])
 

@@ -50,9 +50,9 @@ class RunSettings:
     checkpoint_minutes : float
     snapshots : bool
         Keep the weights of every checkpoint, as ``weights-<samples>.safetensors``.
-    pool_size : int
+    cache_size : int
         Heads made ahead on the CPU.
-    generators : int or None
+    cache_workers : int or None
         Processes that make them; None: one for training on a CPU, none for a GPU.
     """
 
@@ -68,8 +68,8 @@ class RunSettings:
     widths: tuple[int, ...] = WIDTHS
     checkpoint_minutes: float = 2.0
     snapshots: bool = False
-    pool_size: int = 2000
-    generators: int | None = None
+    cache_size: int = 2000
+    cache_workers: int | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -105,8 +105,8 @@ class RunSettings:
             learning_rate=self.learning_rate,
             checkpoint_minutes=self.checkpoint_minutes,
             seed=self.seed,
-            pool=self.pool_size,
-            generators=self.generators,
+            cache_size=self.cache_size,
+            cache_workers=self.cache_workers,
         )
 
 
@@ -118,7 +118,7 @@ def train_weights(
     hardware: Hardware | None = None,
     init: Path | None = None,
     resume: bool = False,
-    pool_parent: Path | None = None,
+    cache_dir: Path | None = None,
     quiet: bool = False,
     adaptation: Adaptation | None = None,
     written: Callable[[Path, str], None] = lambda path, sha256: None,
@@ -137,8 +137,8 @@ def train_weights(
         Weights to start from. A stage they hold and that is not trained stays as it is.
     resume : bool
         Go on with the run in `folder`, if there is one.
-    pool_parent : Path, optional
-        Folder for pools of heads, which runs may share; default: ``folder/pool``.
+    cache_dir : Path, optional
+        Folder for pools of heads, which runs may share; default: ``folder/head-cache``.
     quiet : bool
         No progress bar.
     adaptation : Adaptation, optional
@@ -177,7 +177,7 @@ def train_weights(
             hardware=hardware or Hardware(),
             initial=initial,
             resume=resume,
-            pool_parent=pool_parent or folder / 'pool',
+            cache_dir=cache_dir or folder / 'head-cache',
             quiet=quiet,
             kept=_keeper(
                 folder / name, name, dict(stages), history, origin, recipe, settings, real

@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Feed:
+class SampleGenerator:
     """How training samples are made.
 
     Attributes
@@ -61,25 +61,25 @@ class Feed:
         """Side of the grid heads are made on."""
         return 2 * round(self.size * OVERSAMPLING / 2)
 
-    def head(self, seed: int, device: torch.device | str = 'cpu') -> Tensor:
+    def make_label_map(self, seed: int, device: torch.device | str = 'cpu') -> Tensor:
         """Make the region map of one head, uint8, a cube of side `head_size`."""
         box = draw.chance(draw.seeded(derived_seed(seed, 7)), self.box_share)
         return make_regions(self.recipe, seed, (self.head_size,) * 3, device, box)
 
-    def pair(self, regions: Tensor, seed: int) -> Batch:
+    def make_sample(self, regions: Tensor, seed: int) -> Batch:
         """Make one training pair of a head: turned, rendered, zoomed; a batch of one.
 
         An image that shows next to nothing of the brain teaches nothing, and its gradient
         overflows in the normalization layers: such a draw is repeated.
         """
         for attempt in range(8):
-            batch = self._pair(regions, derived_seed(seed, attempt))
+            batch = self._draw_sample(regions, derived_seed(seed, attempt))
             visible = (batch.target * batch.inside).mean()
             if visible > MIN_VISIBLE and batch.image.std() > MIN_CONTRAST:
                 break
         return batch
 
-    def _pair(self, regions: Tensor, seed: int) -> Batch:
+    def _draw_sample(self, regions: Tensor, seed: int) -> Batch:
         rng = draw.seeded(derived_seed(seed, 8))
         regions = turned(regions, rng)
         image, inside = render(self.recipe, regions, seed)
@@ -133,10 +133,13 @@ def concatenated(pairs: Sequence[Batch]) -> Batch:
 class StreamSource:
     """Makes every head anew, on the device of training."""
 
-    def __init__(self, feed: Feed, device: torch.device) -> None:
+    def __init__(self, feed: SampleGenerator, device: torch.device) -> None:
         self.feed, self.device = feed, device
 
     def batch(self, seeds: Sequence[int]) -> Batch:
         """Make one batch, sample `i` from ``seeds[i]`` alone."""
-        pairs = [self.feed.pair(self.feed.head(seed, self.device), seed) for seed in seeds]
+        pairs = [
+            self.feed.make_sample(self.feed.make_label_map(seed, self.device), seed)
+            for seed in seeds
+        ]
         return concatenated(pairs)

@@ -14,6 +14,13 @@ from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.network.unet import Network
 
 
+FORMER_NAMES = {
+    'easy_share': 'curriculum_fraction',
+    'generators': 'cache_workers',
+    'pool': 'cache_size',
+}
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Settings of one training run.
@@ -24,7 +31,7 @@ class TrainingConfig:
         Side of the training cubes, a multiple of the network's.
     box_share : float
         Share of samples that show a box around the brain: what the fine pass sees.
-    easy_share : float
+    curriculum_fraction : float
         Share of a run from random values, at its start, that sees images of clear contrast and
         few artefacts: without it a network answers with blobs for thousands of samples.
     batch : int
@@ -42,16 +49,16 @@ class TrainingConfig:
     checkpoint_minutes : float
         Time between checkpoints.
     seed : int
-    pool : int
+    cache_size : int
         Heads made ahead on the CPU.
-    generators : int or None
+    cache_workers : int or None
         Processes that make them. None: one where training runs on a CPU; on a GPU none, and
         every sample is of a head of its own, made there.
     """
 
     size: int = 96
     box_share: float = 0.5
-    easy_share: float = 0.3
+    curriculum_fraction: float = 0.3
     batch: int = 2
     steps: int = 20_000
     minutes: float | None = None
@@ -63,14 +70,14 @@ class TrainingConfig:
     ema: float = 0.998
     checkpoint_minutes: float = 2.0
     seed: int = 1
-    pool: int = 2000
-    generators: int | None = None
+    cache_size: int = 2000
+    cache_workers: int | None = None
 
-    def generators_on(self, device: torch.device) -> int:
+    def cache_workers_on(self, device: torch.device) -> int:
         """Processes that make heads ahead for training on `device`."""
-        if self.generators is None:
+        if self.cache_workers is None:
             return int(device.type == 'cpu')
-        return self.generators
+        return self.cache_workers
 
 
 @dataclass
@@ -134,7 +141,7 @@ def load_checkpoint(
     """
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
-        stored = TrainingConfig(**state['config'])
+        stored = TrainingConfig(**_present_names(state['config']))
         if _comparable(stored) != _comparable(config):
             raise WeightsError(f'{path}: was made with other settings ({stored})')
         network.load_state_dict(state['network'])
@@ -147,6 +154,13 @@ def load_checkpoint(
         raise WeightsError(f'{path}: cannot resume from this checkpoint ({error})') from None
 
 
+def _present_names(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a checkpoint of an earlier version, under their names of today."""
+    return {FORMER_NAMES.get(name, name): value for name, value in config.items()}
+
+
 def _comparable(config: TrainingConfig) -> TrainingConfig:
     """Blank what a resumed run may change: its length and its helpers."""
-    return replace(config, steps=0, minutes=None, checkpoint_minutes=0, pool=0, generators=0)
+    return replace(
+        config, steps=0, minutes=None, checkpoint_minutes=0, cache_size=0, cache_workers=0
+    )

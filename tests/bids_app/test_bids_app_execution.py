@@ -9,8 +9,8 @@ import psutil
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
-from pumba_pipe.bids_app.execution.plugin import KILLED, SturdyMultiProcPlugin
-from pumba_pipe.bids_app.execution.progress import Progress, clock, crash_of, token_of
+from pumba_pipe.bids_app.execution.plugin import KILLED, FaultTolerantMultiProcPlugin
+from pumba_pipe.bids_app.execution.progress import Progress, clock, crash_of, image_id
 from pumba_pipe.bids_app.execution.runner import _plugin
 
 from pumba_pipe.interfaces import SkullStrip
@@ -53,7 +53,7 @@ def workflow(tmp_path):
 def test_a_killed_worker_stops_neither_the_run_nor_the_others(workflow, tmp_path):
     said = []
     progress = Progress([image(tmp_path, 0)], said.append)
-    plugin = SturdyMultiProcPlugin(
+    plugin = FaultTolerantMultiProcPlugin(
         {'n_procs': 1, 'raise_insufficient': False, 'status_callback': progress}
     )
     with pytest.raises(RuntimeError):
@@ -78,7 +78,7 @@ def test_on_a_gpu_there_is_one_image_at_a_time():
 
 
 def test_images_are_finished_in_the_order_in_which_they_are_begun(tmp_path):
-    plugin = SturdyMultiProcPlugin({'n_procs': 1})
+    plugin = FaultTolerantMultiProcPlugin({'n_procs': 1})
     names = ['n4_sub1', 'n4_sub2', 'strip_sub1', 'strip_sub2', 'ds_sub1']
     plugin.procs = [SimpleNamespace(fullname=f'wf.{name}_T1w') for name in names]
     assert plugin._sort_jobs([0, 1]) == [0, 1]
@@ -94,7 +94,7 @@ def test_a_disk_too_full_for_a_crash_file_hides_no_reason(tmp_path, monkeypatch)
 
     monkeypatch.setattr('nipype.pipeline.plugins.base.report_crash', fail)
     progress = Progress([image(tmp_path, '01', 'missing')], print)
-    plugin = SturdyMultiProcPlugin({'n_procs': 1, 'status_callback': progress})
+    plugin = FaultTolerantMultiProcPlugin({'n_procs': 1, 'status_callback': progress})
     crashed = SimpleNamespace(
         name='ds_mask',
         fullname='wf.ds_sub01_T1w_wf.ds_mask',
@@ -150,7 +150,7 @@ def test_what_follows_a_failure_does_not_count_as_done(tmp_path):
     ],
 )
 def test_image_of_a_node(name, token):
-    assert token_of(name) == token
+    assert image_id(name) == token
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_clock():
 def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
     code = (
         'import os, signal, sys, time\n'
-        'from pumba_pipe.bids_app.execution.plugin import SturdyMultiProcPlugin\n'
-        'pool = SturdyMultiProcPlugin({"n_procs": 1}).pool\n'
+        'from pumba_pipe.bids_app.execution.plugin import FaultTolerantMultiProcPlugin\n'
+        'pool = FaultTolerantMultiProcPlugin({"n_procs": 1}).pool\n'
         'print(pool.submit(os.getpid).result(), flush=True)\n'
         'os.kill(os.getpid(), signal.SIGKILL)\n'
     )

@@ -91,7 +91,7 @@ def test_a_page_that_cannot_be_written_costs_no_results(own_results, bids_dir, c
 
 def test_methods_alone(bids_dir, tmp_path, capsys):
     words = ['--boilerplate-only', '--skip-bids-validation', '--border-mm', '2']
-    words += ['--csf', 'out']
+    words += ['--csf', 'exclude']
     assert pumba(bids_dir, tmp_path / 'out', *words) == 0
     text = (tmp_path / 'out/logs/CITATION.md').read_text()
     assert 'Masks were grown by 2 mm.' in text

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pumba_pipe.bids_app.options.config_file import read_options
 from pumba_pipe.bids_app.options.parser import parse
+from pumba_pipe.bids_app.outputs.bibliography import REFERENCES
 from pumba_pipe.bids_app.outputs.description import write_description
-from pumba_pipe.bids_app.outputs.references import REFERENCES
 from pumba_pipe.bids_app.run import main
 
 EVERYTHING = ['--modalities', 'T1w', 'T2w', 'FLAIR', 'MP2RAGE']

@@ -45,7 +45,7 @@ def test_help_imports_nothing_heavy():
 
 def test_command_line_is_understood(tmp_path):
     words = '--participant-label sub-01 02 --session_label ses-a --modalities T1w T2w'
-    words += ' --n-cpus 8 --omp-nthreads 2 --mem 8G -w w --border-mm -1 --csf in -vv'
+    words += ' --n-cpus 8 --omp-nthreads 2 --mem 8G -w w --border-mm -1 --csf include -vv'
     config = parse([str(tmp_path / 'in'), str(tmp_path / 'out'), 'participant', *words.split()])
     assert config.participants == ('01', '02')
     assert config.sessions == ('a',)

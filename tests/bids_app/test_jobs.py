@@ -238,9 +238,9 @@ def test_wrong_use_of_the_array_is_one_line(
 
 def test_which_plugins_do_not_wait() -> None:
     names = [*batch_system.SUBMIT, 'MultiProc', 'Linear']
-    early = [name for name in names if batch_system.ends_early(PluginChoice(name))]
+    early = [name for name in names if batch_system.submits_and_returns(PluginChoice(name))]
     assert early == ['SLURMGraph', 'PBSGraph', 'SGEGraph', 'CondorDAGMan']
-    assert not batch_system.ends_early(None)
+    assert not batch_system.submits_and_returns(None)
 
 
 def test_a_batch_system_that_is_not_here_is_one_line(

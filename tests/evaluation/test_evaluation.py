@@ -72,7 +72,7 @@ class TestCompare:
         # Five voxels of each rod stick out: 5, 4, 3, 2, 1 voxels from the other; 15 touch it.
         overlap = compare(rod(10, 30), rod(15, 35), ANISOTROPIC)
         assert overlap.dice == pytest.approx(0.75)
-        assert overlap.asd_mm == pytest.approx(2.0 * 15 / 20)
+        assert overlap.assd_mm == pytest.approx(2.0 * 15 / 20)
         assert overlap.hd95_mm == pytest.approx(2.0 * 4.05)
 
     @pytest.mark.parametrize(('axis', 'expected'), [(0, 6.0), (1, 3.0), (2, 1.5)])
@@ -83,7 +83,7 @@ class TestCompare:
         overlap = compare(first, second, ANISOTROPIC)
         assert overlap.dice == 0 and overlap.sensitivity == 0
         assert overlap.hd95_mm == pytest.approx(expected)
-        assert overlap.asd_mm == pytest.approx(expected)
+        assert overlap.assd_mm == pytest.approx(expected)
 
     def test_balls_of_two_sizes(self):
         overlap = compare(ball(22), ball(18), ANISOTROPIC)
@@ -91,7 +91,7 @@ class TestCompare:
         assert overlap.dice == pytest.approx(2 * small / (small + large), abs=0.01)
         assert overlap.volume_ratio == pytest.approx(large / small, rel=0.01)
         assert overlap.sensitivity == 1
-        assert overlap.asd_mm == pytest.approx(4, abs=0.4)
+        assert overlap.assd_mm == pytest.approx(4, abs=0.4)
         assert overlap.hd95_mm == pytest.approx(4, abs=1)
 
     def test_one_far_voxel_in_one_direction_is_not_averaged_away(self):
@@ -100,12 +100,12 @@ class TestCompare:
         overlap = compare(found, cube(5, 5, 5, side=3), (1, 1, 1))
         reverse = compare(cube(5, 5, 5, side=3), found, (1, 1, 1))
         assert overlap.hd95_mm == reverse.hd95_mm > 25
-        assert overlap.asd_mm == pytest.approx(reverse.asd_mm)
+        assert overlap.assd_mm == pytest.approx(reverse.assd_mm)
 
     def test_empty_found_mask_scores_zero_without_distances(self):
         overlap = compare(np.zeros((32, 32, 32)), cube(5, 5, 5), (1, 1, 1))
         assert overlap.dice == 0 and overlap.specificity == 1 and overlap.volume_ratio == 0
-        assert math.isnan(overlap.hd95_mm) and math.isnan(overlap.asd_mm)
+        assert math.isnan(overlap.hd95_mm) and math.isnan(overlap.assd_mm)
 
     def test_mask_that_fills_the_image(self):
         overlap = compare(np.ones((32, 32, 32)), cube(11, 11, 11), (1, 1, 1))
@@ -165,7 +165,7 @@ class TestTables:
 
     def test_columns(self):
         assert (
-            *('case', 'species', 'modality', 'dice', 'hd95_mm', 'asd_mm', 'sensitivity'),
+            *('case', 'species', 'modality', 'dice', 'hd95_mm', 'assd_mm', 'sensitivity'),
             *('specificity', 'volume_ratio', 'confidence', 'seconds', 'peak_mb'),
         ) == SCORE_COLUMNS
 

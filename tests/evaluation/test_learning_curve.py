@@ -21,7 +21,7 @@ def test_snapshots_of_a_run_are_scored_in_the_order_of_samples(
     nib.save(nib.Nifti1Image(head[1].astype(np.uint8), affine), case / 'mask.nii.gz')
     shutil.copytree(case, tmp_path / 'cases' / 'mouse_T2w_left_out')
 
-    sizes = ['--coarse-size', '32', '--widths', '4', '8', '--pool-size', '4']
+    sizes = ['--coarse-size', '32', '--widths', '4', '8', '--cache-size', '4']
     run = ['--stage', 'coarse', '--steps', '3', '--snapshots', '--checkpoint-minutes', '0.000001']
     assert train_main([str(tmp_path / 'run'), *sizes, *run, '--device', 'cpu', '-q']) == 0
     stage = tmp_path / 'run' / 'coarse'

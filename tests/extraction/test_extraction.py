@@ -10,7 +10,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from pumba_pipe import Volume, extract, load_volume, load_weights, strip_file
 from pumba_pipe.common.errors import InputError, NothingFoundError
-from pumba_pipe.extraction.border import tightness
+from pumba_pipe.extraction.border import csf_exclusion
 from pumba_pipe.extraction.quality import dice, edge_contact
 from pumba_pipe.images.grids import Cube, filter_matrix, from_cube, to_cube, whole_cube
 from pumba_pipe.images.masks import clean, filled, moved_border, signed_distance
@@ -80,22 +80,24 @@ def test_the_border_is_tighter_around_the_smallest_and_the_largest_brains(mm, he
 
 def test_where_the_border_lies_follows_the_volume():
     fine, coarse = np.ones(3), np.full(3, 6.0)
-    found = [tightness(volume, fine) for volume in (8, 599, 775, 1001, 1500)]
+    found = [csf_exclusion(volume, fine) for volume in (8, 599, 775, 1001, 1500)]
     assert found[:2] == [0, 0] and found[3:] == [1, 1]
     assert found[2] == pytest.approx(0.5, abs=0.01)
     finest = np.full(3, 0.05)
-    found = [tightness(volume, finest) for volume in (0.4, 1.73, 3.1)]
+    found = [csf_exclusion(volume, finest) for volume in (0.4, 1.73, 3.1)]
     assert found == [1, pytest.approx(0.5, abs=0.01), 0]
-    assert tightness(1500, coarse) == 0, 'too coarse an image'
+    assert csf_exclusion(1500, coarse) == 0, 'too coarse an image'
 
 
 def test_which_border_is_taken_can_be_asked_for(head, model):
-    assert [tightness(0.4, np.ones(3), csf) for csf in ('in', 'out')] == [0, 1]
+    assert [csf_exclusion(0.4, np.ones(3), csf) for csf in ('include', 'exclude')] == [0, 1]
     small = Volume(head[0], np.diag([1.0, 1.0, 1.0, 1.0]))
-    masks = {csf: extract(small, model, csf=csf).mask > 0 for csf in ('auto', 'in', 'out')}
-    assert np.array_equal(masks['auto'], masks['in'])
-    assert 0.75 * masks['in'].sum() < masks['out'].sum() < masks['in'].sum()
-    with pytest.raises(InputError, match="csf 'some': must be auto, in or out"):
+    masks = {
+        csf: extract(small, model, csf=csf).mask > 0 for csf in ('auto', 'include', 'exclude')
+    }
+    assert np.array_equal(masks['auto'], masks['include'])
+    assert 0.75 * masks['include'].sum() < masks['exclude'].sum() < masks['include'].sum()
+    with pytest.raises(InputError, match="csf 'some': must be auto, include or exclude"):
         extract(small, model, csf='some')
 
 

@@ -11,13 +11,13 @@ from pumba_pipe.extraction.passes import (
     BRIGHTER,
     FINE_VIEWS,
     Pass,
-    View,
+    TtaView,
     box_around,
     fits,
-    grey_agreement,
-    look,
-    look_closer,
-    white_point,
+    gamma_dice,
+    intensity_ceiling,
+    run_fine_pass,
+    run_pass,
 )
 from pumba_pipe.images.grids import Cube, whole_cube
 from pumba_pipe.network.unet import Committee, NetworkConfig, UNet
@@ -37,9 +37,9 @@ def test_a_doubtful_neck_stays_out_of_the_box():
     logits = torch.full((32, 32, 32), -8.0)
     logits[8:24, 8:24, 16:28] = 6.0  # a brain
     logits[10:22, 10:22, 2:16] = 1.0  # below it, what may be brain
-    answer = seen(logits)
-    assert answer.mask[16, 16, 20] and not answer.mask[16, 16, 8]
-    box = box_around(answer.mask, answer.cube, 96)
+    prediction = seen(logits)
+    assert prediction.mask[16, 16, 20] and not prediction.mask[16, 16, 8]
+    box = box_around(prediction.mask, prediction.cube, 96)
     np.testing.assert_allclose(box.side, 16 * 2.0 / BOX_FILL)
 
 
@@ -48,16 +48,17 @@ def test_what_is_white_is_taken_from_all_that_is_likely(monkeypatch):
     logits = torch.full((32, 32, 32), -8.0)
     logits[8:24, 8:24, 8:24] = 6.0
     logits[8:24, 8:24, 4:8] = 1.0
-    answer = seen(logits)
-    assert answer.likely.sum() == 16 * 16 * 20 and answer.mask.sum() == 16**3
+    prediction = seen(logits)
+    assert prediction.likely.sum() == 16 * 16 * 20 and prediction.mask.sum() == 16**3
     asked = []
     monkeypatch.setattr(
-        'pumba_pipe.extraction.passes.white_point', lambda _, brain: asked.append(brain) or 1.0
+        'pumba_pipe.extraction.passes.intensity_ceiling',
+        lambda _, brain: asked.append(brain) or 1.0,
     )
     stage = Stage(UNet(NetworkConfig((4, 8))).eval(), 16)
     with torch.inference_mode():
-        look_closer(stage, torch.rand(32, 32, 32), np.full(3, 2.0), answer)
-    assert torch.equal(asked[0], torch.from_numpy(answer.likely))
+        run_fine_pass(stage, torch.rand(32, 32, 32), np.full(3, 2.0), prediction)
+    assert torch.equal(asked[0], torch.from_numpy(prediction.likely))
 
 
 def test_the_likeliest_place_is_taken_where_nothing_is_sure():
@@ -83,23 +84,25 @@ def test_fat_is_no_brighter_than_the_brain_to_the_fine_pass():
     image[12:36, 12:36, 12:36] = 300.0
     image[16:32, 16:32, 16:32] = 400.0
     voxel, stage = np.ones(3), Stage(Bright(NetworkConfig((4, 8))), 48)
-    coarse = look(stage, image, voxel, whole_cube(image.shape, voxel, 48), [View()])
+    coarse = run_pass(stage, image, voxel, whole_cube(image.shape, voxel, 48), [TtaView()])
     assert torch.equal(coarse.values, image)
     assert stage.network.seen[0, 0, 24, 24, 24] < 0.5
     brain = torch.zeros(48, 48, 48, dtype=torch.bool)
     brain[12:36, 12:36, 12:36] = True
-    assert white_point(image, brain) == 400
-    fine = look_closer(stage, image, voxel, coarse)
+    assert intensity_ceiling(image, brain) == 400
+    fine = run_fine_pass(stage, image, voxel, coarse)
     bright = fine.values > 390
-    assert (fine.shown[bright] > 0.97).all() and (fine.shown[~bright] < 1).all()
+    assert (fine.scaled[bright] > 0.97).all() and (fine.scaled[~bright] < 1).all()
     assert stage.network.seen.max() == 1
     assert (stage.network.seen > 0.97).float().mean() > 0.05
-    grey_agreement(stage, fine)
+    gamma_dice(stage, fine)
     assert (stage.network.seen > 0.97).float().mean() > 0.05, 'the brightened image likewise'
 
 
 def test_where_nothing_is_sure_nothing_is_cut_off():
-    assert white_point(torch.ones(4, 4, 4), torch.zeros(4, 4, 4, dtype=torch.bool)) == math.inf
+    assert (
+        intensity_ceiling(torch.ones(4, 4, 4), torch.zeros(4, 4, 4, dtype=torch.bool)) == math.inf
+    )
 
 
 class Counting(UNet):
@@ -146,15 +149,15 @@ def test_networks_share_the_views_and_a_box_that_does_not_fit_costs_two(count, f
             1,
         )
         with torch.inference_mode():
-            fine = look_closer(stage, image, voxel, coarse)
+            fine = run_fine_pass(stage, image, voxel, coarse)
         assert [len(network.views) for network in networks] == asked
         share = len(FINE_VIEWS) // count
         kept = [view[0, 0] for network in networks for view in network.views[-share:]]
         for axes, power in FINE_VIEWS:
-            image_seen = fine.shown.flip(axes) ** power
+            image_seen = fine.scaled.flip(axes) ** power
             assert any(torch.equal(image_seen, view) for view in kept), axes
         assert fits(box_around(fine.mask, fine.cube, 48), fine.cube)
-        assert fine.flip_agreement == 1
+        assert fine.tta_dice == 1
 
 
 def test_the_network_that_sees_brightened_views_is_asked_about_grey_values():
@@ -163,11 +166,11 @@ def test_the_network_that_sees_brightened_views_is_asked_about_grey_values():
     logits = torch.stack([20 * (image - 0.5)] * 2)
     coarse = Pass(whole_cube(image.shape, voxel, 64), image, image, image > -1, logits, 1)
     with torch.inference_mode():
-        fine = look_closer(stage, image, voxel, coarse)
+        fine = run_fine_pass(stage, image, voxel, coarse)
         powers = [view.power for view in FINE_VIEWS[1::3]]
         assert max(powers) < 1
         before = [len(network.views) for network in networks]
-        assert grey_agreement(stage, fine) > 0.9
+        assert gamma_dice(stage, fine) > 0.9
     asked = [len(network.views) - count for network, count in zip(networks, before, strict=True)]
     assert asked == [0, 1, 0]
-    assert torch.equal(networks[1].views[-1][0, 0], fine.shown**BRIGHTER)
+    assert torch.equal(networks[1].views[-1][0, 0], fine.scaled**BRIGHTER)

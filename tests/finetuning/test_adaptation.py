@@ -13,21 +13,21 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.evaluation.cases import Case, find_cases
 from pumba_pipe.extraction.passes import BOX_FILL
 from pumba_pipe.finetuning import study as adaptation_study
-from pumba_pipe.finetuning.held_out import PATIENCE, Watch
+from pumba_pipe.finetuning.early_stopping import PATIENCE, EarlyStopping
 from pumba_pipe.finetuning.labelled import file_digest, labelled_cases, read_labelled, subject_of
 from pumba_pipe.finetuning.views import (
     Adaptation,
     LabelledHead,
     MixedSource,
-    drawn_view,
-    plain_view,
+    augmented_view,
+    inference_view,
     split,
 )
 from pumba_pipe.network.averaging import average_weights
 from pumba_pipe.network.model_card import LAW, markdown, real_images
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import SHIPPED, load_weights
-from pumba_pipe.synthesis.recipe import eased, load_recipe
+from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
 from pumba_pipe.training.loop import initialize
 from pumba_pipe.training.losses import soft_dice
 from pumba_pipe.training.samples import Batch
@@ -36,7 +36,7 @@ from pumba_pipe.training.state import Progress, TrainingConfig
 CPU = torch.device('cpu')
 CONFIG = TrainingConfig(size=32, box_share=0.5, steps=80)
 SMALL = ['--widths', '4', '8', '--coarse-size', '32', '--fine-size', '32', '--batch', '1']
-QUICK = ['--device', 'cpu', '--threads', '1', '--pool-size', '2', '-q']
+QUICK = ['--device', 'cpu', '--threads', '1', '--cache-size', '2', '-q']
 
 
 def write_case(folder, name, head, brain, turned=False):
@@ -143,7 +143,7 @@ def test_what_nothing_can_be_learned_from_is_refused(folder, tmp_path):
 
 
 def test_a_plain_view_is_what_extraction_shows_the_network(heads):
-    from pumba_pipe.extraction.passes import View, look, white_point
+    from pumba_pipe.extraction.passes import TtaView, intensity_ceiling, run_pass
     from pumba_pipe.network.weights import Stage
 
     class Recorder(UNet):
@@ -156,14 +156,14 @@ def test_a_plain_view_is_what_extraction_shows_the_network(heads):
     head = heads[1]
     for box, cube in enumerate((head.whole(32), head.box(32))):
         network = Recorder(NetworkConfig((4, 8), 2))
-        white = white_point(head.image, head.mask) if box else math.inf
-        look(Stage(network, 32), head.image, head.voxel_size, cube, [View()], white)
-        assert torch.allclose(plain_view(head, cube, bool(box)).image, network.seen)
+        ceiling = intensity_ceiling(head.image, head.mask) if box else math.inf
+        run_pass(Stage(network, 32), head.image, head.voxel_size, cube, [TtaView()], ceiling)
+        assert torch.allclose(inference_view(head, cube, bool(box)).image, network.seen)
 
 
 def test_the_box_lies_around_the_brain(heads):
     for head in heads:
-        view = plain_view(head, head.box(32), box=True)
+        view = inference_view(head, head.box(32), box=True)
         used = (view.target[0, 0] > 0.5).nonzero()
         longest = int((used.max(0).values - used.min(0).values).max()) + 1
         assert longest / 32 == pytest.approx(BOX_FILL, abs=0.05)
@@ -172,13 +172,15 @@ def test_the_box_lies_around_the_brain(heads):
 
 
 def test_drawn_views_differ_and_follow_their_seed(heads):
-    recipe = eased(load_recipe())
+    recipe = curriculum_recipe(load_recipe())
     for box in (False, True):
-        first, again, other = (drawn_view(heads[0], 32, box, recipe, seed) for seed in (1, 1, 2))
+        first, again, other = (
+            augmented_view(heads[0], 32, box, recipe, seed) for seed in (1, 1, 2)
+        )
         assert torch.equal(first.image, again.image)
         assert torch.equal(first.target, again.target)
         assert not torch.equal(first.target, other.target)
-    views = [drawn_view(heads[0], 32, True, recipe, seed) for seed in range(20)]
+    views = [augmented_view(heads[0], 32, True, recipe, seed) for seed in range(20)]
     for view in views:
         assert view.image.shape == view.inside.shape == (1, 1, 32, 32, 32)
         assert view.target.shape == (1, 2, 32, 32, 32)
@@ -199,9 +201,9 @@ def test_label_and_image_move_together(heads):
     from pumba_pipe.finetuning import views as adaptation
 
     head = replace(heads[0], image=heads[0].mask.float())
-    with mock.patch.object(adaptation, 'SPOILED', 0.0):
+    with mock.patch.object(adaptation, 'P_ARTEFACTS', 0.0):
         for seed in range(12):
-            view = drawn_view(head, 32, True, eased(load_recipe()), seed)
+            view = augmented_view(head, 32, True, curriculum_recipe(load_recipe()), seed)
             assert (view.image - view.target * view.inside).abs().max() < 0.02
 
 
@@ -238,8 +240,8 @@ class Silent:
         pass
 
 
-def watch(heads, folder, patient=False):
-    return Watch(heads, CONFIG, folder, CPU, Silent(), patient)
+def watch(heads, folder, never_stop=False):
+    return EarlyStopping(heads, CONFIG, folder, CPU, Silent(), never_stop)
 
 
 class Answering(UNet):
@@ -265,20 +267,20 @@ def test_the_best_weights_are_kept_and_a_hopeless_run_given_up(tmp_path):
     from dataclasses import replace
 
     config = replace(CONFIG, size=24, box_share=0.0)
-    seen = Watch([ball_head()], config, tmp_path, CPU, Silent(), patient=False)
+    seen = EarlyStopping([ball_head()], config, tmp_path, CPU, Silent(), never_stop=False)
     radii, steps = [3, 8, 7, 6, 5, 4, 3], range(0, 70, 10)
     ends = [
-        seen.gives_up(Answering(radius), Progress(step))
+        seen.should_stop(Answering(radius), Progress(step))
         for radius, step in zip(radii, steps, strict=True)
     ]
     assert ends.index(True) == 1 + PATIENCE
     step, dice = seen.best
     assert step == 10
     assert dice > 0.99
-    resumed = Watch([ball_head()], config, tmp_path, CPU, Silent(), patient=True)
+    resumed = EarlyStopping([ball_head()], config, tmp_path, CPU, Silent(), never_stop=True)
     resumed.resume()
     assert resumed.best == seen.best
-    assert not resumed.gives_up(Answering(2), Progress(60))  # patient
+    assert not resumed.should_stop(Answering(2), Progress(60))  # never_stop
     last = Answering(1)
     resumed.finish(last, Progress(80))
     assert last.radius.item() == 8
@@ -287,7 +289,7 @@ def test_the_best_weights_are_kept_and_a_hopeless_run_given_up(tmp_path):
 def test_without_held_out_cases_nothing_is_kept_or_given_up(tmp_path):
     network = Answering(5)
     seen = watch([], tmp_path)
-    assert not seen.gives_up(network, Progress(3))
+    assert not seen.should_stop(network, Progress(3))
     seen.finish(network, Progress(80))
     assert seen.best is None
     assert network.radius.item() == 5
@@ -314,7 +316,7 @@ def test_training_on_labelled_cases_alone_learns_them(tuned, heads):
     model = load_weights(tuned[0])
     untrained = UNet(NetworkConfig((4, 8), 2))
     initialize(untrained, 1)
-    view = plain_view(heads[0], heads[0].box(32), box=True)
+    view = inference_view(heads[0], heads[0].box(32), box=True)
 
     def dice(network):
         with torch.inference_mode():
@@ -322,7 +324,7 @@ def test_training_on_labelled_cases_alone_learns_them(tuned, heads):
             return float(soft_dice(found, view.target).mean())
 
     assert dice(model.fine.network) > 0.6 > 0.4 > dice(untrained)
-    assert not (tuned[0].parent / 'pool').exists()  # no synthetic head was made
+    assert not (tuned[0].parent / 'head-cache').exists()  # no synthetic head was made
 
 
 def test_fine_tuned_weights_are_marked(tuned, folder, heads):
@@ -342,7 +344,7 @@ def test_fine_tuned_weights_are_marked(tuned, folder, heads):
     assert fine['labelled']['kept_dice'] > 0.5
     assert fine['learning_rate'] == 1e-4
     assert fine['before']['labelled']['synthetic_share'] == 0
-    assert (tuned[1].parent / 'pool').exists()
+    assert (tuned[1].parent / 'head-cache').exists()
 
 
 def test_the_mark_is_not_lost(tuned, tmp_path):

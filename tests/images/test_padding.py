@@ -8,7 +8,7 @@ import pytest
 from pumba_pipe import extract, load_volume
 from pumba_pipe.common.errors import NothingFoundError
 from pumba_pipe.extraction.quality import dice
-from pumba_pipe.images.field_of_view import field_of_view
+from pumba_pipe.images.field_of_view import content_block
 
 
 def padded(volume, before, after, value=0.0):
@@ -22,19 +22,19 @@ def padded(volume, before, after, value=0.0):
 def test_planes_of_one_value_at_the_edges_are_left_out():
     image = np.zeros((8, 9, 10), np.float32)
     image[2:5, 3:6, 4:8] = np.arange(4)
-    assert field_of_view(image) == (slice(2, 5), slice(3, 6), slice(5, 8))
-    assert field_of_view(image + 7) == field_of_view(image)
+    assert content_block(image) == (slice(2, 5), slice(3, 6), slice(5, 8))
+    assert content_block(image + 7) == content_block(image)
     image[0, 0, 0] = image[-1, -1, -1] = 1
     image[4] = 5.0
-    assert field_of_view(image) == (slice(0, 8), slice(0, 9), slice(0, 10)), 'none is at the edge'
+    assert content_block(image) == (slice(0, 8), slice(0, 9), slice(0, 10)), 'none is at the edge'
 
 
 def test_an_image_with_next_to_no_content_is_left_whole():
     image = np.full((3, 4, 5), 2.0, np.float32)
     whole = (slice(0, 3), slice(0, 4), slice(0, 5))
-    assert field_of_view(image) == whole
+    assert content_block(image) == whole
     image[:, 1:3] = np.arange(5)
-    assert field_of_view(image) == whole, 'two planes are no volume'
+    assert content_block(image) == whole, 'two planes are no volume'
 
 
 @pytest.mark.parametrize('value', [0.0, -3.0])

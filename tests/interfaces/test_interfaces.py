@@ -91,7 +91,7 @@ def test_what_is_asked_for_changes_the_hash(head_file):
         return SkullStrip(in_file=str(head_file), **inputs).inputs.get_hashval()[1]
 
     assert digest() == digest(csf='auto')
-    changes = ({}, {'border_mm': 1.0}, {'csf': 'out'}, {'out_sdt': 'd.nii.gz'})
+    changes = ({}, {'border_mm': 1.0}, {'csf': 'exclude'}, {'out_sdt': 'd.nii.gz'})
     assert len({digest(**change) for change in changes}) == 4
 
 

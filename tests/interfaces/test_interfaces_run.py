@@ -153,7 +153,9 @@ def test_heads_are_made_and_scored(image, tmp_path, monkeypatch):
     for head, label in zip(outputs.images, outputs.labels, strict=True):
         assert nib.load(head).shape == nib.load(label).shape
     scores = pe.Node(
-        EvaluateMasks(in_masks=outputs.labels, references=outputs.labels, in_files=outputs.images),
+        EvaluateMasks(
+            in_masks=outputs.labels, ground_truth=outputs.labels, in_files=outputs.images
+        ),
         'scores',
         base_dir=tmp_path,
     )
@@ -170,7 +172,7 @@ def test_masks_alone_can_be_scored(image, tmp_path, monkeypatch):
     missing.write_bytes(b'no image')
     evaluate = EvaluateMasks(
         in_masks=[image['larger'], str(missing)],
-        references=[image['mask'], image['mask']],
+        ground_truth=[image['mask'], image['mask']],
         cases=['good', 'bad'],
     )
     outputs = evaluate.run().outputs
@@ -184,8 +186,8 @@ def test_masks_alone_can_be_scored(image, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('inputs', 'message'),
     [
-        ({'references': ['mask']}, 'in_masks'),
-        ({'references': ['mask'], 'in_masks': ['mask', 'mask']}, 'has 2 entries'),
+        ({'ground_truth': ['mask']}, 'in_masks'),
+        ({'ground_truth': ['mask'], 'in_masks': ['mask', 'mask']}, 'has 2 entries'),
         ({}, 'must be given'),
     ],
 )
@@ -199,18 +201,18 @@ def test_what_evaluation_lacks_is_named(image, tmp_path, monkeypatch, inputs, me
 def test_images_are_stripped_and_scored(image, tmp_path, monkeypatch):
     asked = {}
 
-    def stripper(weights, device, threads):
-        from pumba_pipe.evaluation.scoring import Found
+    def make_stripper(weights, device, threads):
+        from pumba_pipe.evaluation.scoring import Prediction
         from pumba_pipe.images.volume import load_volume
 
         asked.update(weights=weights, device=device, threads=threads)
         volume = load_volume(image['head'])
-        return lambda case: Found(volume, volume.data > 140)
+        return lambda case: Prediction(volume, volume.data > 140)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('pumba_pipe.evaluation.scoring.stripper', stripper)
+    monkeypatch.setattr('pumba_pipe.evaluation.scoring.make_stripper', make_stripper)
     evaluate = EvaluateMasks(
-        in_files=[image['head']], references=[image['mask']], device='cuda:1', num_threads=2
+        in_files=[image['head']], ground_truth=[image['mask']], device='cuda:1', num_threads=2
     )
     row = Path(evaluate.run().outputs.scores).read_text().splitlines()[1].split('\t')
     assert row[0] == 'head' and float(row[3]) > 0.8

@@ -19,7 +19,7 @@ TINY = {
     'coarse_size': 32,
     'fine_size': 32,
     'widths': [4, 8],
-    'pool_size': 4,
+    'cache_size': 4,
     'num_threads': 1,
 }
 # A node that is killed when it has written its first checkpoint.
@@ -98,7 +98,7 @@ def test_every_input_reaches_the_run(tmp_path, monkeypatch):
     (tmp_path / 'own').mkdir()
     settings = {
         'stage': 'fine', 'steps': 7, 'batch': 3, 'learning_rate': 0.5, 'seed': 9,
-        'coarse_size': 32, 'fine_size': 48, 'checkpoint_minutes': 5.0, 'pool_size': 11,
+        'coarse_size': 32, 'fine_size': 48, 'checkpoint_minutes': 5.0, 'cache_size': 11,
     }  # fmt: skip
     TrainSynthetic(
         recipe='easy', out_dir='own', time_limit=1.5, widths=[4, 8], num_threads=3,
@@ -119,7 +119,7 @@ def test_a_killed_node_goes_on(tmp_path):
     folder = tmp_path / 'train' / 'training'
     checkpoint = torch.load(folder / 'coarse' / 'checkpoint.pt', weights_only=True)
     assert checkpoint['progress']['step'] == 1
-    first = min(head.stat().st_mtime_ns for head in folder.glob('pool/*/*.npy'))
+    first = min(head.stat().st_mtime_ns for head in folder.glob('head-cache/*/*.npy'))
     # How often checkpoints are written does not make it another run.
     inputs['checkpoint_minutes'] = 60.0
     node = pe.Node(TrainSynthetic(**inputs), 'train', base_dir=str(tmp_path))
@@ -129,7 +129,7 @@ def test_a_killed_node_goes_on(tmp_path):
     stage = load_weights(weights).card['stages']['coarse']
     assert (stage['steps'], stage['samples']) == (6, 12)
     # The folder was not emptied: the heads of the killed run are still there.
-    assert min(head.stat().st_mtime_ns for head in folder.glob('pool/*/*.npy')) == first
+    assert min(head.stat().st_mtime_ns for head in folder.glob('head-cache/*/*.npy')) == first
 
 
 def test_without_resume_a_node_starts_anew():

@@ -32,14 +32,14 @@ WORDS = {
 @pytest.fixture(params=[NO_MEMORY, NO_START], ids=['memory', 'start'])
 def failure(request, monkeypatch):
     """A GPU on which the network cannot run; what a user must be told."""
-    answers = extraction._answers
+    run_passes = extraction._run_passes
 
-    def failing(model, values, voxel_size, csf, device, watch):
+    def failing(model, values, voxel_size, csf, device, stopwatch):
         if device.type != 'cpu':
             raise request.param
-        return answers(model, values, voxel_size, csf, device, watch)
+        return run_passes(model, values, voxel_size, csf, device, stopwatch)
 
-    monkeypatch.setattr(extraction, '_answers', failing)
+    monkeypatch.setattr(extraction, '_run_passes', failing)
     monkeypatch.setattr(
         extraction, 'choose_device', lambda name: torch.device('cpu') if name == 'cpu' else GPU
     )
@@ -109,7 +109,7 @@ def test_faults_that_are_not_the_gpus_are_not_hidden(head_file, tmp_path, monkey
     def broken(*args):
         raise RuntimeError('shapes do not match')
 
-    monkeypatch.setattr(extraction, '_answers', broken)
+    monkeypatch.setattr(extraction, '_run_passes', broken)
     for device in (GPU, torch.device('cpu')):
         monkeypatch.setattr(extraction, 'choose_device', lambda name, device=device: device)
         with pytest.raises(RuntimeError, match='shapes'):

@@ -43,17 +43,17 @@ PLACEHOLDERS = {'BIDS_DIR': 'bids', 'OUT_DIR': 'out', 'DIR': 'cases'}
 # Documented words -> what is carried out here. A few steps on small cubes make weights that can
 # be read and find nothing, so images are stripped with the shipped ones after a look at those.
 FEW = (
-    '--steps 2 --batch 1 --coarse-size 16 --fine-size 16 --widths 2 4 --pool-size 2 '
+    '--steps 2 --batch 1 --coarse-size 16 --fine-size 16 --widths 2 4 --cache-size 2 '
     '--threads 1 --quiet'
 )
 SHORTER = {
     '--time-limit 8h': FEW,
     '--time-limit 3h': FEW,
     '--time-limit 5h': FEW,
-    '--time-limit 2h --batch 8 --generators 12': f'{FEW} --generators 2',
+    '--time-limit 2h --batch 8 --cache-workers 12': f'{FEW} --cache-workers 2',
     '--finetune cases --init default': (
         '--finetune cases --init default --steps 2 --batch 1 --coarse-size 48 --fine-size 48 '
-        '--pool-size 2 --threads 1 --quiet'
+        '--cache-size 2 --threads 1 --quiet'
     ),
     '-n 3 --size 48': '-n 1 --size 32',
     '-n 2 --seed 7': '-n 1 --seed 7 --size 48',
@@ -62,7 +62,7 @@ SHORTER = {
     # two steps teach nothing, and a network that has learned nothing finds no brain to score
     "    steps=20_000,\n    heads=20,\n    head_size=96,\n    training={'batch': 2},\n": (
         f"    steps=2, heads=1, head_size=48, init_weights=Path('{SHIPPED}'),\n"
-        "    training={'batch': 1, 'coarse_size': 64, 'fine_size': 64, 'pool_size': 2},\n"
+        "    training={'batch': 1, 'coarse_size': 64, 'fine_size': 64, 'cache_size': 2},\n"
     ),
     # there is no SLURM here: the file is read and checked, and nothing handed out
     '--use-plugin slurm.yml': '--use-plugin slurm.yml --dry-run',

@@ -102,15 +102,15 @@ def test_the_confidence_is_computed_as_the_page_says() -> None:
     from pumba_pipe.extraction.quality import (
         EDGE_SHARE,
         LOW_CONFIDENCE,
-        Evidence,
+        AgreementMetrics,
         confidence_score,
     )
 
     page = re.sub(r'\s+', ' ', text_of('quality-control.md'))
     found = re.search(
-        r'1 − ([\d.]+) × \(([\d.]+) × \(1 − `flip_agreement`\) \+ '
-        r'([\d.]+) × \(1 − `certainty`\) \+ ([\d.]+) × \(1 − `pass_agreement`\)\) '
-        r'and 1 − ([\d.]+) × \(1 − `grey_agreement`\)',
+        r'1 − ([\d.]+) × \(([\d.]+) × \(1 − `tta_dice`\) \+ '
+        r'([\d.]+) × \(1 − `boundary_certainty`\) \+ ([\d.]+) × \(1 − `coarse_fine_dice`\)\) '
+        r'and 1 − ([\d.]+) × \(1 − `gamma_dice`\)',
         page,
     )
     assert found
@@ -119,7 +119,7 @@ def test_the_confidence_is_computed_as_the_page_says() -> None:
         passes, flips, greys, certainty = values
         doubt = flip * (1 - flips) + clear * (1 - certainty) + agreement * (1 - passes)
         expected = np.clip(min(1 - whole * doubt, 1 - grey * (1 - greys)), 0, 1)
-        assert confidence_score(Evidence(*values)) == pytest.approx(expected)
+        assert confidence_score(AgreementMetrics(*values)) == pytest.approx(expected)
     assert f'`confidence` is below {LOW_CONFIDENCE}' in page
     assert f'`edge_contact` is above {EDGE_SHARE}' in page
 

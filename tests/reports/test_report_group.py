@@ -159,7 +159,7 @@ class TestOutliers:
         ]
 
     @pytest.mark.parametrize(
-        'quality', [{'confidence': 0.99}, {'components': 2}, {'certainty': 0.79}]
+        'quality', [{'confidence': 0.99}, {'components': 2}, {'boundary_certainty': 0.79}]
     )
     def test_what_is_better_or_hardly_worse_is_none(self, derivative, quality):
         for number in range(9):

@@ -17,9 +17,9 @@ def main() -> None:
     parser.add_argument('bids_dir', metavar='DIR', help='made by make_tree.py')
     parser.add_argument('-n', type=int, default=40, metavar='N', help='participants; default: 40')
     given = parser.parse_args()
-    from pumba_pipe.bids_app.execution.quiet import quiet_nipype
+    from pumba_pipe.bids_app.execution.quiet import configure_nipype
 
-    quiet_nipype(0)
+    configure_nipype(0)
     from pumba_pipe.bids_app.execution.plan import make_plan
     from pumba_pipe.bids_app.execution.runner import build_batches
     from pumba_pipe.bids_app.options.parser import parse

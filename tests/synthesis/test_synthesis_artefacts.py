@@ -132,10 +132,10 @@ class TestReceiver:
 
 class TestScale:
     def test_field_of_view_is_a_box(self):
-        whole = artefacts.field_of_view((8, 8, 8), torch.full((3,), -1), torch.ones(3), CPU)
+        whole = artefacts.fov_mask((8, 8, 8), torch.full((3,), -1), torch.ones(3), CPU)
         assert whole.all()
         low = torch.tensor([0.0, -1, -1])
-        half = artefacts.field_of_view((8, 8, 8), low, torch.ones(3), CPU)
+        half = artefacts.fov_mask((8, 8, 8), low, torch.ones(3), CPU)
         assert not half[:4].any() and half[4:].all()
 
     def test_percentiles_become_zero_and_one_and_the_rest_is_blank(self):

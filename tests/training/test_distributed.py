@@ -20,7 +20,7 @@ from pumba_pipe.training.state import TrainingConfig
 SCRIPT = Path(__file__).parents[2] / 'docker' / 'slurm' / 'train.sbatch'
 COMMAND = [sys.executable, '-m', 'pumba_pipe.commands.train']
 SIZES = ['--stage', 'coarse', '--coarse-size', '32', '--widths', '4', '8']
-MACHINE = ['--device', 'cpu', '--threads', '1', '--pool-size', '4', '--precision', '32-true']
+MACHINE = ['--device', 'cpu', '--threads', '1', '--cache-size', '4', '--precision', '32-true']
 SETTINGS = [*SIZES, *MACHINE, '-q']
 
 # `pumba-train` that says which rank wrote a checkpoint
@@ -49,7 +49,7 @@ for word in "$@"; do printf '%s\\n' "$word"; done > "$SRUN_LOG"
 @pytest.fixture(scope='module')
 def pool(tmp_path_factory):
     """Options that let all runs here share their heads."""
-    return ['--pool', str(tmp_path_factory.mktemp('pool'))]
+    return ['--cache-dir', str(tmp_path_factory.mktemp('head-cache'))]
 
 
 def first_moments(folder):

@@ -16,7 +16,7 @@ from pumba_pipe.training.state import TrainingConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
 SMALL = TrainingConfig(
-    size=32, box_share=1.0, batch=2, steps=6, pool=4, warm_up=2, checkpoint_minutes=60
+    size=32, box_share=1.0, batch=2, steps=6, cache_size=4, warm_up=2, checkpoint_minutes=60
 )
 
 
@@ -34,14 +34,14 @@ def test_heads_of_gpu_and_cpu_agree():
     assert dice(there.label.cpu().numpy() > 0, here.label.numpy() > 0) > 0.99
 
 
-@pytest.mark.parametrize('generators', [None, 2])
+@pytest.mark.parametrize('cache_workers', [None, 2])
 @pytest.mark.parametrize('compiled', [False, True])
-def test_training_runs_and_resumes(tmp_path, generators, compiled):
-    config = replace(SMALL, generators=generators)
+def test_training_runs_and_resumes(tmp_path, cache_workers, compiled):
+    config = replace(SMALL, cache_workers=cache_workers)
     hardware = Hardware('gpu', compiled=compiled)
     arguments = (load_recipe(), tmp_path, config, NetworkConfig((4, 8), 2), hardware)
     first = train(*arguments, quiet=True)
-    assert (tmp_path / 'pool').exists() == (generators is not None)
+    assert (tmp_path / 'head-cache').exists() == (cache_workers is not None)
     more = (*arguments[:2], replace(config, steps=9), *arguments[3:])
     second = train(*more, resume=True, quiet=True)
     assert (first.progress.step, second.progress.step) == (6, 9)

@@ -33,7 +33,7 @@ from pumba_pipe.training.run import RunSettings
 from pumba_pipe.training.state import Progress, TrainingConfig, finished, schedule
 
 SMALL = TrainingConfig(
-    size=32, box_share=1.0, batch=2, steps=6, pool=4, warm_up=2, checkpoint_minutes=60
+    size=32, box_share=1.0, batch=2, steps=6, cache_size=4, warm_up=2, checkpoint_minutes=60
 )
 TINY = NetworkConfig((4, 8), 2)
 CPU = Hardware('cpu', threads=1)
@@ -135,7 +135,7 @@ def test_initial_weights_follow_the_seed_and_nothing_else():
 
 def test_training_lowers_the_loss(tmp_path):
     config = TrainingConfig(
-        size=32, box_share=1.0, batch=2, steps=40, pool=4, warm_up=5, learning_rate=4e-3
+        size=32, box_share=1.0, batch=2, steps=40, cache_size=4, warm_up=5, learning_rate=4e-3
     )
     train(load_recipe(), tmp_path, config, TINY, CPU, quiet=True)
     losses = [event.value for event in scalars(tmp_path)['train/loss']]
@@ -145,14 +145,14 @@ def test_training_lowers_the_loss(tmp_path):
 
 def test_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     recipe = load_recipe()
-    pool = tmp_path / 'pool'
+    pool = tmp_path / 'head-cache'
     # Fill the pool first: samples depend on how many heads are there.
-    from pumba_pipe.training.head_cache import grow_pool, pool_folder
-    from pumba_pipe.training.samples import Feed
+    from pumba_pipe.training.head_cache import cache_folder, fill_cache
+    from pumba_pipe.training.samples import SampleGenerator
 
-    feed = Feed(recipe, SMALL.size, SMALL.box_share)
-    grow_pool(pool_folder(pool, feed), feed, SMALL.seed, SMALL.pool, 0, 1)
-    options = {'hardware': CPU, 'pool_parent': pool, 'quiet': True}
+    feed = SampleGenerator(recipe, SMALL.size, SMALL.box_share)
+    fill_cache(cache_folder(pool, feed), feed, SMALL.seed, SMALL.cache_size, 0, 1)
+    options = {'hardware': CPU, 'cache_dir': pool, 'quiet': True}
     whole = train(recipe, tmp_path / 'whole', SMALL, TINY, **options)
     # A schedule by steps: stop after three of six by a checkpoint made there.
     part = tmp_path / 'part'
@@ -180,7 +180,7 @@ def interrupted(recipe, folder, pool):
 
     config = replace(SMALL, checkpoint_minutes=1e-9)
     with mock.patch.object(training, 'dice_and_cross_entropy', stopping_loss):
-        train(recipe, folder, config, TINY, CPU, pool_parent=pool, quiet=True)
+        train(recipe, folder, config, TINY, CPU, cache_dir=pool, quiet=True)
 
 
 def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
@@ -198,7 +198,7 @@ def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
 
 def arguments(out, *more):
     sizes = ['--coarse-size', '32', '--fine-size', '32', '--widths', '4', '8']
-    machine = ['--device', 'cpu', '--threads', '1', '--pool-size', '4', '-q']
+    machine = ['--device', 'cpu', '--threads', '1', '--cache-size', '4', '-q']
     return [str(out), *sizes, *machine, *more]
 
 
@@ -237,7 +237,7 @@ def test_command_starts_from_weights_and_keeps_the_other_stage(tmp_path, capsys)
 def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
     assert main(arguments(tmp_path / 'a', '--steps', '1', '--stage', 'coarse')) == 0
     first = tmp_path / 'a' / 'weights.safetensors'
-    more = ['--stage', 'coarse', '--steps', '1', '--init', str(first), '--pool-size', '4']
+    more = ['--stage', 'coarse', '--steps', '1', '--init', str(first), '--cache-size', '4']
     assert main([str(tmp_path / 'b'), *more, '--device', 'cpu', '--threads', '1', '-q']) == 0
     model = load_weights(tmp_path / 'b' / 'weights.safetensors')
     assert model.coarse.size == model.card['stages']['coarse']['size'] == 32
@@ -318,23 +318,23 @@ def indented(code):
     [(None, 'cpu', 1), (None, 'cuda', 0), (3, 'cpu', 3), (3, 'cuda', 3)],
 )
 def test_heads_are_made_ahead_on_a_cpu_and_where_asked_for(asked, device, wanted):
-    config = TrainingConfig(generators=asked)
-    assert config.generators_on(torch.device(device)) == wanted
+    config = TrainingConfig(cache_workers=asked)
+    assert config.cache_workers_on(torch.device(device)) == wanted
 
 
 def test_generators_end_with_a_killed_training(tmp_path):
-    """A pool that would take hours must not go on growing for nobody."""
+    """A pool that would take hours must not go on filling for nobody."""
     command = [sys.executable, '-m', 'pumba_pipe.commands.train'] + arguments(
-        tmp_path, '--stage', 'coarse', '--steps', '100000', '--pool-size', '100000'
+        tmp_path, '--stage', 'coarse', '--steps', '100000', '--cache-size', '100000'
     )
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list(tmp_path.glob('pool/*/head-*.npy')):
+    while time.monotonic() < deadline and not list(tmp_path.glob('head-cache/*/head-*.npy')):
         time.sleep(0.2)
     process.kill()
     process.wait()
     time.sleep(4)
-    count = len(list(tmp_path.glob('pool/*/head-*.npy')))
+    count = len(list(tmp_path.glob('head-cache/*/head-*.npy')))
     assert count > 0
     time.sleep(3)
-    assert len(list(tmp_path.glob('pool/*/head-*.npy'))) == count
+    assert len(list(tmp_path.glob('head-cache/*/head-*.npy'))) == count

@@ -29,7 +29,7 @@ from pumba_pipe.network.unet import members
 from pumba_pipe.network.weights import default_weights, load_weights
 
 T1W = 'sub-01/anat/sub-01_T1w.nii.gz'
-TINY = {'batch': 1, 'coarse_size': 16, 'fine_size': 16, 'widths': [2, 4], 'pool_size': 2}
+TINY = {'batch': 1, 'coarse_size': 16, 'fine_size': 16, 'widths': [2, 4], 'cache_size': 2}
 
 
 @pytest.fixture(autouse=True)

@@ -238,7 +238,7 @@ def test_state_of_outputs(everything):
     'change',
     [
         {'border_mm': 2.0},
-        {'csf': 'in'},
+        {'csf': 'include'},
         {'bias_correction': False},
         {'seed': 2},
         {'sha256': 'cd' * 32},

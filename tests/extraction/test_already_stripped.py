@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pumba_pipe.extraction.already_stripped import cut_out_object
+from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 
 REAL = Path(__file__).resolve().parents[3] / 'shared' / 'realdata'
 CASES = ('human_T1w_nichart_Subj1', 'chimpanzee_T1w_yerkes', 'mouse_T2w_sammba')
@@ -27,27 +27,29 @@ def test_a_brain_cut_out_on_a_blank_background_is_all_of_it(brain):
     part[:, :, 24:] = False
     for blank in (0.0, -1000.0):
         data = np.where(mask, values, blank).astype(np.float32)
-        assert np.array_equal(cut_out_object(data, part), mask)
+        assert np.array_equal(detect_stripped_brain(data, part), mask)
 
 
 def test_whole_heads_are_not_taken(brain):
     mask, values = brain
     noise = np.random.default_rng(2).standard_normal(mask.shape).astype(np.float32)
-    assert cut_out_object(np.where(mask, values, noise), mask) is None  # background of noise
+    assert (
+        detect_stripped_brain(np.where(mask, values, noise), mask) is None
+    )  # background of noise
     radius = np.sqrt(((np.mgrid[:48, :48, :48] - 23.5) ** 2).sum(0))
     skin = np.where(radius < 21, 80.0, 0.0)
     head = np.where(mask, values, np.where(radius < 18, 1.0, skin)).astype(np.float32)
-    assert cut_out_object(head, mask) is None  # a shell of bone
+    assert detect_stripped_brain(head, mask) is None  # a shell of bone
     fading = (values * np.clip((23 - radius) / 15, 0, 1)).astype(np.float32)
-    assert cut_out_object(fading, mask) is None  # fades out
+    assert detect_stripped_brain(fading, mask) is None  # fades out
     outside = np.zeros_like(mask)
     outside[:10] = True
-    assert cut_out_object(np.where(mask, values, 0), outside) is None
+    assert detect_stripped_brain(np.where(mask, values, 0), outside) is None
 
 
 def test_images_without_signal_have_no_object(brain):
     mask, _ = brain
-    assert cut_out_object(np.zeros(mask.shape, np.float32), mask) is None
+    assert detect_stripped_brain(np.zeros(mask.shape, np.float32), mask) is None
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='real heads are not part of the repository')
@@ -63,4 +65,4 @@ def test_real_brains_cut_out_by_their_reference_are_kept(case, tmp_path):
     assert result.quality.already_stripped
     found = result.mask > 0
     assert 2 * (found & mask).sum() / (found.sum() + mask.sum()) > 0.97
-    assert cut_out_object(data, mask) is None
+    assert detect_stripped_brain(data, mask) is None

@@ -6,13 +6,13 @@ import torch
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import head_cache as pool
-from pumba_pipe.training.head_cache import PoolSource, grow_pool, pool_files, pool_folder
-from pumba_pipe.training.samples import Feed, StreamSource, turned
+from pumba_pipe.training.head_cache import HeadCacheSource, cache_folder, cached_heads, fill_cache
+from pumba_pipe.training.samples import SampleGenerator, StreamSource, turned
 
 
 @pytest.fixture
-def feed() -> Feed:
-    return Feed(load_recipe('default'), size=24, box_share=0.3)
+def feed() -> SampleGenerator:
+    return SampleGenerator(load_recipe('default'), size=24, box_share=0.3)
 
 
 def contents(folder):
@@ -20,9 +20,9 @@ def contents(folder):
 
 
 def test_a_pair_is_a_batch_of_one(feed):
-    regions = feed.head(3)
+    regions = feed.make_label_map(3)
     assert regions.shape == (feed.head_size,) * 3 and feed.head_size > feed.size
-    batch = feed.pair(regions, 3)
+    batch = feed.make_sample(regions, 3)
     assert [tensor.shape[1] for tensor in batch] == [1, 2, 1]
     for tensor in batch:
         assert tensor.shape[0] == 1 and tensor.shape[2:] == (24, 24, 24)
@@ -34,23 +34,23 @@ def test_a_pair_is_a_batch_of_one(feed):
 
 
 def test_pairs_repeat_with_their_seed_and_differ_without(feed):
-    regions = feed.head(3)
-    first, second, other = (feed.pair(regions, seed) for seed in (8, 8, 9))
+    regions = feed.make_label_map(3)
+    first, second, other = (feed.make_sample(regions, seed) for seed in (8, 8, 9))
     assert torch.equal(first.image, second.image) and torch.equal(first.target, second.target)
     assert not torch.equal(first.target, other.target)
 
 
 def test_a_draw_that_shows_nothing_is_repeated(feed, monkeypatch):
     calls = []
-    draw_pair = Feed._pair
+    draw_pair = SampleGenerator._draw_sample
 
     def blank_at_first(self, regions, seed):
         calls.append(seed)
         batch = draw_pair(self, regions, seed)
         return batch._replace(image=batch.image * 0) if len(calls) < 3 else batch
 
-    monkeypatch.setattr(Feed, '_pair', blank_at_first)
-    batch = feed.pair(feed.head(3), 8)
+    monkeypatch.setattr(SampleGenerator, '_draw_sample', blank_at_first)
+    batch = feed.make_sample(feed.make_label_map(3), 8)
     assert len(calls) == 3 and len(set(calls)) == 3
     assert batch.image.max() > 0
 
@@ -72,24 +72,26 @@ def test_the_stream_gives_one_sample_per_seed(feed):
 
 def test_the_pool_grows_by_workers_and_is_the_same_again(feed, tmp_path):
     one, two = tmp_path / 'one', tmp_path / 'two'
-    grow_pool(one, feed, seed=7, count=3, worker=0, workers=1)
-    grow_pool(two, feed, seed=7, count=3, worker=0, workers=2)
-    assert len(pool_files(two)) == 2
-    grow_pool(two, feed, seed=7, count=3, worker=1, workers=2)
-    assert len(pool_files(two)) == 3
+    fill_cache(one, feed, seed=7, count=3, worker=0, workers=1)
+    fill_cache(two, feed, seed=7, count=3, worker=0, workers=2)
+    assert len(cached_heads(two)) == 2
+    fill_cache(two, feed, seed=7, count=3, worker=1, workers=2)
+    assert len(cached_heads(two)) == 3
     assert contents(one) == contents(two)
 
 
 def test_the_pool_makes_only_what_is_missing(feed, tmp_path, monkeypatch):
-    grow_pool(tmp_path, feed, seed=7, count=3, worker=0, workers=1)
+    fill_cache(tmp_path, feed, seed=7, count=3, worker=0, workers=1)
     whole = contents(tmp_path)
-    pool_files(tmp_path)[1].unlink()
+    cached_heads(tmp_path)[1].unlink()
     made = []
-    head = Feed.head
+    head = SampleGenerator.make_label_map
     monkeypatch.setattr(
-        Feed, 'head', lambda self, seed, *rest: made.append(seed) or head(self, seed, *rest)
+        SampleGenerator,
+        'make_label_map',
+        lambda self, seed, *rest: made.append(seed) or head(self, seed, *rest),
     )
-    grow_pool(tmp_path, feed, seed=7, count=3, worker=0, workers=1)
+    fill_cache(tmp_path, feed, seed=7, count=3, worker=0, workers=1)
     assert len(made) == 1
     assert contents(tmp_path) == whole
 
@@ -102,15 +104,15 @@ def test_an_interrupted_head_is_not_part_of_the_pool(feed, tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(pool.np, 'save', interrupted)
         with pytest.raises(KeyboardInterrupt):
-            grow_pool(tmp_path, feed, seed=7, count=1, worker=0, workers=1)
-    assert pool_files(tmp_path) == []
-    grow_pool(tmp_path, feed, seed=7, count=1, worker=0, workers=1)
-    assert len(pool_files(tmp_path)) == 1
+            fill_cache(tmp_path, feed, seed=7, count=1, worker=0, workers=1)
+    assert cached_heads(tmp_path) == []
+    fill_cache(tmp_path, feed, seed=7, count=1, worker=0, workers=1)
+    assert len(cached_heads(tmp_path)) == 1
 
 
 def test_batches_from_the_pool(feed, tmp_path):
-    grow_pool(tmp_path, feed, seed=7, count=2, worker=0, workers=1)
-    source = PoolSource(feed, tmp_path)
+    fill_cache(tmp_path, feed, seed=7, count=2, worker=0, workers=1)
+    source = HeadCacheSource(feed, tmp_path)
     batch = source.batch([0, 1, 2])
     assert batch.image.shape == batch.inside.shape == (3, 1, 24, 24, 24)
     assert batch.target.shape == (3, 2, 24, 24, 24)
@@ -123,9 +125,9 @@ def test_each_feed_has_its_own_pool(feed, tmp_path):
     recipe = feed.recipe
     feeds = [
         feed,
-        Feed(recipe, 32, 0.3),
-        Feed(recipe, 24, 1.0),
-        Feed(load_recipe('paper'), 24, 0.3),
+        SampleGenerator(recipe, 32, 0.3),
+        SampleGenerator(recipe, 24, 1.0),
+        SampleGenerator(load_recipe('paper'), 24, 0.3),
     ]
-    assert len({pool_folder(tmp_path, one) for one in feeds}) == 4
-    assert pool_folder(tmp_path, feed) == pool_folder(tmp_path, Feed(recipe, 24, 0.3))
+    assert len({cache_folder(tmp_path, one) for one in feeds}) == 4
+    assert cache_folder(tmp_path, feed) == cache_folder(tmp_path, SampleGenerator(recipe, 24, 0.3))

@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 
 from pumba_pipe.common.errors import WeightsError
-from pumba_pipe.finetuning.views import LabelledHead, plain_view
+from pumba_pipe.finetuning.views import LabelledHead, inference_view
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import Network
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import soft_dice
 from pumba_pipe.training.state import Progress, TrainingConfig, share_done
 
-CHECKS = 8  # looks at the held-out cases in a run, after the one before its first step
+N_VALIDATIONS = 8  # looks at the held-out cases in a run, after the one before its first step
 PATIENCE = 4  # looks without a better score after which a run is given up
 
 
-class Watch:
+class EarlyStopping:
     """Looks at held-out cases in the course of a run and keeps the weights that did best.
 
     Without such cases it does nothing.
@@ -33,7 +33,7 @@ class Watch:
         Of the stage; receives the best weights so far, so that a resumed run knows them.
     device : torch.device
     log : Log
-    patient : bool
+    never_stop : bool
         Never give up: a network that starts from random values may answer with nothing for long.
     """
 
@@ -44,13 +44,15 @@ class Watch:
         folder: Path,
         device: torch.device,
         log: Log,
-        patient: bool,
+        never_stop: bool,
     ) -> None:
-        self.config, self.device, self.log, self.patient = config, device, log, patient
+        self.config, self.device, self.log, self.never_stop = config, device, log, never_stop
         self.file = folder / 'best.pt'
         box = config.box_share == 1
         cubes = [head.box(config.size) if box else head.whole(config.size) for head in heads]
-        self.views = [plain_view(head, cube, box) for head, cube in zip(heads, cubes, strict=True)]
+        self.views = [
+            inference_view(head, cube, box) for head, cube in zip(heads, cubes, strict=True)
+        ]
         self.scores: list[tuple[int, float]] = []
         self.kept: dict[str, torch.Tensor] = {}
 
@@ -76,14 +78,14 @@ class Watch:
         except Exception as error:
             raise WeightsError(f'{self.file}: cannot resume from this file ({error})') from None
 
-    def gives_up(self, network: Network, progress: Progress) -> bool:
+    def should_stop(self, network: Network, progress: Progress) -> bool:
         """Look, when it is time to; say whether the last looks were all worse than an earlier."""
         if not self.views:
             return False
-        if share_done(progress, self.config) * CHECKS >= len(self.scores):
+        if share_done(progress, self.config) * N_VALIDATIONS >= len(self.scores):
             self._look(network, progress)
         best = max(range(len(self.scores)), key=lambda index: self.scores[index][1])
-        return len(self.scores) - 1 - best >= PATIENCE and not self.patient
+        return len(self.scores) - 1 - best >= PATIENCE and not self.never_stop
 
     def finish(self, network: Network, progress: Progress) -> None:
         """Look a last time and load the weights that did best."""
