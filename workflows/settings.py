@@ -31,7 +31,8 @@ class StripSettings:
         Of the weights.
     border_mm : float
     csf : str
-        A rim of the fluid around the brain: ``'include'``, ``'exclude'``, or ``'auto'``, by its size.
+        A rim of the CSF around the brain: ``'include'``, ``'exclude'``, or ``'auto'``, by the
+        brain's size.
     device : str
         A device known to be there: ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
     num_threads : int

@@ -212,7 +212,7 @@ def intensity_ceiling(values: Tensor, brain: Tensor) -> float:
 
 
 def gamma_dice(stage: Stage, prediction: Pass) -> float:
-    """Dice overlap of the prediction to a brightened image with the prediction: 1 is the same mask.
+    """Dice overlap of the predictions of the brightened image and of the image as it is.
 
     Where the network is led by grey values more than by shape, as in muscle right on a small
     brain, the border moves with the grey scale. Of a committee the second is asked, which sees

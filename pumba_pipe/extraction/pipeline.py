@@ -117,8 +117,9 @@ def extract(
     border_mm : float
         Grow the mask by this many millimetres; negative shrinks it.
     csf : str
-        ``'include'`` takes in a rim of the fluid around the brain, ``'exclude'`` leaves it out, ``'auto'``
-        leaves it out of large brains: see `pumba_pipe.extraction.border.csf_exclusion`. Fluid in folds stays in.
+        ``'include'`` takes in a rim of the CSF around the brain, ``'exclude'`` leaves it out,
+        ``'auto'`` leaves it out of large brains: see `pumba_pipe.extraction.border.csf_exclusion`.
+        CSF in sulci is always part of the mask.
 
     Returns
     -------

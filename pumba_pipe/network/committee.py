@@ -1,6 +1,7 @@
 """Join the fine networks of weights files: their answers are averaged.
 
-``python -m pumba_pipe.network.committee FIRST [SECOND ...] OUT``. The coarse network is that of FIRST.
+``python -m pumba_pipe.network.committee FIRST [SECOND ...] OUT``. The coarse network is that of
+FIRST.
 Networks that were trained apart err apart, at the price of as many times the computation. With
 ``--size N`` the fine pass has cubes of that side, whatever the networks were trained on: they see
 smaller voxels then, as long as the brain keeps a size in voxels that training has shown.

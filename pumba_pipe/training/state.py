@@ -13,7 +13,6 @@ import torch
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.network.unet import Network
 
-
 FORMER_NAMES = {
     'easy_share': 'curriculum_fraction',
     'generators': 'cache_workers',
