@@ -131,7 +131,7 @@ def _hand_over(plan: Plan, batches: Sequence[Batch], log: Log) -> int:
 
 def describe_run(plan: Plan) -> dict[str, dict[str, OptionValue]]:
     """Tables of the configuration that is kept of a run; the options are read back."""
-    from pumba_pipe import __version__
+    from pumba_pipe._version import __version__
 
     config = plan.config
     return {

@@ -76,7 +76,7 @@ def write_description(bids_dir: Path, output_dir: Path, templates: bool = False)
     templates : bool
         Whether results refer to TemplateFlow.
     """
-    from pumba_pipe import __version__
+    from pumba_pipe._version import __version__
 
     source = _read(bids_dir / DESCRIPTION)
     location = dataset_location(bids_dir, output_dir)

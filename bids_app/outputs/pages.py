@@ -107,7 +107,7 @@ class Pages:
         return any(mask.stat().st_mtime > made for mask in masks)
 
     def _run_summary(self, ran: bool) -> RunSummary:
-        from pumba_pipe import __version__
+        from pumba_pipe._version import __version__
 
         weights, sha256, device = self.engine
         return RunSummary(

@@ -63,7 +63,7 @@ def give_home() -> None:
 
 def version() -> str:
     """Version of the installed package."""
-    from pumba_pipe import __version__
+    from pumba_pipe._version import __version__
 
     return __version__
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pumba_pipe import __version__
+from pumba_pipe._version import __version__
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
 

@@ -73,7 +73,7 @@ def write_group_report(
     ------
     OutputError
     """
-    from pumba_pipe import __version__
+    from pumba_pipe._version import __version__
 
     species = kinds or [''] * len(found)
     rows = [

@@ -190,7 +190,7 @@ def _is_ours(description: Path) -> bool:
 
 
 def _description(kind: str, recipe: Recipe) -> dict[str, Any]:
-    from pumba_pipe import __version__
+    from pumba_pipe._version import __version__
 
     content: dict[str, Any] = {
         'Name': 'Synthetic heads' if kind == 'raw' else 'Brain masks of synthetic heads',
