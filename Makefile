@@ -1,6 +1,6 @@
 # make demo   synthetic heads in, brain masks out: the main job on a small data set
 # make test   the tests
-# make lint   style and types
+# make lint   style, types, and which folder may import which
 # make dist   wheel and source distribution of the last commit; make release: of a tagged one
 #
 # Each makes the virtual environment it needs, once. Another Python: make demo PYTHON=python3.12
@@ -25,11 +25,13 @@ demo: $(DEMO)/bids/dataset_description.json
 $(DEMO)/bids/dataset_description.json: | $(VENV)/installed
 	$(BIN)/pumba-synth $(DEMO)/bids -n 3
 
-# The tests' images are tiny: more threads only wait for each other.
+# The tests' images are tiny: more threads only wait for each other. A process a core.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
+	    --cov --cov-report=term
 
-# The type checker cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the
+# Type checker and import linter cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the
 # package as it will be installed, put together from links.
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -37,8 +39,9 @@ lint: $(VENV)/installed-dev
 	rm -rf build/typing && mkdir -p build/typing/pumba_pipe
 	cd build/typing/pumba_pipe && \
 	    ln -s ../../../pumba_pipe/* ../../../workflows ../../../bids_app .
-	mypy="$$(cd $(BIN) && pwd)/mypy" && cd build/typing && \
-	    "$$mypy" --config-file ../../pyproject.toml -p pumba_pipe
+	bin="$$(cd $(BIN) && pwd)" && cd build/typing && \
+	    "$$bin/mypy" --config-file ../../pyproject.toml -p pumba_pipe && \
+	    "$$bin/lint-imports" ../../pyproject.toml
 
 dist: $(VENV)/installed-dev
 	$(BIN)/python .ci/release.py

@@ -89,6 +89,19 @@ def test_importing_the_package_is_quick() -> None:
     assert run_python(code).split() == []
 
 
+def test_a_copy_of_the_repository_is_complete_without_an_editable_installation() -> None:
+    """Python started in the root finds the copy there before an installed package."""
+    code = (
+        'import sys\n'
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+        f'sys.path.insert(0, {str(ROOT)!r})\n'
+        'import pumba_pipe.workflows.naming as w, pumba_pipe.bids_app.subjects as b\n'
+        'print(w.__file__, b.__file__, sep="|")'
+    )
+    expected = [ROOT / 'workflows' / 'naming.py', ROOT / 'bids_app' / 'subjects.py']
+    assert [Path(file) for file in run_python(code).strip().split('|')] == expected
+
+
 def test_every_public_name_exists() -> None:
     for name in pumba_pipe.__all__:
         assert callable(getattr(pumba_pipe, name)), name
