@@ -19,67 +19,18 @@ template by a plus sign, and ``res`` is there when a resolution was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pumba_pipe.workflows.templates import Space
 
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.bids_names import ImageName, join_name
+from pumba_pipe.common.bids_names import parse_name as parse_name  # for users of this module
 
 BARE_MASK_SUFFIX = 'T1w'
 MASK_ENTITIES = (
     'sub', 'ses', 'task', 'acq', 'ce', 'rec', 'run', 'echo', 'part', 'chunk',
 )  # fmt: skip
 AFTER_SPACE = ('chunk',)  # entities that BIDS wants after `space`
-
-
-@dataclass(frozen=True)
-class ImageName:
-    """A BIDS file name, taken apart.
-
-    Attributes
-    ----------
-    entities : tuple of (key, label)
-        In the order of the file name.
-    suffix : str
-        Such as ``T1w``.
-    """
-
-    entities: tuple[tuple[str, str], ...]
-    suffix: str
-
-    def get(self, key: str) -> str | None:
-        """Label of an entity, None without it."""
-        return dict(self.entities).get(key)
-
-    @property
-    def is_bids(self) -> bool:
-        """Whether the name has the form that BIDS asks for, and says whose image it is."""
-        well_formed = all(key.isalnum() and label for key, label in self.entities)
-        return well_formed and self.entities[:1] == (('sub', self.get('sub')),)
-
-    @property
-    def stem(self) -> str:
-        """The name without extension."""
-        return _joined(self.entities, self.suffix)
-
-
-def parse_name(path: Path) -> ImageName:
-    """Take a file name apart.
-
-    Examples
-    --------
-    >>> parse_name(Path('sub-01_run-02_T1w.nii.gz'))
-    ImageName(entities=(('sub', '01'), ('run', '02')), suffix='T1w')
-    """
-    stem = path.name[: len(path.name) - len(image_suffix(path))]
-    *pairs, suffix = stem.split('_')
-    entities = []
-    for pair in pairs:
-        key, _, label = pair.partition('-')
-        entities.append((key, label))
-    return ImageName(tuple(entities), suffix)
 
 
 def folder(name: ImageName) -> Path:
@@ -103,7 +54,7 @@ def brain_path(name: ImageName) -> Path:
     >>> brain_path(parse_name(Path('sub-01_run-1_FLAIR.nii.gz'))).as_posix()
     'sub-01/anat/sub-01_run-1_desc-brain_FLAIR.nii.gz'
     """
-    stem = _joined((*name.entities, ('desc', 'brain')), name.suffix)
+    stem = join_name((*name.entities, ('desc', 'brain')), name.suffix)
     return folder(name) / 'anat' / f'{stem}.nii.gz'
 
 
@@ -121,7 +72,7 @@ def preproc_path(name: ImageName, space: Space | None = None) -> Path:
     if space is None and label != BARE_MASK_SUFFIX:
         space = Space(label)
     entities = [*_placed(list(name.entities), space), ('desc', 'preproc')]
-    return folder(name) / 'anat' / f'{_joined(entities, name.suffix)}.nii.gz'
+    return folder(name) / 'anat' / f'{join_name(entities, name.suffix)}.nii.gz'
 
 
 def mask_path(name: ImageName, space: Space | None = None) -> Path:
@@ -142,9 +93,9 @@ def mask_path(name: ImageName, space: Space | None = None) -> Path:
     own = '' if label == BARE_MASK_SUFFIX else label
     if space is None:
         placed = _placed(entities, Space(own)) if own else entities
-        stem = _joined([*placed, ('desc', 'brain')], 'mask')
+        stem = join_name([*placed, ('desc', 'brain')], 'mask')
     else:
-        stem = _joined([*_placed(entities, space), ('desc', f'brain{own}')], 'mask')
+        stem = join_name([*_placed(entities, space), ('desc', f'brain{own}')], 'mask')
     return folder(name) / 'anat' / f'{stem}.nii.gz'
 
 
@@ -174,7 +125,7 @@ def transform_paths(name: ImageName, space: Space, extension: str) -> tuple[Path
     paths = []
     for start, end in ((label, space.label), (space.label, label)):
         pairs = [*entities, ('from', start), ('to', end), ('mode', 'image')]
-        paths.append(folder(name) / 'anat' / f'{_joined(pairs, "xfm")}{extension}')
+        paths.append(folder(name) / 'anat' / f'{join_name(pairs, "xfm")}{extension}')
     return paths[0], paths[1]
 
 
@@ -204,7 +155,3 @@ def _placed(entities: list[tuple[str, str]], space: Space | None) -> list[tuple[
     last = [pair for pair in entities if pair[0] in AFTER_SPACE]
     grid = [('res', str(space.resolution))] if space.resolution is not None else []
     return [*first, ('space', space.label), *last, *grid]
-
-
-def _joined(entities: Iterable[tuple[str, str]], suffix: str) -> str:
-    return '_'.join([f'{key}-{label}' for key, label in entities] + [suffix])

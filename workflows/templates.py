@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pumba_pipe.common.bids_names import parse_name
 from pumba_pipe.common.cli import guarded
 from pumba_pipe.common.errors import InputError
 
@@ -151,9 +152,8 @@ def template_home() -> Path:
 
 def _entities(path: Path) -> dict[str, str]:
     """Entities of a file name, its suffix under ``suffix``."""
-    stem = path.name.split('.')[0]
-    *pairs, suffix = stem.split('_')
-    return dict(pair.partition('-')[::2] for pair in pairs) | {'suffix': suffix}
+    name = parse_name(path)
+    return dict(name.entities) | {'suffix': name.suffix}
 
 
 def _number(text: str | None) -> int | None:

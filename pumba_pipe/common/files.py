@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pumba_pipe.common.errors import OutputError
@@ -15,7 +15,7 @@ from pumba_pipe.common.errors import OutputError
 DOUBLE_SUFFIXES = ('.nii.gz', '.mgh.gz')
 
 
-def image_suffix(path: Path) -> str:
+def image_suffix(path: PurePath) -> str:
     """Return the suffix of an image file, ``.nii.gz`` as one."""
     for suffix in DOUBLE_SUFFIXES:
         if path.name.lower().endswith(suffix):

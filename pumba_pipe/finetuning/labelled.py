@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pumba_pipe.common.bids_names import parse_stem
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.evaluation.cases import (
     Case,
@@ -80,9 +81,10 @@ def subject_of(case: Case) -> str:
     """
     if case.subject:
         return case.subject
+    label = parse_stem(case.name).subject
+    if label is not None:
+        return f'sub-{label}'
     words = case.name.split('_')
-    if words[0].startswith('sub-'):
-        return words[0]
     return f'{words[0]}_{words[2]}' if len(words) > 2 else case.name
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pumba_pipe.common.bids_names import parse_name
 from pumba_pipe.common.files import image_suffix
 
 MASK_ENDING = '_desc-brain_mask'
@@ -49,7 +50,7 @@ class Finding:
     @property
     def suffix(self) -> str:
         """Such as ``T1w``."""
-        return self.name.rpartition('_')[2]
+        return parse_name(self.source).suffix
 
     @property
     def subject(self) -> str:
@@ -63,10 +64,7 @@ class Finding:
 
     def entity(self, key: str) -> str | None:
         """Label of an entity of the image's name."""
-        for pair in self.name.split('_')[:-1]:
-            if pair.startswith(f'{key}-'):
-                return pair[len(key) + 1 :]
-        return None
+        return parse_name(self.source).get(key)
 
     @property
     def flags(self) -> list[str]:

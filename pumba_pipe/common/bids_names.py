@@ -1,0 +1,84 @@
+"""BIDS file names, taken apart and put together; nothing here asks PyBIDS, which is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from pumba_pipe.common.files import image_suffix
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """A BIDS file name, taken apart.
+
+    Attributes
+    ----------
+    entities : tuple of (key, label)
+        In the order of the file name. A part without hyphen has an empty label.
+    suffix : str
+        Such as ``T1w``.
+    """
+
+    entities: tuple[tuple[str, str], ...]
+    suffix: str
+
+    def get(self, key: str) -> str | None:
+        """Label of an entity, None without it."""
+        return dict(self.entities).get(key)
+
+    @property
+    def subject(self) -> str | None:
+        """Label of ``sub``, None for a name that does not begin with it."""
+        return self.entities[0][1] if self.entities and self.entities[0][0] == 'sub' else None
+
+    @property
+    def is_bids(self) -> bool:
+        """Whether the name has the form that BIDS asks for, and says whose image it is."""
+        well_formed = all(key.isalnum() and label for key, label in self.entities)
+        return well_formed and self.entities[:1] == (('sub', self.get('sub')),)
+
+    @property
+    def stem(self) -> str:
+        """The name without extension."""
+        return join_name(self.entities, self.suffix)
+
+
+def parse_name(path: PurePath) -> ImageName:
+    """Take a file name apart.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> parse_name(Path('sub-01_run-02_T1w.nii.gz'))
+    ImageName(entities=(('sub', '01'), ('run', '02')), suffix='T1w')
+    """
+    return parse_stem(path.name[: len(path.name) - len(image_suffix(path))])
+
+
+def parse_stem(stem: str) -> ImageName:
+    """Take a name without extension apart.
+
+    Examples
+    --------
+    >>> parse_stem('sub-01_label-brain_mask').get('label')
+    'brain'
+    """
+    *pairs, suffix = stem.split('_')
+    entities = []
+    for pair in pairs:
+        key, _, label = pair.partition('-')
+        entities.append((key, label))
+    return ImageName(tuple(entities), suffix)
+
+
+def join_name(entities: Iterable[tuple[str, str]], suffix: str) -> str:
+    """Put a name together, without extension.
+
+    Examples
+    --------
+    >>> join_name([('sub', '01'), ('desc', 'brain')], 'mask')
+    'sub-01_desc-brain_mask'
+    """
+    return '_'.join([f'{key}-{label}' for key, label in entities] + [suffix])
