@@ -92,6 +92,7 @@ setup(
             'pumba-train = pumba_pipe.commands.train:main',
             'pumba-synth = pumba_pipe.commands.synth:main',
             'pumba-evaluate = pumba_pipe.commands.evaluate:main',
+            'pumba-weights = pumba_pipe.commands.weights:main',
         ]
     },
     classifiers=[

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.species import of_species, read_species
 
-from pumba_pipe.common.files import write_json, write_text
+from pumba_pipe.common.files import write_json
+from pumba_pipe.common.tables import write_table
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.group import write_group_report
 from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP, find_outliers
 from pumba_pipe.reports.words import MEASURES
-
-ABSENT = 'n/a'
 
 
 def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
@@ -40,7 +38,7 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
         kinds = [species.get(image.subject, '') for image in found]
         outliers = find_outliers(found, kinds)
         path = config.output_dir / f'group_{suffix}.tsv'
-        write_table(path, found, outliers, kinds)
+        write_records(path, found, outliers, kinds)
         flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
         count = f'{len(found)} image{"s" * (len(found) != 1)}'
         log(f'{path}: {count}, {flagged} to look at')
@@ -95,7 +93,7 @@ def columns() -> dict[str, dict[str, str]]:
     return explained
 
 
-def write_table(
+def write_records(
     path: Path,
     found: Sequence[Finding],
     outliers: Sequence[Mapping[str, float]],
@@ -103,7 +101,7 @@ def write_table(
 ) -> None:
     """Write a table of quality records, and the JSON file that explains its columns."""
     explained = columns()
-    lines = ['\t'.join(explained)]
+    rows = []
     for image, strange, kind in zip(found, outliers, kinds, strict=True):
         row = {
             **image.quality,
@@ -111,17 +109,6 @@ def write_table(
             'species': kind,
             'outlying': [f'{key}: {z:.1f}' for key, z in strange.items()],
         }
-        lines.append('\t'.join(cell(row.get(column)) for column in explained))
+        rows.append([row.get(column) for column in explained])
     write_json(path.with_suffix('.json'), explained)
-    write_text(path, '\n'.join(lines) + '\n')
-
-
-def cell(value: Any) -> str:
-    """Write a value the way BIDS tables have it."""
-    if value is None or value in ([], ''):
-        return ABSENT
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        value = '; '.join(str(item) for item in value)
-    return ' '.join(str(value).split()) or ABSENT
+    write_table(path, list(explained), rows)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from pumba_pipe.bids_app.options.config import UsageError
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.tables import MISSING, read_table
 
 DEFAULT = 'homo sapiens'  # of whom nothing is said, as BIDS has it
 COMMON_NAMES = {
@@ -57,13 +59,13 @@ def read_species(bids_dir: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        rows = list(csv.DictReader(path.read_text('utf-8-sig').splitlines(), delimiter='\t'))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f'{path}: cannot be read ({error})') from None
+        rows = read_table(path)
+    except InputError as error:
+        raise UsageError(str(error)) from None
     found = {}
     for row in rows:
         label, species = row.get('participant_id'), row.get('species')
-        if label and species and species.strip().lower() != 'n/a':
+        if label and species and species.strip().lower() != MISSING:
             found[label.strip().removeprefix('sub-')] = scientific(species)
     return found
 

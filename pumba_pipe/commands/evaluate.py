@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pumba_pipe.commands import compare, learning_curve, study
 from pumba_pipe.common.cli import add_version, guarded, positive_int
 from pumba_pipe.common.errors import InputError
 
@@ -15,17 +17,38 @@ if TYPE_CHECKING:
     from pumba_pipe.evaluation.scoring import MaskSource
 
 NAME = 'pumba-evaluate'
+TASKS = {
+    'compare': compare.main,
+    'learning-curve': learning_curve.main,
+    'study': study.main,
+}
 EPILOG = """
 DIR is a folder of <case>/image.nii.gz and <case>/mask.nii.gz. Species and modality come from
 its MANIFEST.tsv (columns case, species, modality), or from names <species>_<modality>_<name>.
 With --bids DIR is a BIDS derivative: every sub-*_desc-brain_mask.nii.gz (or label-brain) goes
-with the images of RAW that have its name without desc and label. Without RAW's
-participants.tsv saying else, the species is human.
+with the images of RAW that have its name without desc and label. The species comes from
+participants.tsv of RAW; without it, it is human.
 
 Written to --out: scores.tsv (a row per case), summary.tsv, worst.png. Distances are in mm.
-hd95_mm is the larger of both directions' 95th percentiles. seconds covers reading and
-stripping. peak_mb (MiB) is the highest memory use of this process while it stripped the case
-(on Linux; elsewhere since it started). The exit code is 1 when a case failed.
+hd95_mm is the 95th percentile of the distances between the two surfaces, the larger of both
+directions. seconds is the time to read and strip a case. peak_mb (MiB) is the highest memory use
+of this process while it stripped the case (on Linux; elsewhere since it started).
+
+Exit codes: 0 done, 1 failed (bad input, or a case failed), 2 wrong usage.
+
+further tasks, each with its own --help:
+  pumba-evaluate compare SCORES.tsv TARGET.md [PEERS.md]
+      scores beside those of other tools, as a page of tables
+  pumba-evaluate learning-curve STAGE CASES OUT.tsv [CASE ...]
+      scores of every snapshot of a training run
+  pumba-evaluate study DIR OUT
+      what fine-tuning on a few labelled cases is worth
+A folder with the name of a task is given as ./compare, ./learning-curve or ./study.
+
+examples:
+  pumba-evaluate cases --out scores
+  pumba-evaluate cases --predictions masks-of-another-tool --out scores
+  pumba-evaluate bids/derivatives/manual --bids bids --out scores
 """
 
 
@@ -33,11 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         NAME,
-        description='Strip images that have reference masks, and score the masks found.',
+        description='Strip images that have reference masks, and score the masks that result.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('folder', metavar='DIR', type=Path, help='cases, see below')
+    parser.add_argument('folder', metavar='DIR', type=Path, help='folder of the cases, see below')
     parser.add_argument('--bids', metavar='RAW', type=Path, help='raw BIDS data set of the images')
     parser.add_argument(
         '--out', metavar='DIR', type=Path, default=Path('evaluation'),
@@ -50,23 +73,29 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument('--cases', nargs='+', metavar='CASE', help='only these cases')
     parser.add_argument(
-        '--all', action='store_true', help='strip cases without a reference too, for confidence'
-    )
+        '--all', action='store_true',
+        help='strip cases without a reference mask too; they get a confidence, and no Dice',
+    )  # fmt: skip
     parser.add_argument(
         '--worst', type=positive_int, default=8, metavar='N',
         help='cases in the picture (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--weights', type=Path, metavar='FILE', help='default: the shipped ones')
+    parser.add_argument(
+        '--weights', type=Path, metavar='FILE', help='weights file (default: the shipped one)'
+    )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps')
     parser.add_argument('--threads', type=positive_int, metavar='N', help='CPU threads')
     add_version(parser)
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-evaluate`` and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in TASKS:
+        return TASKS[words[0]](words[1:])
     parser = build_parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_args(words)
     if options.all and options.predictions is not None:
         parser.error('--all strips images; with --predictions nothing is stripped')
     return guarded(NAME, lambda: evaluate(options))
@@ -74,7 +103,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
-    from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS, as_text
+    from pumba_pipe.common.tables import as_text
+    from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS
     from pumba_pipe.evaluation.scoring import (
         in_words,
         make_stripper,
@@ -147,3 +177,7 @@ def _select(options: argparse.Namespace) -> list[Case]:
         derivative = options.folder if options.bids is not None else None
         cases = with_predictions(cases, options.predictions, derivative)
     return cases
+
+
+if __name__ == '__main__':
+    sys.exit(main())

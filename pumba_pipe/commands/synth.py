@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
@@ -89,3 +90,7 @@ def synthesize_dataset(options: argparse.Namespace) -> int:
     out = options.out
     print(f'images: {out}\nbrain masks: {out / MASKS}\npicture: {out / PICTURE}')
     return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.bids_names import join_name, parse_name
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.tables import MISSING, read_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAME_GRID = 0.5  # voxels by which the corners of two grids may differ
-UNKNOWN = 'n/a'
 MASK_ENDING = '_mask.nii.gz'
 MASK_ENTITIES = ('desc', 'label')  # what a mask's name has and its image's lacks
 
@@ -67,7 +68,7 @@ def find_cases(folder: Path) -> list[Case]:
     for image in sorted(folder.glob('*/image.nii.gz')):
         name, mask = image.parent.name, image.with_name('mask.nii.gz')
         row, parts = known.get(name, {}), name.split('_')
-        from_name = (parts[0], parts[1]) if len(parts) > 2 else (UNKNOWN, UNKNOWN)
+        from_name = (parts[0], parts[1]) if len(parts) > 2 else (MISSING, MISSING)
         cases.append(
             Case(
                 name=name,
@@ -108,35 +109,31 @@ def find_bids_cases(derivative: Path, raw: Path) -> list[Case]:
     species = {row.get('participant_id', ''): row.get('species') or 'human' for row in rows}
     cases = []
     for mask in sorted(derivative.glob(f'sub-*/**/*{MASK_ENDING}')):
-        if 'brain' not in _entities(mask).values():
+        if 'brain' not in dict(parse_name(mask).entities).values():
             continue
         for image in _images_of(mask, derivative, raw):
             name = image.name.removesuffix('.gz').removesuffix('.nii')
-            subject = name.split('_')[0]
-            modality = name.rsplit('_', 1)[1]
-            cases.append(Case(name, species.get(subject, 'human'), modality, image, mask))
+            parsed = parse_name(image)
+            whose = species.get(f'sub-{parsed.subject}', 'human')
+            cases.append(Case(name, whose, parsed.suffix, image, mask))
     if not cases:
         raise InputError(f'{derivative}: no sub-*_desc-brain_mask.nii.gz with an image in {raw}')
     return cases
 
 
 def _images_of(mask: Path, derivative: Path, raw: Path) -> Iterator[Path]:
-    kept = [f'{key}-{value}' for key, value in _entities(mask).items() if key not in MASK_ENTITIES]
+    entities = parse_name(mask).entities
+    kept = [pair for pair in entities if pair[1] and pair[0] not in MASK_ENTITIES]
+    start = join_name(kept, '')
     folder = raw / mask.parent.relative_to(derivative)
     images = sorted(
         image
-        for image in folder.glob('_'.join(kept) + '_*.nii*')
-        if '-' not in image.name.removeprefix('_'.join(kept) + '_')
+        for image in folder.glob(f'{start}*.nii*')
+        if '-' not in image.name.removeprefix(start)
     )
     sources = _sources(mask)
     named = [image for image in images if image.name in sources]
     yield from named or images
-
-
-def _entities(path: Path) -> dict[str, str]:
-    """Entities of a BIDS name: of ``sub-01_desc-brain_mask``, `sub` is 01 and `desc` brain."""
-    parts = (part.split('-', 1) for part in path.name.split('_')[:-1])
-    return {part[0]: part[1] for part in parts if len(part) == 2}
 
 
 def _sources(mask: Path) -> set[str]:
@@ -246,22 +243,3 @@ def check_grid(
             f"{path}: the mask lies {worst:.1f} voxels away from its image's grid; "
             'resample the mask to the image, or repair its header'
         )
-
-
-def read_table(path: Path) -> list[Mapping[str, str]]:
-    """Read a tab-separated table with a header line.
-
-    Raises
-    ------
-    InputError
-        It cannot be read as text.
-
-    """
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{path}: cannot read this table ({error})') from None
-    if not lines:
-        return []
-    columns = lines[0].split('\t')
-    return [dict(zip(columns, line.split('\t'), strict=False)) for line in lines[1:] if line]

@@ -1,20 +1,16 @@
-"""Scores beside those of other tools on the same cases, and what the confidence is worth.
-
-``python -m pumba_pipe.evaluation.comparison SCORES.tsv TARGET.md [PEERS.md]`` writes tables in Markdown.
-PEERS.md holds a table of Dice whose first column is called ``case``; other tables in it are
-passed over.
-"""
+"""Scores beside those of other tools on the same cases, and what the confidence is worth."""
 
 from __future__ import annotations
 
+import math
 import statistics
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
-from pumba_pipe.evaluation.metrics import MISSING, species_group
+from pumba_pipe.common.tables import format_number, parse_number
+from pumba_pipe.evaluation.metrics import species_group
 from pumba_pipe.extraction.quality import LOW_CONFIDENCE
 from pumba_pipe.network.model_card import read_scores
 
@@ -140,8 +136,8 @@ def case_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[str]:
         best = max(others, key=lambda tool: others[tool], default='')
         cell = f'{others[best]:.3f} ({best})' if best else ''
         lines.append(
-            f'| {row["case"]} | {_dice(row):.3f} | {_number(row, "hd95_mm", 1)} '
-            f'| {_number(row, "volume_ratio", 2)} | {_number(row, "confidence", 2)} | {cell} |'
+            f'| {row["case"]} | {_dice(row):.3f} | {_cell(row, "hd95_mm", 1)} '
+            f'| {_cell(row, "volume_ratio", 2)} | {_cell(row, "confidence", 2)} | {cell} |'
         )
     return lines
 
@@ -150,8 +146,8 @@ def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Say how many poor masks a confidence below the flag finds, and what it flags wrongly."""
     from scipy.stats import spearmanr
 
-    judged = [row for row in rows if row.get('confidence') not in (None, '', MISSING)]
-    flagged = [row for row in judged if float(row['confidence']) < LOW_CONFIDENCE]
+    judged = [row for row in rows if math.isfinite(parse_number(row.get('confidence')))]
+    flagged = [row for row in judged if parse_number(row['confidence']) < LOW_CONFIDENCE]
     lines = [
         f'| poor means Dice below | poor masks | flagged (confidence below {LOW_CONFIDENCE}) '
         '| poor and not flagged | flagged and not poor |',
@@ -165,7 +161,7 @@ def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
             f'| {len(flagged) - len(caught)} |'
         )
     if len(judged) > 2:
-        confidence = [float(row['confidence']) for row in judged]
+        confidence = [parse_number(row['confidence']) for row in judged]
         rank = spearmanr([_dice(row) for row in judged], confidence).statistic
         lines += ['', f'Rank correlation of Dice and confidence (Spearman): {rank:.2f}.']
     return lines
@@ -173,12 +169,13 @@ def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _dice(row: Mapping[str, str]) -> float:
     """Dice of a case; one where nothing was found counts as 0."""
-    return 0.0 if row['dice'] in ('', MISSING) else float(row['dice'])
+    dice = parse_number(row['dice'])
+    return dice if math.isfinite(dice) else 0.0
 
 
-def _number(row: Mapping[str, str], key: str, digits: int) -> str:
-    value = row.get(key, '')
-    return value if value in ('', MISSING) else f'{float(value):.{digits}f}'
+def _cell(row: Mapping[str, str], key: str, digits: int) -> str:
+    """A score with fewer digits; empty where the table lacks the column."""
+    return format_number(parse_number(row[key]), digits) if key in row else ''
 
 
 def write_comparison(scores: Path, target: Path, peers: Path | None = None) -> None:
@@ -190,14 +187,15 @@ def write_comparison(scores: Path, target: Path, peers: Path | None = None) -> N
         ``scores.tsv`` of `pumba-evaluate`.
     target : Path
     peers : Path, optional
-        Table of other tools' Dice on the same cases.
+        A Markdown table of other tools' Dice, whose first column is called ``case``; other tables
+        in it are passed over.
     """
     rows, others = read_scores(scores), read_peers(peers) if peers else {}
     lines = [
         '# Scores of the shipped weights, case by case',
         '',
-        'Made by `pumba-evaluate DIR --out OUT` and `python -m pumba_pipe.evaluation.comparison '
-        'OUT/scores.tsv docs/accuracy-tables.md PEERS.md`.',
+        'Made by `pumba-evaluate DIR --out OUT` and `pumba-evaluate compare OUT/scores.tsv '
+        'docs/accuracy-tables.md PEERS.md`.',
         '',
         '## Median Dice beside other tools on the same cases',
         '',
@@ -212,26 +210,3 @@ def write_comparison(scores: Path, target: Path, peers: Path | None = None) -> N
         *case_lines(rows, others),
     ]
     write_text(target, '\n'.join(lines) + '\n')
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command described at the top of this file."""
-    from pumba_pipe.common.cli import guarded
-
-    arguments = [Path(word) for word in (sys.argv[1:] if argv is None else argv)]
-    if len(arguments) not in (2, 3):
-        print(
-            'usage: python -m pumba_pipe.evaluation.comparison SCORES.tsv TARGET.md [PEERS.md]',
-            file=sys.stderr,
-        )
-        return 2
-
-    def body() -> int:
-        write_comparison(*arguments)
-        return 0
-
-    return guarded('pumba_pipe.evaluation.comparison', body)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

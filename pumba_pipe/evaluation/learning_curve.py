@@ -1,22 +1,14 @@
-"""Accuracy over samples seen: the snapshots of a training run on cases with reference masks.
-
-``python -m pumba_pipe.evaluation.learning_curve STAGE CASES OUT.tsv [CASE ...]``: STAGE is the folder of one
-stage of a run of ``pumba-train --snapshots``, CASES is what ``pumba-evaluate`` reads; CASE limits
-it to some of them. A row of OUT.tsv is a snapshot: samples seen, minutes of training, and for
-every group of species the cases, their median Dice and the lowest. A case without an answer
-counts as zero.
-"""
+"""Accuracy over samples seen: the snapshots of a training run on cases with reference masks."""
 
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.evaluation.cases import Case, chosen_cases, find_cases
-from pumba_pipe.evaluation.metrics import GROUPS, as_text, species_group, write_table
+from pumba_pipe.evaluation.cases import Case
+from pumba_pipe.evaluation.metrics import GROUPS, species_group
 from pumba_pipe.evaluation.scoring import make_stripper, score_cases
 
 COLUMNS = ('samples', 'minutes', 'group', 'n', 'median_dice', 'min_dice')
@@ -36,7 +28,8 @@ def curve(stage: Path, cases: Sequence[Case]) -> list[tuple[str, ...]]:
     Returns
     -------
     list of tuple of str
-        Rows of `COLUMNS`, in the order of samples seen.
+        Rows of `COLUMNS`, in the order of samples seen: one for each snapshot and group of
+        species. A case in which no brain was found counts as zero.
 
     Raises
     ------
@@ -66,31 +59,3 @@ def _rows(snapshot: Path, cases: Sequence[Case]) -> list[tuple[str, ...]]:
         for group, values in dice.items()
         if values
     ]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command described at the top of this file."""
-    from pumba_pipe.common.cli import guarded
-
-    words = list(sys.argv[1:] if argv is None else argv)
-    if len(words) < 3:
-        print(
-            'usage: python -m pumba_pipe.evaluation.learning_curve STAGE CASES OUT.tsv [CASE ...]',
-            file=sys.stderr,
-        )
-        return 2
-
-    def body() -> int:
-        cases = find_cases(Path(words[1]))
-        if words[3:]:
-            cases = chosen_cases(cases, words[3:])
-        rows = curve(Path(words[0]), [case for case in cases if case.mask is not None])
-        write_table(Path(words[2]), COLUMNS, rows)
-        print(as_text(COLUMNS, rows))
-        return 0
-
-    return guarded('pumba_pipe.evaluation.learning_curve', body)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.files import write_text
+from pumba_pipe.common.tables import format_number
 from pumba_pipe.images.masks import bounding_block
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ GROUPS = {
     'rodent': ('mouse', 'mus', 'rat', 'rattus', 'rodent', 'vole', 'hamster'),
 }
 OTHER = 'other'
-MISSING = 'n/a'
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,9 @@ class CaseScore:
     def cells(self) -> list[str]:
         """The row's cells as text, in the order of `SCORE_COLUMNS`."""
         overlap = self.overlap or Overlap(*[math.nan] * 6)
-        numbers = (*astuple(overlap), self.confidence, self.seconds)
-        digits = (4, 3, 3, 4, 4, 4, 3, 2)
-        cells = [_number(value, places) for value, places in zip(numbers, digits, strict=True)]
-        return [self.case, self.species, self.modality, *cells, _number(self.peak_mb, 0)]
+        numbers = (*astuple(overlap), self.confidence, self.seconds, self.peak_mb)
+        digits = (4, 3, 3, 4, 4, 4, 3, 2, 0)
+        return [self.case, self.species, self.modality, *map(format_number, numbers, digits)]
 
 
 SCORE_COLUMNS = (
@@ -196,27 +193,7 @@ def _summary_row(
     hd95 = [overlap.hd95_mm for overlap in overlaps if math.isfinite(overlap.hd95_mm)]
     return (
         *(level, species, modality, str(len(dice)), str(sum(s.failed for s in scores))),
-        _number(float(np.median(dice)) if dice else math.nan, 4),
-        _number(min(dice, default=math.nan), 4),
-        _number(float(np.median(hd95)) if hd95 else math.nan, 3),
+        format_number(float(np.median(dice)) if dice else math.nan, 4),
+        format_number(min(dice, default=math.nan), 4),
+        format_number(float(np.median(hd95)) if hd95 else math.nan, 3),
     )
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a tab-separated table in one piece."""
-    lines = ['\t'.join(cells) for cells in (columns, *rows)]
-    write_text(path, '\n'.join(lines) + '\n')
-
-
-def as_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay a table out in columns for a terminal."""
-    table = [list(columns), *(list(row) for row in rows)]
-    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-    return '\n'.join(
-        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    )
-
-
-def _number(value: float, places: int) -> str:
-    return f'{value:.{places}f}' if math.isfinite(value) else MISSING

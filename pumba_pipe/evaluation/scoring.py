@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.tables import write_table
 from pumba_pipe.evaluation.cases import Case, check_grid, load_mask
 from pumba_pipe.evaluation.metrics import (
     SCORE_COLUMNS,
@@ -18,7 +19,6 @@ from pumba_pipe.evaluation.metrics import (
     CaseScore,
     compare,
     summarize,
-    write_table,
 )
 from pumba_pipe.images.volume import load_volume
 

@@ -1,22 +1,21 @@
 """What a few labelled cases are worth: fine-tuned and trained from scratch, on other subjects.
 
-``python -m pumba_pipe.finetuning.study DIR OUT --group 'monkey and ape' --counts 1 2 4`` divides
-the subjects of a group in two halves, trains on one to four cases of each half, and scores all
-cases of the other. ``--help`` lists the options. A run that was killed goes on where it stopped.
+The subjects are divided in two halves. Networks are trained on a few cases of one half, and scored
+on all cases of the other. A run that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.common.cli import guarded, positive_int
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.tables import MISSING, format_number, write_table
 from pumba_pipe.training.run import FINETUNE_RATE
 
 if TYPE_CHECKING:
@@ -29,63 +28,85 @@ CASE_COLUMNS = ('weights', 'labelled', 'half', 'case', 'dice', 'hd95_mm')
 COLUMNS = ('weights', 'labelled', 'n', 'median_dice', 'min_dice', 'median_hd95_mm')
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        'pumba_pipe.finetuning.study',
-        description='Fine-tune on a few labelled cases of a group and score the other subjects.',
-        epilog='OUT receives study.tsv (the table that is printed), cases.tsv, and the runs.',
-    )
-    parser.add_argument('folder', type=Path, metavar='DIR', help='cases, as of pumba-evaluate')
-    parser.add_argument('out', type=Path, metavar='OUT')
-    parser.add_argument('--group', help='human, monkey and ape, rodent or other; default: all')
-    parser.add_argument('--cases', nargs='+', metavar='CASE', help='only these')
-    parser.add_argument('--counts', type=positive_int, nargs='+', default=[1, 2, 4], metavar='K')
-    parser.add_argument('--halves', type=int, choices=(1, 2), default=2, help='how many are run')
-    parser.add_argument('--init', default='default', metavar='WEIGHTS')
-    parser.add_argument('--steps', type=positive_int, default=200, help='of each training')
-    parser.add_argument('--synthetic-share', type=float, default=0.5, metavar='S')
-    parser.add_argument('--hold-out', type=float, default=0.0, metavar='S')
-    parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--cache-size', type=positive_int, default=40, metavar='N')
-    parser.add_argument('--threads', type=positive_int, metavar='N')
-    return parser
+@dataclass(frozen=True)
+class StudySettings:
+    """What is trained, and how much.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Numbers of labelled cases to train on.
+    halves : int
+        1: train on one half of the subjects; 2: on the other half, too.
+    steps : int
+        Of each training.
+    synthetic_share : float
+        Share of synthetic heads among the samples of fine-tuning, 0 to 1.
+    hold_out : float
+        Share of the labelled cases that is kept to choose between checkpoints, 0 to 1.
+    seed : int
+    cache_size : int
+        Synthetic heads that are made ahead.
+    threads : int or None
+        CPU threads.
+    """
+
+    counts: tuple[int, ...] = (1, 2, 4)
+    halves: int = 2
+    steps: int = 200
+    synthetic_share: float = 0.5
+    hold_out: float = 0.0
+    seed: int = 1
+    cache_size: int = 40
+    threads: int | None = None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command described at the top of this file."""
-    args = build_parser().parse_args(argv)
-    return guarded('pumba_pipe.finetuning.study', lambda: study(args))
+def run_study(
+    cases: Sequence[Case],
+    initial: Path,
+    out: Path,
+    settings: StudySettings | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[tuple[str, ...]]:
+    """Train and score everything.
 
+    Parameters
+    ----------
+    cases : sequence of Case
+        With reference masks.
+    initial : Path
+        Weights that are scored as they are, and fine-tuned.
+    out : Path
+        Receives ``study.tsv``, ``cases.tsv`` and the runs.
+    settings : StudySettings, optional
+    report : callable
+        Called with a line on each step.
 
-def study(args: argparse.Namespace) -> int:
-    """Train and score everything, and write the tables."""
-    from pumba_pipe.commands.train import initial_weights
-    from pumba_pipe.evaluation.cases import chosen_cases
-    from pumba_pipe.evaluation.metrics import as_text, species_group, write_table
-    from pumba_pipe.finetuning.labelled import labelled_cases
+    Returns
+    -------
+    list of tuple of str
+        Rows of ``study.tsv``, in the order of `COLUMNS`.
 
-    cases = labelled_cases(args.folder)
-    if args.cases:
-        cases = chosen_cases(cases, args.cases)
-    if args.group:
-        cases = [case for case in cases if species_group(case.species) == args.group]
-    initial = initial_weights(args.init)
-    assert initial is not None
+    Raises
+    ------
+    InputError
+        There are too few subjects or cases.
+    """
+    settings = settings or StudySettings()
     rows: list[tuple[str, ...]] = []
-    for half, (pool, rest) in zip(range(args.halves), halves(cases), strict=False):
-        print(f'half {half}, scored: {", ".join(case.name for case in rest)}', flush=True)
-        rows += _scored(initial, rest, (INITIAL, '0', str(half)), args.threads)
-        for count in args.counts:
+    for half, (pool, rest) in zip(range(settings.halves), halves(cases), strict=False):
+        score = partial(_scored, cases=rest, threads=settings.threads, report=report)
+        report(f'half {half}, scored: {", ".join(case.name for case in rest)}')
+        rows += score(initial, (INITIAL, '0', str(half)))
+        for count in settings.counts:
             chosen = drawn(pool, count)
-            print(f'half {half}, labelled: {", ".join(case.name for case in chosen)}', flush=True)
-            for way, weights in _trained(chosen, half, initial, args):
-                rows += _scored(weights, rest, (way, str(count), str(half)), args.threads)
+            report(f'half {half}, labelled: {", ".join(case.name for case in chosen)}')
+            for way, weights in _trained(chosen, half, initial, out, settings):
+                rows += score(weights, (way, str(count), str(half)))
             # Written as it grows: what was scored is not lost with the rest.
-            write_table(args.out / 'cases.tsv', CASE_COLUMNS, rows)
-            write_table(args.out / 'study.tsv', COLUMNS, summary(rows))
-    print('\n' + as_text(COLUMNS, summary(rows)))
-    return 0
+            write_table(out / 'cases.tsv', CASE_COLUMNS, rows)
+            write_table(out / 'study.tsv', COLUMNS, summary(rows))
+    return summary(rows)
 
 
 def halves(cases: Sequence[Case]) -> Iterator[tuple[list[Case], list[Case]]]:
@@ -139,22 +160,27 @@ def drawn(cases: Sequence[Case], count: int) -> list[Case]:
 
 
 def _trained(
-    chosen: Sequence[Case], half: int, initial: Path, args: argparse.Namespace
+    chosen: Sequence[Case], half: int, initial: Path, out: Path, settings: StudySettings
 ) -> Iterator[tuple[str, Path]]:
     """Weights made from a few cases, in each way, with equal steps."""
     from pumba_pipe.network.averaging import average_weights
 
-    folder = args.out / f'half-{half}' / f'labelled-{len(chosen)}'
-    tuned = _train(folder / 'tuned', chosen, initial, args)
+    folder = out / f'half-{half}' / f'labelled-{len(chosen)}'
+    train = partial(_train, chosen=chosen, cache_dir=out / 'head-cache', settings=settings)
+    tuned = train(folder / 'tuned', initial=initial)
     yield TUNED, tuned
     halfway = folder / 'halfway.safetensors'
     average_weights(initial, tuned, halfway, 0.5)
     yield HALFWAY, halfway
-    yield SCRATCH, _train(folder / 'scratch', chosen, None, args)
+    yield SCRATCH, train(folder / 'scratch', initial=None)
 
 
 def _train(
-    folder: Path, chosen: Sequence[Case], initial: Path | None, args: argparse.Namespace
+    folder: Path,
+    chosen: Sequence[Case],
+    initial: Path | None,
+    cache_dir: Path,
+    settings: StudySettings,
 ) -> Path:
     """Fine-tune, or train from random values on the labelled cases alone."""
     from pumba_pipe.finetuning.labelled import read_labelled
@@ -165,42 +191,47 @@ def _train(
 
     if (folder / WEIGHTS).exists():
         return folder / WEIGHTS
-    heads, held_out = split(read_labelled(chosen), args.hold_out)
-    share = args.synthetic_share if initial else 0.0
+    heads, held_out = split(read_labelled(chosen), settings.hold_out)
+    share = settings.synthetic_share if initial else 0.0
     return train_weights(
         folder,
         load_recipe('default'),
         RunSettings(
-            steps=args.steps,
+            steps=settings.steps,
             optimizer='adamw',
             learning_rate=FINETUNE_RATE if initial else SCRATCH_RATE,
-            seed=args.seed,
-            cache_size=args.cache_size,
+            seed=settings.seed,
+            cache_size=settings.cache_size,
         ),
-        hardware=Hardware(threads=args.threads),
+        hardware=Hardware(threads=settings.threads),
         init=initial,
         resume=True,
-        cache_dir=args.out / 'head-cache',
+        cache_dir=cache_dir,
         quiet=True,
         adaptation=Adaptation(heads, held_out, share),
     )
 
 
 def _scored(
-    weights: Path, cases: Sequence[Case], head: tuple[str, str, str], threads: int | None
+    weights: Path,
+    head: tuple[str, str, str],
+    cases: Sequence[Case],
+    threads: int | None,
+    report: Callable[[str], None],
 ) -> list[tuple[str, ...]]:
     """Rows of ``cases.tsv``; a case in which nothing was found has a Dice of zero."""
     from pumba_pipe.evaluation.scoring import in_words, make_stripper, score_cases
 
     def done(score: CaseScore) -> None:
-        print(f'  {head[0]}, {head[1]} labelled: {in_words(score)}', flush=True)
+        report(f'  {head[0]}, {head[1]} labelled: {in_words(score)}')
 
     scored = score_cases(cases, make_stripper(weights, 'auto', threads), done=done)
     rows: list[tuple[str, ...]] = []
     for one in scored:
         overlap = one.score.overlap
-        numbers = (f'{overlap.dice:.4f}', f'{overlap.hd95_mm:.3f}') if overlap else ('0', 'n/a')
-        rows.append((*head, one.score.case, *numbers))
+        dice = f'{overlap.dice:.4f}' if overlap else '0'
+        hd95 = format_number(overlap.hd95_mm, 3) if overlap else MISSING
+        rows.append((*head, one.score.case, dice, hd95))
     return rows
 
 
@@ -214,16 +245,12 @@ def summary(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     for way, count in sorted(kinds, key=lambda kind: (int(kind[1]), order.index(kind[0]))):
         part = kinds[way, count]
         dice = [float(row[4]) for row in part]
-        hd95 = [float(row[5]) for row in part if row[5] != 'n/a']
+        hd95 = [float(row[5]) for row in part if row[5] != MISSING]
         table.append(
             (
                 *(way, count, str(len(part))),
                 *(f'{statistics.median(dice):.3f}', f'{min(dice):.3f}'),
-                f'{statistics.median(hd95):.1f}' if hd95 else 'n/a',
+                f'{statistics.median(hd95):.1f}' if hd95 else MISSING,
             )
         )
     return table
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.tables import MISSING
 from pumba_pipe.interfaces.folder import in_folder, stem
 from pumba_pipe.interfaces.strip import strip_mem_gb
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pumba_pipe.evaluation.cases import Case
     from pumba_pipe.evaluation.scoring import MaskSource
 
-UNKNOWN = 'n/a'
 OUTPUTS = {'scores': 'scores.tsv', 'summary': 'summary.tsv', 'picture': 'worst.png'}
 # Beside stripping: both masks, distances between their surfaces, slices of the worst cases.
 EXTRA_GB = 0.3
@@ -155,8 +155,8 @@ class EvaluateMasks(BaseInterface):
         return [
             Case(
                 name=named[index],
-                species=UNKNOWN,
-                modality=stem(shown[index]).rsplit('_', 1)[-1] if images else UNKNOWN,
+                species=MISSING,
+                modality=stem(shown[index]).rsplit('_', 1)[-1] if images else MISSING,
                 image=Path(shown[index]),
                 mask=Path(reference),
                 prediction=Path(masks[index]) if masks else None,

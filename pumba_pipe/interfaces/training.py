@@ -110,7 +110,7 @@ class TrainSynthetic(BaseInterface):
         return bool(self.inputs.resume)
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.evaluation.metrics import write_table
+        from pumba_pipe.common.tables import write_table
         from pumba_pipe.network.model_card import write_card
         from pumba_pipe.synthesis.recipe import load_recipe
         from pumba_pipe.training.run import log_rows, train_weights

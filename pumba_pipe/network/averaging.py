@@ -1,14 +1,11 @@
-"""Average two weights files of the same networks: between two recipes, where neither wins.
+"""The average of two weights files of the same networks: between two recipes, where neither wins.
 
-``python -m pumba_pipe.network.averaging FIRST SECOND OUT SHARE`` takes SHARE (0 to 1) of SECOND and the
-rest of FIRST. It makes sense where SECOND was trained on from FIRST.
+It makes sense where the second was trained on from the first.
 """
 
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,27 +68,3 @@ def _mean(first: Stage, second: Stage, share: float, path: Path) -> Stage:
 def _same(first: Stage, second: Stage) -> bool:
     ours, theirs = first.network.state_dict(), second.network.state_dict()
     return all(torch.equal(ours[key], theirs[key]) for key in ours)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command described at the top of this file."""
-    from pumba_pipe.common.cli import guarded
-
-    words = list(sys.argv[1:] if argv is None else argv)
-    usage = 'usage: python -m pumba_pipe.network.averaging FIRST SECOND OUT.safetensors SHARE'
-    try:
-        first, second, out = (Path(word) for word in words[:3])
-        (share,) = (float(word) for word in words[3:])
-    except ValueError:
-        print(usage, file=sys.stderr)
-        return 2
-
-    def body() -> int:
-        average_weights(first, second, out, share)
-        return 0
-
-    return guarded('pumba_pipe.network.averaging', body)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

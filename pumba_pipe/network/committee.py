@@ -1,18 +1,11 @@
-"""Join the fine networks of weights files: their answers are averaged.
+"""Several fine networks in one weights file: their outputs are averaged.
 
-``python -m pumba_pipe.network.committee FIRST [SECOND ...] OUT``. The coarse network is that of
-FIRST.
-Networks that were trained apart err apart, at the price of as many times the computation. With
-``--size N`` the fine pass has cubes of that side, whatever the networks were trained on: they see
-smaller voxels then, as long as the brain keeps a size in voxels that training has shown.
-``--move WIDE TIGHT`` adds these to the logits of the two borders: above zero a mask grows.
+Networks that were trained apart err apart, at the price of as many times the computation.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +47,7 @@ def join_weights(
         The files do not match, or the size does not fit.
     """
     if len(files) < 2 and size is None and move is None:
-        raise InputError(f'{files[0]}: one file alone needs --size or --move')
+        raise InputError(f'{files[0]}: one file alone needs a size, or borders to move')
     models = [load_weights(file) for file in files]
     first = models[0]
     networks = [network for model in models for network in members(model.fine.network)]
@@ -100,34 +93,3 @@ def _entries(model: Model) -> list[dict[str, Any]]:
     others = fine.pop('with', [])
     keys = ('recipe', 'recipe_sha256', 'seed')
     return [{key: model.card.get(key) for key in keys} | fine, *others]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command described at the top of this file."""
-    from pumba_pipe.common.cli import guarded
-
-    parser = argparse.ArgumentParser(prog='python -m pumba_pipe.network.committee')
-    parser.add_argument('first', type=Path, metavar='FIRST', help='its coarse network is kept')
-    parser.add_argument('more', type=Path, nargs='*', metavar='SECOND')
-    parser.add_argument('out', type=Path, metavar='OUT')
-    parser.add_argument('--size', type=int, metavar='N', help='side of the cube of the fine pass')
-    parser.add_argument(
-        '--move',
-        type=float,
-        nargs=2,
-        metavar=('WIDE', 'TIGHT'),
-        help='added to the logits',
-    )
-    args = parser.parse_args(argv)
-
-    def body() -> int:
-        move = None if args.move is None else (args.move[0], args.move[1])
-        digest = join_weights([args.first, *args.more], args.out, args.size, move)
-        print(f'{args.out}: written, sha256 {digest[:16]}…')
-        return 0
-
-    return guarded('pumba_pipe.network.committee', body)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

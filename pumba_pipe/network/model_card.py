@@ -1,24 +1,22 @@
-"""Model cards: how weights were made, and how they score on real scans.
-
-``python -m pumba_pipe.network.model_card WEIGHTS SCORES.tsv CARD.md`` writes the card of a weights file
-from what the file says about itself and from the table of ``pumba-evaluate``.
-"""
+"""Model cards: how weights were made, and how they score on real scans."""
 
 from __future__ import annotations
 
-import csv
+import math
 import platform
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe._version import __version__
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.errors import InputError, WeightsError
 from pumba_pipe.common.files import write_text
+from pumba_pipe.common.tables import format_number, parse_number, read_table
 
+NEEDED = ('case', 'species', 'modality', 'dice', 'hd95_mm')
+NUMBERS = ('dice', 'hd95_mm', 'volume_ratio', 'confidence')
 SYNTHETIC_STATEMENT = (
     'Trained on synthetic heads made of random shapes alone. No real image, label map, atlas, '
     'template or statistic fitted to them entered training. Real scans served for evaluation and '
@@ -84,14 +82,20 @@ def real_images(card: dict[str, Any]) -> list[str]:
 
 
 def read_scores(path: Path) -> list[dict[str, str]]:
-    """Read a table of ``pumba-evaluate``, one dict a case."""
-    try:
-        with path.open(encoding='utf-8', newline='') as file:
-            rows = list(csv.DictReader(file, delimiter='\t'))
-    except OSError as error:
-        raise InputError(f'{path}: cannot read this table ({error.strerror})') from None
-    if not rows or not {'case', 'species', 'dice', 'hd95_mm'} <= set(rows[0]):
-        raise InputError(f'{path}: is not a scores.tsv of pumba-evaluate')
+    """Read a table of ``pumba-evaluate``, one dict a case.
+
+    Raises
+    ------
+    InputError
+        It is another table, or a score in it is not a number.
+    """
+    rows = read_table(path, NEEDED, 'a scores.tsv of pumba-evaluate')
+    for row in rows:
+        for key in NUMBERS:
+            try:
+                parse_number(row.get(key))
+            except InputError as error:
+                raise InputError(f'{path}: {row["case"]}: {key}: {error}') from None
     return rows
 
 
@@ -182,7 +186,7 @@ def _real_lines(card: dict[str, Any]) -> list[str]:
 def _score_lines(scores: list[dict[str, str]]) -> list[str]:
     """Medians per species and modality, then every case that was used."""
     groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
-    scored = [row for row in scores if row['dice'] not in ('', 'n/a')]
+    scored = [row for row in scores if math.isfinite(parse_number(row.get('dice')))]
     for row in scored:
         groups[row['species'], row['modality']].append(row)
     lines = [
@@ -190,44 +194,75 @@ def _score_lines(scores: list[dict[str, str]]) -> list[str]:
         '|---|---|---|---|---|---|',
     ]
     for (species, modality), rows in sorted(groups.items()):
-        dice = [float(row['dice']) for row in rows]
-        distance = [float(row['hd95_mm']) for row in rows]
+        dice = [parse_number(row['dice']) for row in rows]
+        # an empty mask has a Dice, 0, and no distance to the reference
+        distances = [parse_number(row.get('hd95_mm')) for row in rows]
+        known = [distance for distance in distances if math.isfinite(distance)]
+        median = statistics.median(known) if known else math.nan
         lines.append(
             f'| {species} | {modality} | {len(rows)} | {statistics.median(dice):.3f} '
-            f'| {min(dice):.3f} | {statistics.median(distance):.1f} |'
+            f'| {min(dice):.3f} | {format_number(median, 1)} |'
         )
-    names = ', '.join(f'{row["case"]} {float(row["dice"]):.3f}' for row in scored)
+    names = ', '.join(f'{row["case"]} {parse_number(row["dice"]):.3f}' for row in scored)
     return [*lines, '', f'Cases used, with their Dice: {names}.']
 
 
 def write_card(weights: Path, scores: Path | None, target: Path, **words: str) -> None:
-    """Write the Markdown card of a weights file; `words` are `title` and `scored_on`."""
+    """Write the Markdown card of a weights file; `words` are `title` and `scored_on`.
+
+    Raises
+    ------
+    InputError
+        The scores cannot be used.
+    WeightsError
+        The file cannot be read as weights, or does not say how they were made.
+    """
     from pumba_pipe.network.weights import load_weights
 
     model = load_weights(weights)
     rows = read_scores(scores) if scores is not None else []
-    write_text(target, markdown(model.card, model.sha256, weights.stat().st_size, rows, **words))
+    try:
+        text = markdown(model.card, model.sha256, weights.stat().st_size, rows, **words)
+    except KeyError as error:
+        raise WeightsError(f'{weights}: what it says about itself lacks {error}') from None
+    write_text(target, text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command described at the top of this file."""
-    from pumba_pipe.common.cli import guarded
+def describe(weights: Path | None = None) -> list[str]:
+    """Say in plain lines what a weights file is.
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if len(arguments) != 3:
-        print(
-            'usage: python -m pumba_pipe.network.model_card WEIGHTS SCORES.tsv CARD.md',
-            file=sys.stderr,
-        )
-        return 2
-    weights, scores, target = (Path(argument) for argument in arguments)
+    Parameters
+    ----------
+    weights : Path, optional
+        Default: those that are used when nothing else is asked for.
 
-    def body() -> int:
-        write_card(weights, scores, target)
-        return 0
+    Raises
+    ------
+    WeightsError
+        The file cannot be read as weights.
+    """
+    from pumba_pipe.network.weights import default_weights, load_weights
 
-    return guarded('pumba_pipe.network.model_card', body)
+    path = weights or default_weights()
+    model = load_weights(path)
+    lines = [f'file: {path}', f'size: {path.stat().st_size / 1e6:.1f} MB']
+    lines.append(f'sha256: {model.sha256}')
+    lines += _plain_lines(model.card)
+    images = real_images(model.card)
+    if images:
+        lines.append(f'real images, by the first digits of their SHA-256: {", ".join(images)}')
+    for name, stage in model.card.get('stages', {}).items():
+        lines.append(f'{name} stage:')
+        lines += [f'  {line}' for line in _plain_lines(stage)]
+        if stage.get('with'):
+            lines.append(f'  further networks: {len(stage["with"])}')
+    return lines
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def _plain_lines(entry: dict[str, Any]) -> list[str]:
+    """What a card says in single words or numbers."""
+    return [
+        f'{key.replace("_", " ")}: {value}'
+        for key, value in entry.items()
+        if isinstance(value, (str, int, float))
+    ]

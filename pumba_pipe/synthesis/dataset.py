@@ -14,6 +14,7 @@ import numpy as np
 
 from pumba_pipe.common.errors import OutputError, RecipeError
 from pumba_pipe.common.files import atomic_path, write_json, write_text
+from pumba_pipe.common.tables import write_table
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
 from pumba_pipe.synthesis.dataset_names import MASKS, head_files, subject_label
 from pumba_pipe.synthesis.sample import Sample, stream
@@ -242,9 +243,8 @@ def _panel(head: Head) -> Panel:
 
 
 def _write_participants(folder: Path, seeds: Sequence[int]) -> None:
-    lines = ['participant_id\tspecies\tseed']
-    lines += [f'{subject_label(index)}\tsynthetic\t{seed}' for index, seed in enumerate(seeds)]
-    write_text(folder / 'participants.tsv', '\n'.join(lines) + '\n')
+    rows = [(subject_label(index), 'synthetic', seed) for index, seed in enumerate(seeds)]
+    write_table(folder / 'participants.tsv', ('participant_id', 'species', 'seed'), rows)
     columns = {
         'species': {'Description': 'synthetic: a head made of random shapes, no animal'},
         'seed': {'Description': 'Seed that makes this head from the recipe'},

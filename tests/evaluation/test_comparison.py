@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.evaluation.comparison import calibration_lines, comparison_lines, main, read_peers
+from pumba_pipe.evaluation.comparison import (
+    calibration_lines,
+    comparison_lines,
+    read_peers,
+    write_comparison,
+)
 
 SCORES = """\
 case\tspecies\tmodality\tdice\thd95_mm\tvolume_ratio\tconfidence
@@ -66,13 +71,13 @@ def test_poor_masks_are_counted_by_flag():
     assert lines[-1].endswith('0.50.')
 
 
-def test_the_command_writes_a_page(files):
+def test_a_page_is_written(files):
     scores, peers, out = files
-    assert main([str(scores), str(out), str(peers)]) == 0
+    write_comparison(scores, out, peers)
     page = out.read_text('utf-8')
     assert page.index('| d | 0.000 |') < page.index('| c | 0.800 |') < page.index('| a | 0.960 |')
     assert '0.970 (first)' in page
-    assert main([str(scores), str(out)]) == 0
+    write_comparison(scores, out)
     assert 'first' not in out.read_text('utf-8').replace('poorest first', '')
 
 
@@ -84,7 +89,24 @@ def test_what_is_no_table_of_peers_is_refused(tmp_path, text):
         read_peers(path)
 
 
-def test_wrong_usage_and_missing_files(files, capsys):
-    assert main([]) == 2
-    assert main([str(files[0]) + 'x', str(files[2])]) == 1
-    assert 'scores.tsvx' in capsys.readouterr().err
+def test_an_empty_mask_has_no_distance(files):
+    """Nothing of c overlaps its reference: a Dice of 0 and no HD95."""
+    scores, peers, out = files
+    scores.write_text(SCORES.replace('0.80\t1.0', '0.0000\tn/a'), encoding='utf-8')
+    write_comparison(scores, out, peers)
+    assert '| c | 0.000 | n/a | 1.40 | 0.70 | 0.700 (first) |' in out.read_text('utf-8')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (SCORES.replace('modality', 'kind'), 'has no column modality'),
+        (SCORES.splitlines()[0], 'no rows'),
+        (SCORES.replace('0.96', 'high'), "a: dice: 'high' is not a number"),
+    ],
+)
+def test_what_is_no_table_of_scores_is_refused(files, text, message):
+    files[0].write_text(text, encoding='utf-8')
+    with pytest.raises(InputError, match=rf'scores\.tsv: .*{message}'):
+        write_comparison(files[0], files[2])
+    assert not files[2].exists()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.tables import as_text
 from pumba_pipe.evaluation.cases import (
     check_grid,
     chosen_cases,
@@ -19,7 +20,6 @@ from pumba_pipe.evaluation.metrics import (
     SUMMARY_COLUMNS,
     CaseScore,
     Overlap,
-    as_text,
     compare,
     species_group,
     summarize,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pumba_pipe.commands.evaluate import main as evaluate
+from pumba_pipe.commands.study import main as study_command
 from pumba_pipe.commands.train import main
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.evaluation.cases import Case, find_cases
@@ -24,7 +25,7 @@ from pumba_pipe.finetuning.views import (
     split,
 )
 from pumba_pipe.network.averaging import average_weights
-from pumba_pipe.network.model_card import LAW, markdown, real_images
+from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_images
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import SHIPPED, load_weights
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
@@ -357,7 +358,7 @@ def test_the_mark_is_not_lost(tuned, tmp_path):
     plain = main([str(tmp_path / 'plain'), '--steps', '2', *SMALL, *QUICK])
     assert plain == 0
     clean = tmp_path / 'plain' / 'weights.safetensors'
-    assert load_weights(clean).card['training_data'] == LAW
+    assert load_weights(clean).card['training_data'] == SYNTHETIC_STATEMENT
     for index, pair in enumerate(((clean, tuned[1]), (tuned[1], clean))):
         out = tmp_path / f'{index}.safetensors'
         average_weights(*pair, out, 0.5)
@@ -426,13 +427,13 @@ def test_study_scores_every_kind_of_weights(folder, tmp_path, capsys, monkeypatc
     """With training left out: weights that lie in their place are taken as they are."""
     made = []
 
-    def train(place, chosen, initial, args):
+    def train(place, chosen, initial, cache_dir, settings):
         made.append((place.relative_to(tmp_path).as_posix(), len(chosen)))
         return SHIPPED
 
     monkeypatch.setattr(adaptation_study, '_train', train)
     words = ['--cases', 'ape_T1w_a', 'ape_T1w_b', '--counts', '1', '--threads', '1']
-    assert adaptation_study.main([str(folder), str(tmp_path), *words]) == 0
+    assert study_command([str(folder), str(tmp_path), *words]) == 0
     assert [count for _, count in made] == [1] * 4
     rows = (tmp_path / 'study.tsv').read_text().splitlines()
     assert [row.split('\t')[:3] for row in rows[1:]] == [
@@ -447,6 +448,6 @@ def test_study_scores_every_kind_of_weights(folder, tmp_path, capsys, monkeypatc
 
 def test_a_missing_group_is_one_line(folder, tmp_path, capsys):
     words = [str(folder), str(tmp_path / 'out'), '--group', 'rodent']
-    assert adaptation_study.main(words) == 1
+    assert study_command(words) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / 'out').exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.network.averaging import average_weights, main
+from pumba_pipe.network.averaging import average_weights
 from pumba_pipe.network.weights import default_weights, load_weights, save_weights
 
 
@@ -37,14 +37,13 @@ def test_the_average_lies_between(shifted, tmp_path):
     assert card['averaged'] == f'0.25 of this and 0.75 of the weights with sha256 {digest}'
 
 
-def test_what_cannot_be_averaged_is_refused(shifted, tmp_path, capsys):
+def test_what_cannot_be_averaged_is_refused(shifted, tmp_path):
     out = tmp_path / 'out.safetensors'
     with pytest.raises(InputError, match='share 2'):
         average_weights(default_weights(), shifted, out, 2.0)
     model = load_weights()
     single = tmp_path / 'coarse.safetensors'
     save_weights({'coarse': model.coarse, 'fine': model.coarse}, model.card, single)
-    assert main([str(default_weights()), str(single), str(out), '0.5']) == 1
-    assert 'other networks' in capsys.readouterr().err
-    assert main(['a', 'b', 'c']) == 2
+    with pytest.raises(InputError, match='other networks'):
+        average_weights(default_weights(), single, out, 0.5)
     assert not out.exists()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.network.committee import join_weights, main
+from pumba_pipe.network.committee import join_weights
 from pumba_pipe.network.model_card import markdown
 from pumba_pipe.network.unet import Committee, NetworkConfig, UNet, members
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
@@ -44,19 +44,17 @@ def test_the_answer_is_the_mean_of_the_members(pair, tmp_path):
     assert [member['samples'] for member in entry['with']] == [2]
 
 
-def test_what_cannot_be_joined_is_refused(pair, tmp_path, capsys):
+def test_what_cannot_be_joined_is_refused(pair, tmp_path):
     (first, network), (second, _) = pair
-    with pytest.raises(InputError, match='needs --size'):
+    with pytest.raises(InputError, match='needs a size'):
         join_weights([first], tmp_path / 'no.safetensors')
     larger = tmp_path / 'larger.safetensors'
     card = load_weights(first).card
     save_weights({'fine': Stage(network, 24)}, card, larger)
-    assert main([str(first), str(larger), str(tmp_path / 'no.safetensors')]) == 1
-    assert 'another shape' in capsys.readouterr().err
-    assert main([str(first), str(second), str(tmp_path / 'no.safetensors'), '--size', '18']) == 1
-    assert 'multiple of 4' in capsys.readouterr().err
-    with pytest.raises(SystemExit, match='2'):
-        main([str(first)])
+    with pytest.raises(InputError, match='another shape'):
+        join_weights([first, larger], tmp_path / 'no.safetensors')
+    with pytest.raises(InputError, match='multiple of 4'):
+        join_weights([first, second], tmp_path / 'no.safetensors', 18)
     assert not (tmp_path / 'no.safetensors').exists()
 
 
@@ -64,7 +62,7 @@ def test_the_fine_pass_of_a_committee_may_have_another_size(pair, tmp_path):
     (first, _), (second, other) = pair
     larger, out = tmp_path / 'larger.safetensors', tmp_path / 'out.safetensors'
     save_weights({'fine': Stage(other, 24)}, load_weights(second).card, larger)
-    assert main([str(first), str(larger), str(out), '--size', '32']) == 0
+    join_weights([first, larger], out, 32)
     model = load_weights(out)
     assert (model.coarse.size, model.fine.size) == (16, 32)
     assert len(model.fine.network.members) == 2
@@ -119,7 +117,7 @@ def test_a_file_may_hold_a_committee_already(pair, tmp_path):
 def test_borders_are_moved_in_all_networks(pair, tmp_path):
     (first, one), (second, other) = pair
     out = tmp_path / 'out.safetensors'
-    assert main([str(first), str(second), str(out), '--move', '-0.25', '-0.5']) == 0
+    join_weights([first, second], out, move=(-0.25, -0.5))
     model = load_weights(out)
     image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -138,7 +136,7 @@ def test_borders_are_moved_in_all_networks(pair, tmp_path):
 def test_one_network_at_another_size(pair, tmp_path):
     (first, one), _ = pair
     out = tmp_path / 'out.safetensors'
-    assert main([str(first), str(out), '--size', '32']) == 0
+    join_weights([first], out, 32)
     model = load_weights(out)
     assert model.fine.size == 32 and isinstance(model.fine.network, UNet)
     assert model.card['stages']['fine']['used_at'] == 32

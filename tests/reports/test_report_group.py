@@ -5,9 +5,10 @@ import re
 from dataclasses import fields
 
 import pytest
-from pumba_pipe.bids_app.group import cell, columns
+from pumba_pipe.bids_app.group import columns
 from pumba_pipe.bids_app.run import main
 
+from pumba_pipe.common.tables import cell
 from pumba_pipe.extraction.quality import Quality
 from pumba_pipe.reports.findings import find_all
 from pumba_pipe.reports.outliers import find_outliers, robust_z

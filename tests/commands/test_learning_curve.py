@@ -5,8 +5,9 @@ import shutil
 import nibabel as nib
 import numpy as np
 
+from pumba_pipe.commands.learning_curve import main
 from pumba_pipe.commands.train import main as train_main
-from pumba_pipe.evaluation.learning_curve import COLUMNS, main
+from pumba_pipe.evaluation.learning_curve import COLUMNS
 from pumba_pipe.network.weights import load_weights, save_weights
 
 
@@ -53,7 +54,12 @@ def test_snapshots_of_a_run_are_scored_in_the_order_of_samples(
 def test_a_folder_without_snapshots_is_refused_in_one_line(tmp_path, capsys):
     folder = tmp_path / 'cases' / 'human_T1w_a'
     folder.mkdir(parents=True)
-    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), folder / 'image.nii.gz')
-    assert main([str(tmp_path), str(tmp_path / 'cases'), str(tmp_path / 'out.tsv')]) == 1
+    words = [str(tmp_path), str(tmp_path / 'cases'), str(tmp_path / 'out.tsv')]
+    image = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4))
+    nib.save(image, folder / 'image.nii.gz')
+    assert main(words) == 1
+    assert 'no mask.nii.gz' in capsys.readouterr().err
+    nib.save(image, folder / 'mask.nii.gz')
+    assert main(words) == 1
     assert 'train with --snapshots' in capsys.readouterr().err
-    assert main([]) == 2
+    assert not (tmp_path / 'out.tsv').exists()

@@ -1,0 +1,161 @@
+"""``pumba-weights``: look at weights files, write their model cards, average and join them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pumba_pipe.common.cli import add_version, guarded
+
+NAME = 'pumba-weights'
+EPILOG = """
+Exit codes: 0 done, 1 failed, 2 wrong usage. `pumba-weights TASK --help` explains a task.
+
+examples:
+  pumba-weights info runs/first/weights.safetensors
+  pumba-weights card runs/first/weights.safetensors evaluation/scores.tsv card.md
+  pumba-weights average before.safetensors after.safetensors mean.safetensors 0.5
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        NAME,
+        description='Look at weights files, write their model cards, average and join them.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_version(parser)
+    tasks = parser.add_subparsers(title='tasks', metavar='TASK', required=True)
+    _add_info(tasks)
+    _add_card(tasks)
+    _add_average(tasks)
+    _add_join(tasks)
+    return parser
+
+
+Tasks = argparse._SubParsersAction
+
+
+def _add_info(tasks: Tasks) -> None:
+    parser = tasks.add_parser(
+        'info',
+        help='print what a weights file is and how it was made',
+        description='Print what a weights file is and how it was made: size, SHA-256, recipe, '
+        'training of each stage, and whether real images took part.',
+        epilog='example: pumba-weights info runs/first/weights.safetensors',
+    )
+    parser.add_argument(
+        'weights', type=Path, nargs='?', metavar='WEIGHTS',
+        help='default: the file named by PUMBA_WEIGHTS, or else the shipped one',
+    )  # fmt: skip
+    parser.set_defaults(task=_info)
+
+
+def _add_card(tasks: Tasks) -> None:
+    parser = tasks.add_parser(
+        'card',
+        help='write the model card of a weights file',
+        description='Write the model card of a weights file in Markdown: how the weights were '
+        'made, and how they score.',
+        epilog='example: pumba-weights card weights.safetensors evaluation/scores.tsv card.md',
+    )
+    parser.add_argument('weights', type=Path, metavar='WEIGHTS', help='made by pumba-train')
+    parser.add_argument(
+        'scores', type=Path, metavar='SCORES.tsv',
+        help='scores.tsv of pumba-evaluate --weights WEIGHTS',
+    )  # fmt: skip
+    parser.add_argument('card', type=Path, metavar='CARD.md', help='page to write')
+    parser.set_defaults(task=_card)
+
+
+def _add_average(tasks: Tasks) -> None:
+    parser = tasks.add_parser(
+        'average',
+        help='average two weights files of the same networks',
+        description='Average two weights files, number by number. This makes sense where the '
+        'networks of SECOND were trained on from those of FIRST.',
+        epilog='example: pumba-weights average before.safetensors after.safetensors '
+        'mean.safetensors 0.25',
+    )
+    parser.add_argument('first', type=Path, metavar='FIRST', help='weights')
+    parser.add_argument(
+        'second', type=Path, metavar='SECOND', help='weights of networks of the same shape'
+    )
+    _add_out(parser)
+    parser.add_argument(
+        'share', type=float, metavar='SHARE',
+        help='how much SECOND counts, 0 to 1; FIRST counts for the rest',
+    )  # fmt: skip
+    parser.set_defaults(task=_average)
+
+
+def _add_join(tasks: Tasks) -> None:
+    parser = tasks.add_parser(
+        'join',
+        help='put the fine networks of several weights files into one',
+        description='Put the fine networks of several weights files into one file; their outputs '
+        'are averaged. The coarse network is that of FIRST.',
+        epilog='example: pumba-weights join a.safetensors b.safetensors both.safetensors',
+    )
+    parser.add_argument('first', type=Path, metavar='FIRST', help='its coarse network is kept')
+    parser.add_argument('more', type=Path, nargs='*', metavar='SECOND', help='more weights')
+    _add_out(parser)
+    parser.add_argument('--size', type=int, metavar='N', help='side of the cube of the fine pass')
+    parser.add_argument(
+        '--move', type=float, nargs=2, metavar=('WIDE', 'TIGHT'),
+        help='added to the logits of the borders with and without CSF; above zero masks grow',
+    )  # fmt: skip
+    parser.set_defaults(task=_join)
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('out', type=Path, metavar='OUT', help='file to write, *.safetensors')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``pumba-weights`` and return its exit code."""
+    options = build_parser().parse_args(argv)
+    return guarded(NAME, lambda: options.task(options))
+
+
+def _info(options: argparse.Namespace) -> int:
+    from pumba_pipe.network.model_card import describe
+
+    print('\n'.join(describe(options.weights)))
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from pumba_pipe.network.model_card import write_card
+
+    write_card(options.weights, options.scores, options.card)
+    print(f'{options.card}: written')
+    return 0
+
+
+def _average(options: argparse.Namespace) -> int:
+    from pumba_pipe.network.averaging import average_weights
+
+    digest = average_weights(options.first, options.second, options.out, options.share)
+    return _written(options.out, digest)
+
+
+def _join(options: argparse.Namespace) -> int:
+    from pumba_pipe.network.committee import join_weights
+
+    move = None if options.move is None else (options.move[0], options.move[1])
+    files = [options.first, *options.more]
+    return _written(options.out, join_weights(files, options.out, options.size, move))
+
+
+def _written(path: Path, digest: str) -> int:
+    print(f'{path}: written, sha256 {digest[:16]}…')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

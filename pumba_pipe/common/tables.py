@@ -1,0 +1,134 @@
+"""Tab-separated tables as BIDS has them: one reader, one writer, one word for what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import write_text
+
+MISSING = 'n/a'
+
+
+def read_table(
+    path: Path, needed: Collection[str] = (), what: str = 'the table needed here'
+) -> list[dict[str, str]]:
+    """Read a table with a header line, one dict a row.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8, with or without a byte order mark. Empty lines are passed over; a cell wholly in
+        double quotes, as spreadsheets write it, loses them.
+    needed : collection of str
+        Columns it has to have; then it also has to have a row.
+    what : str
+        What the user should give, named when the table is another one.
+
+    Returns
+    -------
+    list of dict
+        Column to cell; where a row is too short, its last cells are empty.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read as text, or a column is not there.
+    """
+    try:
+        lines = path.read_text(encoding='utf-8-sig').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise InputError(f'{path}: cannot read this table ({reason})') from None
+    columns = _cells(lines[0])
+    lacking = [name for name in needed if name not in columns]
+    if lacking:
+        raise InputError(f'{path}: is not {what}, it has no column {", ".join(lacking)}')
+    empty = dict.fromkeys(columns, '')
+    rows = [empty | dict(zip(columns, _cells(line), strict=False)) for line in lines[1:] if line]
+    if needed and not rows:
+        raise InputError(f'{path}: this table has no rows')
+    return rows
+
+
+def _cells(line: str) -> list[str]:
+    return [_unquoted(text) for text in line.split('\t')]
+
+
+def _unquoted(text: str) -> str:
+    quoted = len(text) > 1 and text.startswith('"') and text.endswith('"')
+    return text[1:-1].replace('""', '"') if quoted else text
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table in one piece; every value goes through `cell`.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    lines = ['\t'.join(columns), *('\t'.join(cell(value) for value in row) for row in rows)]
+    write_text(path, '\n'.join(lines) + '\n')
+
+
+def cell(value: Any) -> str:
+    """Write a value the way BIDS tables have it.
+
+    Examples
+    --------
+    >>> cell(None), cell(True), cell(['a', 'b']), cell(1.5)
+    ('n/a', 'true', 'a; b', '1.5')
+    """
+    if value is None or value in ([], ''):
+        return MISSING
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        value = '; '.join(str(item) for item in value)
+    return ' '.join(str(value).split()) or MISSING
+
+
+def format_number(value: float, places: int) -> str:
+    """Write a number with fixed format_number places, `MISSING` where it is not finite.
+
+    Examples
+    --------
+    >>> format_number(0.91234, 3), format_number(float('nan'), 3)
+    ('0.912', 'n/a')
+    """
+    return f'{value:.{places}f}' if math.isfinite(value) else MISSING
+
+
+def parse_number(text: str | None) -> float:
+    """Read a cell as a number; an absent one is not a number.
+
+    Raises
+    ------
+    InputError
+        It holds something else.
+
+    Examples
+    --------
+    >>> parse_number('0.5'), parse_number('n/a'), parse_number(None)
+    (0.5, nan, nan)
+    """
+    if text is None or text.strip() in ('', MISSING):
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f'{text!r} is not a number') from None
+
+
+def as_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay a table out in columns for a terminal."""
+    table = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(text) for text in column) for column in zip(*table, strict=True)]
+    return '\n'.join(
+        '  '.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
