@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pumba_pipe.finetuning import study as adaptation_study
-
 DOCS = Path(__file__).parents[2] / 'docs'
 PAGES = sorted(DOCS.glob('*.md'))
 # Where all options of a command are explained.
@@ -19,6 +17,11 @@ EXPLAINED = {
     'pumba': 'bids-app.md',
     'pumba-strip': 'single-images.md',
     'pumba-train': 'training.md',
+}
+# Commands with tasks, each of which has options of its own.
+TASKS = {
+    'pumba-evaluate': ('compare', 'learning-curve', 'study'),
+    'pumba-weights': ('info', 'card', 'average', 'join'),
 }
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
@@ -35,8 +38,9 @@ def text_of(name: str) -> str:
 
 def options_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     (point,) = distribution('pumba_pipe').entry_points.select(name=command)
-    with contextlib.suppress(SystemExit):
-        point.load()(['--help'])
+    for task in ((), *((task,) for task in TASKS.get(command, ()))):
+        with contextlib.suppress(SystemExit):
+            point.load()([*task, '--help'])
     return set(re.findall(r'(?<![\w-])--[a-z][\w-]*', capsys.readouterr().out))
 
 
@@ -52,8 +56,6 @@ def test_every_option_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -
 
     points = distribution('pumba_pipe').entry_points.select(group='console_scripts')
     known = FOREIGN.union(*(options_of(point.name, capsys) for point in points))
-    study = adaptation_study.build_parser().format_help()
-    known |= set(re.findall(r'(?<![\w-])--[a-z][\w-]*', study))
     known |= set(re.findall(r'--[a-z][\w-]*', subjects.build_parser().format_help()))
     for page in PAGES:
         named = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', page.read_text('utf-8')))

@@ -20,7 +20,9 @@ HEAVY = (
     'torch', 'numpy', 'nibabel', 'nipype', 'bids', 'matplotlib', 'scipy', 'pandas', 'SimpleITK',
     'templateflow', 'jinja2', 'PIL', 'yaml',
 )  # fmt: skip
-COMMANDS = ('pumba', 'pumba-strip', 'pumba-train', 'pumba-synth', 'pumba-evaluate')
+COMMANDS = (
+    'pumba', 'pumba-strip', 'pumba-train', 'pumba-synth', 'pumba-evaluate', 'pumba-weights',
+)  # fmt: skip
 
 # What a training machine may lack; whoever imports one of these fails.
 NOT_IN_CORE = """
