@@ -172,7 +172,7 @@ def _select(options: argparse.Namespace) -> list[Case]:
                 f'{options.folder}: no mask.nii.gz beside any of the images; '
                 'with --all they are stripped nonetheless'
             )
-        print(f'left out for want of a reference mask: {len(blind)} (--all strips them too)')
+        print(f'left out, without a reference mask: {len(blind)} (--all strips them too)')
     if options.predictions is not None:
         derivative = options.folder if options.bids is not None else None
         cases = with_predictions(cases, options.predictions, derivative)

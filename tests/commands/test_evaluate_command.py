@@ -85,7 +85,7 @@ def test_ready_masks_are_scored(cases, predictions, tmp_path, capsys):
     assert summary['rodent']['min_dice'] == '0.8750' and summary['all']['n'] == '2'
     assert (out / 'worst.png').read_bytes().startswith(b'\x89PNG')
     printed = capsys.readouterr().out
-    assert 'left out for want of a reference mask: 1' in printed
+    assert 'left out, without a reference mask: 1' in printed
     assert 'median_dice' in printed and str(out) in printed
     assert sorted(path.name for path in out.iterdir()) == [
         'scores.tsv',

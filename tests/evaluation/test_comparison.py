@@ -89,6 +89,13 @@ def test_what_is_no_table_of_peers_is_refused(tmp_path, text):
         read_peers(path)
 
 
+def test_the_page_of_the_documents_says_how_it_was_made(files):
+    write_comparison(files[0], files[2])
+    documented = Path(__file__).parents[2] / 'docs' / 'accuracy-tables.md'
+    head = files[2].read_text('utf-8').splitlines()[:5]
+    assert documented.read_text('utf-8').splitlines()[:5] == head
+
+
 def test_an_empty_mask_has_no_distance(files):
     """Nothing of c overlaps its reference: a Dice of 0 and no HD95."""
     scores, peers, out = files
