@@ -17,10 +17,11 @@ from pumba_pipe.workflows.registration import FIELDS as ALIGNED
 from pumba_pipe.workflows.registration import init_registration_wf
 from pumba_pipe.workflows.settings import StripSettings
 
-from pumba_pipe.interfaces.bias import N4BiasFieldCorrection, bias_mem_gb
-from pumba_pipe.interfaces.images import ApplyMask, Conform, image_mem_gb
-from pumba_pipe.interfaces.report import QualityReport, report_mem_gb
-from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
+from pumba_pipe.interfaces.bias import N4BiasFieldCorrection
+from pumba_pipe.interfaces.images import ApplyMask, Conform
+from pumba_pipe.interfaces.memory import bias_mem_gb, image_mem_gb, report_mem_gb, strip_mem_gb
+from pumba_pipe.interfaces.report import QualityReport
+from pumba_pipe.interfaces.strip import SkullStrip
 
 CLIP = (10.0, 99.9)  # percentiles
 FIRST_SHRINK = 8  # masks are as good as with 4, in less than a third of the time

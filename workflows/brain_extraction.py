@@ -10,10 +10,10 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.anat import final_n4, first_n4
 
-from pumba_pipe.interfaces.bias import bias_mem_gb
 from pumba_pipe.interfaces.classes import ClassifyIntensities
-from pumba_pipe.interfaces.images import ApplyMask, image_mem_gb
-from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
+from pumba_pipe.interfaces.images import ApplyMask
+from pumba_pipe.interfaces.memory import bias_mem_gb, image_mem_gb, strip_mem_gb
+from pumba_pipe.interfaces.strip import SkullStrip
 
 # What the function in niworkflows takes and this one has no use for: no template, no ANTs.
 TOLERATED = (

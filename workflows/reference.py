@@ -8,8 +8,9 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
-from pumba_pipe.interfaces.reference import MakeReference, reference_mem_gb
-from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
+from pumba_pipe.interfaces.memory import reference_mem_gb, strip_mem_gb
+from pumba_pipe.interfaces.reference import MakeReference
+from pumba_pipe.interfaces.strip import SkullStrip
 
 
 def init_reference_wf(

@@ -8,7 +8,8 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.templates import Template
 
-from pumba_pipe.interfaces.register import RegisterToTemplate, register_mem_gb
+from pumba_pipe.interfaces.memory import register_mem_gb
+from pumba_pipe.interfaces.register import RegisterToTemplate
 
 FIELDS = ('forward_xfm', 'inverse_xfm', 'warped_file', 'warped_mask')
 

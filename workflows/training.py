@@ -17,9 +17,10 @@ from nipype.pipeline import engine as pe
 from pumba_pipe.common.cli import guarded, positive_float, positive_int
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.interfaces.derivatives import SaveDerivative
-from pumba_pipe.interfaces.evaluate import EvaluateMasks, evaluate_mem_gb
-from pumba_pipe.interfaces.synthesis import SynthesizeHeads, synthesis_mem_gb
-from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard, training_mem_gb
+from pumba_pipe.interfaces.evaluate import EvaluateMasks
+from pumba_pipe.interfaces.memory import evaluate_mem_gb, synthesis_mem_gb, training_mem_gb
+from pumba_pipe.interfaces.synthesis import SynthesizeHeads
+from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
 from pumba_pipe.training.run import SIZES
 
 STEPS = 20_000

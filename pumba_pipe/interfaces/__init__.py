@@ -1,14 +1,25 @@
 """Nipype interfaces; importing them costs nipype, never torch or SimpleITK."""
 
-from pumba_pipe.interfaces.bias import N4BiasFieldCorrection, bias_mem_gb
+from pumba_pipe.interfaces.bias import N4BiasFieldCorrection
 from pumba_pipe.interfaces.derivatives import SaveDerivative
-from pumba_pipe.interfaces.evaluate import EvaluateMasks, evaluate_mem_gb
-from pumba_pipe.interfaces.images import ApplyMask, ClipIntensities, Conform, image_mem_gb
-from pumba_pipe.interfaces.register import RegisterToTemplate, register_mem_gb
-from pumba_pipe.interfaces.report import QualityReport, report_mem_gb
-from pumba_pipe.interfaces.strip import SkullStrip, strip_mem_gb
-from pumba_pipe.interfaces.synthesis import SynthesizeHeads, synthesis_mem_gb
-from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard, training_mem_gb
+from pumba_pipe.interfaces.evaluate import EvaluateMasks
+from pumba_pipe.interfaces.images import ApplyMask, ClipIntensities, Conform
+from pumba_pipe.interfaces.memory import (
+    bias_mem_gb,
+    evaluate_mem_gb,
+    image_mem_gb,
+    reference_mem_gb,
+    register_mem_gb,
+    report_mem_gb,
+    strip_mem_gb,
+    synthesis_mem_gb,
+    training_mem_gb,
+)
+from pumba_pipe.interfaces.register import RegisterToTemplate
+from pumba_pipe.interfaces.report import QualityReport
+from pumba_pipe.interfaces.strip import SkullStrip
+from pumba_pipe.interfaces.synthesis import SynthesizeHeads
+from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
 
 __all__ = [
     'ApplyMask',
@@ -26,6 +37,7 @@ __all__ = [
     'bias_mem_gb',
     'evaluate_mem_gb',
     'image_mem_gb',
+    'reference_mem_gb',
     'register_mem_gb',
     'report_mem_gb',
     'strip_mem_gb',

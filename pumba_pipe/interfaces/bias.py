@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +16,6 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-
-# Measured as peak memory, with a fifth to spare.
-BASE_GB, BYTES_PER_VOXEL = 0.22, 33
-UNKNOWN_SHAPE = (256, 256, 256)
-
-
-def bias_mem_gb(shape: Sequence[int] | None = None) -> float:
-    """Memory to declare for an `N4BiasFieldCorrection` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    shape : sequence of int, optional
-        Of the image; without it, 256 voxels along each axis are assumed.
-    """
-    voxels = prod(int(side) for side in shape or UNKNOWN_SHAPE)
-    return round(BASE_GB + voxels * BYTES_PER_VOXEL / 1e9, 2)
 
 
 class N4BiasFieldCorrectionInputSpec(BaseInterfaceInputSpec):

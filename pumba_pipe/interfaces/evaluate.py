@@ -20,28 +20,12 @@ from nipype.interfaces.base import (
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import MISSING
 from pumba_pipe.interfaces.folder import in_folder, stem
-from pumba_pipe.interfaces.strip import strip_mem_gb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pumba_pipe.evaluation.cases import Case
     from pumba_pipe.evaluation.scoring import MaskSource
 
 OUTPUTS = {'scores': 'scores.tsv', 'summary': 'summary.tsv', 'picture': 'worst.png'}
-# Beside stripping: both masks, distances between their surfaces, slices of the worst cases.
-EXTRA_GB = 0.3
-
-
-def evaluate_mem_gb(shape: Sequence[int] | None = None) -> float:
-    """Memory to declare for an `EvaluateMasks` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    shape : sequence of int, optional
-        Of the largest image; without it, 256 voxels along each axis are assumed.
-    """
-    return round(strip_mem_gb(shape) + EXTRA_GB, 2)
 
 
 class EvaluateMasksInputSpec(BaseInterfaceInputSpec):

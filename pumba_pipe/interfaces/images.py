@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import BaseInterface, BaseInterfaceInputSpec, File, TraitedSpec, traits
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-
-# Measured as peak memory, with a fifth to spare.
-BASE_GB, BYTES_PER_VOXEL = 0.12, 20
-UNKNOWN_SHAPE = (256, 256, 256)
-
-
-def image_mem_gb(shape: Sequence[int] | None = None) -> float:
-    """Memory to declare for a node of this module (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    shape : sequence of int, optional
-        Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
-    """
-    voxels = prod(int(side) for side in shape or UNKNOWN_SHAPE)
-    return round(BASE_GB + voxels * BYTES_PER_VOXEL / 1e9, 2)
 
 
 class _OneFile(BaseInterface):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +14,6 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-
-# Values as they are stored, up to 4 bytes each, and a few volumes in double precision.
-BASE_GB, BYTES_PER_VALUE, BYTES_PER_VOXEL = 0.25, 5, 40
-UNKNOWN_SHAPE = (128, 128, 64, 300)
-
-
-def reference_mem_gb(shape: Sequence[int] | None = None) -> float:
-    """Memory to declare for a `MakeReference` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    shape : sequence of int, optional
-        Of the series; without it, 300 volumes of 128 x 128 x 64 voxels are assumed.
-    """
-    sides = [int(side) for side in shape or UNKNOWN_SHAPE]
-    size = prod(sides) * BYTES_PER_VALUE + prod(sides[:3]) * BYTES_PER_VOXEL
-    return round(BASE_GB + size / 1e9, 2)
 
 
 class MakeReferenceInputSpec(BaseInterfaceInputSpec):

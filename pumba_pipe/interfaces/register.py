@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +15,6 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-
-# Measured as peak memory, with a fifth to spare: per voxel of the image and of the template.
-BASE_GB = 0.33
-BYTES_PER_VOXEL, BYTES_PER_VOXEL_SYN = 15, 220
-UNKNOWN_SHAPE = (256, 256, 256)
-
-
-def register_mem_gb(
-    shape: Sequence[int] | None = None,
-    template_shape: Sequence[int] | None = None,
-    transform: str = 'affine',
-) -> float:
-    """Memory to declare for a `RegisterToTemplate` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    shape, template_shape : sequence of int, optional
-        Of the images; without them, 256 voxels along each axis are assumed.
-    transform : str
-        ``'affine'`` or ``'syn'``.
-    """
-    shapes = (shape or UNKNOWN_SHAPE, template_shape or UNKNOWN_SHAPE)
-    voxels = sum(prod(int(side) for side in sides[:3]) for sides in shapes)
-    each = BYTES_PER_VOXEL if transform == 'affine' else BYTES_PER_VOXEL_SYN
-    return round(BASE_GB + voxels * each / 1e9, 2)
 
 
 class RegisterToTemplateInputSpec(BaseInterfaceInputSpec):

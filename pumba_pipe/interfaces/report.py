@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +14,6 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.reports.naming import figure_names
-
-# Measured as peak memory, with a third to spare: the process, then per voxel of a volume, then
-# per voxel of each further volume of a 4D image.
-BASE_GB, BYTES_PER_VOXEL, BYTES_PER_VOXEL_4D = 0.15, 18, 10
-UNKNOWN_SHAPE = (256, 256, 256)
-
-
-def report_mem_gb(shape: Sequence[int] | None = None) -> float:
-    """Memory to declare for a `QualityReport` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    shape : sequence of int, optional
-        Of the image; without it, 256 voxels along each axis are assumed.
-    """
-    sides = [int(side) for side in shape or UNKNOWN_SHAPE]
-    voxels, volumes = prod(sides[:3]), prod(sides[3:])
-    size = voxels * (BYTES_PER_VOXEL + BYTES_PER_VOXEL_4D * max(0, volumes - 1))
-    return round(BASE_GB + size / 1e9, 2)
 
 
 class QualityReportInputSpec(BaseInterfaceInputSpec):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 from nipype import logging
@@ -18,31 +16,6 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.extraction.border import CSF, FORMER_CSF
 from pumba_pipe.interfaces.folder import in_folder, stem
-
-# Measured as peak memory, with a fifth to spare: torch and the networks, then per voxel of a
-# volume, then per voxel of each further volume of a 4D image.
-BASE_GB = 0.8
-BYTES_PER_VOXEL, BYTES_PER_VOXEL_4D = 36, 10
-UNKNOWN_SHAPE = (256, 256, 256)
-
-
-def strip_mem_gb(shape: Sequence[int] | None = None) -> float:
-    """Memory to declare for a `SkullStrip` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    shape : sequence of int, optional
-        Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
-
-    Examples
-    --------
-    >>> strip_mem_gb((256, 256, 256))
-    1.4
-    """
-    sides = [int(side) for side in shape or UNKNOWN_SHAPE]
-    voxels, volumes = prod(sides[:3]), prod(sides[3:])
-    size = voxels * (BYTES_PER_VOXEL + BYTES_PER_VOXEL_4D * max(0, volumes - 1))
-    return round(BASE_GB + size / 1e9, 2)
 
 
 class SkullStripInputSpec(BaseInterfaceInputSpec):

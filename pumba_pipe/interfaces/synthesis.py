@@ -17,20 +17,6 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.interfaces.folder import in_folder
 
-# Measured as peak memory, with a fifth to spare: torch, then per voxel of a head's grid.
-BASE_GB, BYTES_PER_VOXEL = 0.33, 170
-
-
-def synthesis_mem_gb(size: int = 96) -> float:
-    """Memory to declare for a `SynthesizeHeads` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    size : int
-        Side in voxels of the cube heads are made in.
-    """
-    return round(BASE_GB + size**3 * BYTES_PER_VOXEL / 1e9, 2)
-
 
 class SynthesizeHeadsInputSpec(BaseInterfaceInputSpec):
     """Inputs of `SynthesizeHeads`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,9 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-from pumba_pipe.training.run import LOG_COLUMNS, SIZES, WEIGHTS, WIDTHS, RunSettings
+from pumba_pipe.training.run import LOG_COLUMNS, WEIGHTS, WIDTHS, RunSettings
 
-# Measured as peak memory of training and of one process that makes heads, with a fifth to spare.
-# For a voxel of a sample: what it takes, then each network, then each channel of its first level.
-BASE_GB = 0.98
-BYTES_PER_VOXEL, BYTES_PER_NETWORK, BYTES_PER_CHANNEL = 82, 61, 4.8
 CARD, LOG = 'weights.md', 'log.tsv'
-
-
-def training_mem_gb(
-    size: int = SIZES['fine'], batch: int = 2, channels: Sequence[int] = WIDTHS[:1]
-) -> float:
-    """Memory to declare for a `TrainSynthetic` node (``mem_gb``), in GB.
-
-    Parameters
-    ----------
-    size : int
-        Side in voxels of the largest cube the network sees.
-    batch : int
-        Samples a step.
-    channels : sequence of int
-        Of the first level of each network that is trained together.
-    """
-    networks = sum(BYTES_PER_NETWORK + BYTES_PER_CHANNEL * count for count in channels)
-    return round(BASE_GB + batch * size**3 * (BYTES_PER_VOXEL + networks) / 1e9, 2)
 
 
 class TrainSyntheticInputSpec(BaseInterfaceInputSpec):

@@ -1,0 +1,184 @@
+"""Memory that each node needs: what to declare to Nipype as ``mem_gb``.
+
+Every estimate is a base and so many bytes for each voxel, both measured as peak memory with a
+fifth to spare, a third for figures. Without a shape, a large image is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from pumba_pipe.training.run import SIZES, WIDTHS
+
+UNKNOWN_SHAPE = (256, 256, 256)
+UNKNOWN_SERIES = (128, 128, 64, 300)
+
+# A process with what it imports, in GB: torch and the networks are most of it.
+# A process with what it imports, in GB: torch and the networks are most of it.
+BASE_GB = {
+    'bias': 0.22,
+    'image': 0.12,
+    'reference': 0.25,
+    'register': 0.33,
+    'report': 0.15,
+    'strip': 0.8,
+    'synthesis': 0.33,
+    'training': 0.98,
+}
+# For each voxel of a volume.
+BYTES_PER_VOXEL = {
+    'bias': 33,
+    'image': 20,
+    'reference': 40,
+    'register affine': 15,
+    'register syn': 220,
+    'report': 18,
+    'strip': 36,
+    'synthesis': 170,
+    'training': 82,
+}
+# For each voxel of each further volume of a 4D image.
+BYTES_PER_VOXEL_4D = 10
+# For each value of a series, which is read as it is stored.
+BYTES_PER_VALUE = 5
+# For each voxel of a training sample: each network, and each channel of its first level.
+BYTES_PER_NETWORK, BYTES_PER_CHANNEL = 61, 4.8
+# Beside stripping: both masks, distances between their surfaces, slices of the worst cases.
+EVALUATE_EXTRA_GB = 0.3
+
+
+def bias_mem_gb(shape: Sequence[int] | None = None) -> float:
+    """Memory to declare for an `N4BiasFieldCorrection` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape : sequence of int, optional
+        Of the image; without it, 256 voxels along each axis are assumed.
+    """
+    return _estimate('bias', _voxels(shape) * BYTES_PER_VOXEL['bias'])
+
+
+def evaluate_mem_gb(shape: Sequence[int] | None = None) -> float:
+    """Memory to declare for an `EvaluateMasks` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape : sequence of int, optional
+        Of the largest image; without it, 256 voxels along each axis are assumed.
+    """
+    return round(strip_mem_gb(shape) + EVALUATE_EXTRA_GB, 2)
+
+
+def image_mem_gb(shape: Sequence[int] | None = None) -> float:
+    """Memory to declare for `Conform`, `ClipIntensities` or `ApplyMask` (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape : sequence of int, optional
+        Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
+    """
+    return _estimate('image', _voxels(shape) * BYTES_PER_VOXEL['image'])
+
+
+def reference_mem_gb(shape: Sequence[int] | None = None) -> float:
+    """Memory to declare for a `MakeReference` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape : sequence of int, optional
+        Of the series; without it, 300 volumes of 128 x 128 x 64 voxels are assumed.
+    """
+    shape = shape or UNKNOWN_SERIES
+    size = _voxels(shape) * BYTES_PER_VALUE + _voxels(shape[:3]) * BYTES_PER_VOXEL['reference']
+    return _estimate('reference', size)
+
+
+def register_mem_gb(
+    shape: Sequence[int] | None = None,
+    template_shape: Sequence[int] | None = None,
+    transform: str = 'affine',
+) -> float:
+    """Memory to declare for a `RegisterToTemplate` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape, template_shape : sequence of int, optional
+        Of the images; without them, 256 voxels along each axis are assumed.
+    transform : str
+        ``'affine'`` or ``'syn'``.
+    """
+    voxels = sum(_voxels((sides or UNKNOWN_SHAPE)[:3]) for sides in (shape, template_shape))
+    return _estimate('register', voxels * BYTES_PER_VOXEL[f'register {transform}'])
+
+
+def report_mem_gb(shape: Sequence[int] | None = None) -> float:
+    """Memory to declare for a `QualityReport` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape : sequence of int, optional
+        Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
+    """
+    return _estimate('report', _volumes_bytes(shape, BYTES_PER_VOXEL['report']))
+
+
+def strip_mem_gb(shape: Sequence[int] | None = None) -> float:
+    """Memory to declare for a `SkullStrip` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    shape : sequence of int, optional
+        Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
+
+    Examples
+    --------
+    >>> strip_mem_gb((256, 256, 256))
+    1.4
+    """
+    return _estimate('strip', _volumes_bytes(shape, BYTES_PER_VOXEL['strip']))
+
+
+def synthesis_mem_gb(size: int = 96) -> float:
+    """Memory to declare for a `SynthesizeHeads` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    size : int
+        Side in voxels of the cube heads are made in.
+    """
+    return _estimate('synthesis', size**3 * BYTES_PER_VOXEL['synthesis'])
+
+
+def training_mem_gb(
+    size: int = SIZES['fine'], batch: int = 2, channels: Sequence[int] = WIDTHS[:1]
+) -> float:
+    """Memory to declare for a `TrainSynthetic` node (``mem_gb``), in GB.
+
+    Parameters
+    ----------
+    size : int
+        Side in voxels of the largest cube the network sees.
+    batch : int
+        Samples a step.
+    channels : sequence of int
+        Of the first level of each network that is trained together.
+    """
+    networks = sum(BYTES_PER_NETWORK + BYTES_PER_CHANNEL * count for count in channels)
+    return _estimate('training', batch * size**3 * (BYTES_PER_VOXEL['training'] + networks))
+
+
+def _estimate(node: str, size: float) -> float:
+    """Base of a kind of node and so many bytes, in GB."""
+    return round(BASE_GB[node] + size / 1e9, 2)
+
+
+def _voxels(shape: Sequence[int] | None) -> int:
+    return prod(int(side) for side in shape or UNKNOWN_SHAPE)
+
+
+def _volumes_bytes(shape: Sequence[int] | None, bytes_per_voxel: float) -> float:
+    """Bytes of one volume, and of the further ones that are masked or shown with it."""
+    sides = tuple(shape or UNKNOWN_SHAPE)
+    voxels, volumes = _voxels(sides[:3]), prod(int(side) for side in sides[3:])
+    return voxels * (bytes_per_voxel + BYTES_PER_VOXEL_4D * max(0, volumes - 1))
