@@ -29,13 +29,14 @@ from pumba_pipe.bids_app.execution.workdir import (
     own_folder,
     remove_leftovers,
 )
-from pumba_pipe.bids_app.options.config import OptionValue, RunConfig, UsageError, available_cpus
+from pumba_pipe.bids_app.options.config import OptionValue, RunConfig, UsageError
 from pumba_pipe.bids_app.options.config_file import OPTIONS, write_config
 from pumba_pipe.bids_app.outputs.boilerplate import CITATION, read_citation, write_citation
 from pumba_pipe.bids_app.outputs.description import write_description
 from pumba_pipe.bids_app.outputs.pages import Pages
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.resources import available_cpus
 from pumba_pipe.interfaces.derivatives import sidecar_of
 
 MAX_FLAGGED = 20  # lines at the end of a run

@@ -126,8 +126,8 @@ def _participants(given: argparse.Namespace) -> list[str]:
         bids_dir=bids_dir,
         # nothing is written: folders that the checks below have nothing against
         output_dir=(given.missing_in or bids_dir / 'derivatives' / 'pumba').resolve(),
-        work_dir=bids_dir.parent / 'work',
         analysis_level='participant',
+        work_dir=bids_dir.parent / RunConfig.work_dir,
         participants=tuple(dict.fromkeys(given.participant_label)),
         sessions=tuple(dict.fromkeys(given.session_label)),
         modalities=tuple(dict.fromkeys(given.modalities)),

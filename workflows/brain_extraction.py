@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.anat import final_n4, first_n4
 
+from pumba_pipe.common.resources import available_cpus
+from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.classes import ClassifyIntensities
 from pumba_pipe.interfaces.images import ApplyMask
 from pumba_pipe.interfaces.memory import bias_mem_gb, image_mem_gb, strip_mem_gb
@@ -29,7 +30,7 @@ def init_brain_extraction_wf(
     omp_nthreads: int | None = None,
     normalization_quality: str = 'precise',
     weights: Path | None = None,
-    border_mm: float = 0.0,
+    border_mm: float = ExtractionOptions.border_mm,
     use_gpu: bool = False,
     name: str = 'brain_extraction_wf',
     **tolerated: Any,
@@ -42,7 +43,7 @@ def init_brain_extraction_wf(
     Parameters
     ----------
     omp_nthreads : int, optional
-        CPU threads of a node; default: the CPUs of this machine.
+        CPU threads of a node; default: the CPUs that this process may use.
     normalization_quality : str
         ``'testing'`` corrects intensities quickly and roughly.
     weights : Path, optional
@@ -87,7 +88,7 @@ def init_brain_extraction_wf(
     unknown = sorted(set(tolerated) - set(TOLERATED))
     if unknown:
         raise TypeError(f'init_brain_extraction_wf has no argument {", ".join(unknown)}')
-    threads = omp_nthreads if omp_nthreads and omp_nthreads > 0 else os.cpu_count() or 1
+    threads = omp_nthreads if omp_nthreads and omp_nthreads > 0 else available_cpus()
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(IdentityInterface(fields=['in_files', 'in_mask']), name='inputnode')
     outputnode = pe.Node(IdentityInterface(fields=list(OUTPUTS)), name='outputnode')

@@ -8,6 +8,7 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
+from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.memory import reference_mem_gb, strip_mem_gb
 from pumba_pipe.interfaces.reference import MakeReference
 from pumba_pipe.interfaces.strip import SkullStrip
@@ -17,7 +18,7 @@ def init_reference_wf(
     *,
     diffusion: bool = False,
     weights: Path | None = None,
-    border_mm: float = 0.0,
+    border_mm: float = ExtractionOptions.border_mm,
     use_gpu: bool = False,
     num_threads: int = 1,
     shape: Sequence[int] | None = None,

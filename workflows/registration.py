@@ -10,6 +10,7 @@ from pumba_pipe.workflows.templates import Template
 
 from pumba_pipe.interfaces.memory import register_mem_gb
 from pumba_pipe.interfaces.register import RegisterToTemplate
+from pumba_pipe.registration.options import RegistrationOptions, Transform
 
 FIELDS = ('forward_xfm', 'inverse_xfm', 'warped_file', 'warped_mask')
 
@@ -17,9 +18,9 @@ FIELDS = ('forward_xfm', 'inverse_xfm', 'warped_file', 'warped_mask')
 def init_registration_wf(
     *,
     template: Template,
-    transform: str = 'affine',
-    sloppy: bool = False,
-    seed: int = 1,
+    transform: Transform = RegistrationOptions.transform,
+    sloppy: bool = RegistrationOptions.sloppy,
+    seed: int = RegistrationOptions.seed,
     num_threads: int = 1,
     shape: Sequence[int] | None = None,
     template_shape: Sequence[int] | None = None,

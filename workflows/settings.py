@@ -11,6 +11,8 @@ from pumba_pipe.workflows.templates import Template
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction.border import Csf
+from pumba_pipe.extraction.options import ExtractionOptions
+from pumba_pipe.registration.options import RegistrationOptions, Transform
 
 # Values that mean something by themselves, and images whose bias field was taken out by the way
 # they were made: dividing by an estimated field would spoil them.
@@ -60,8 +62,8 @@ class StripSettings:
 
     weights: Path
     sha256: str
-    border_mm: float = 0.0
-    csf: Csf = 'auto'
+    border_mm: float = ExtractionOptions.border_mm
+    csf: Csf = ExtractionOptions.csf
     device: str = 'cpu'
     num_threads: int = 1
     bias_correction: bool = True
@@ -69,8 +71,8 @@ class StripSettings:
     deformable: bool = False
     probability: bool = False
     reports: bool = True
-    sloppy: bool = False
-    seed: int = 1
+    sloppy: bool = RegistrationOptions.sloppy
+    seed: int = RegistrationOptions.seed
 
     def __post_init__(self) -> None:
         counts = Counter(template.space.label for template in self.spaces)
@@ -84,8 +86,8 @@ class StripSettings:
         return self.device != 'cpu'
 
     @property
-    def transform(self) -> str:
-        """Kind of the alignment: ``'affine'`` or ``'syn'``."""
+    def transform(self) -> Transform:
+        """Kind of registration: ``'affine'`` or ``'syn'``."""
         return 'syn' if self.deformable else 'affine'
 
     def n4_applies(self, suffix: str) -> bool:

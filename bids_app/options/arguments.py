@@ -59,8 +59,8 @@ def border(text: str) -> float:
 
 def seed(text: str) -> int:
     """Parse a seed for random numbers."""
-    if not re.fullmatch(r'\d+', text) or int(text) > MAX_SEED:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from 0 to {MAX_SEED}')
+    if not re.fullmatch(r'\d+', text) or not 1 <= int(text) <= MAX_SEED:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from 1 to {MAX_SEED}')
     return int(text)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pumba_pipe.workflows.settings import StripSettings
+
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.resources import available_cpus, available_memory_gb
 from pumba_pipe.extraction.border import Csf
+from pumba_pipe.extraction.options import ExtractionOptions
 
 # Whole images of a head that are read one by one. Collections (several echoes or inversions),
 # maps and slabs can be asked for.
@@ -23,6 +26,7 @@ OTHER_MODALITIES = (
     'S0map',
 )  # fmt: skip
 MODALITIES = DEFAULT_MODALITIES + OTHER_MODALITIES
+MAX_DEFAULT_THREADS = 4  # more speed up one image little; several images side by side do more
 OptionValue = bool | int | float | str | list[str]
 
 
@@ -35,34 +39,18 @@ def new_run_id() -> str:
     return f'{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}'
 
 
-def available_cpus() -> int:
-    """CPUs this process may use, which can be fewer than the machine has."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def available_memory_gb() -> float:
-    """Nine tenths of the machine's memory, or of what a container or batch job is given."""
-    sizes = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
-    for limit in ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'):
-        try:
-            sizes.append(int(Path(limit).read_text()))
-        except (OSError, ValueError):  # no such limit, or 'max'
-            continue
-    return 0.9 * min(sizes) / 1e9
-
-
 @dataclass(frozen=True)
 class RunConfig:
-    """Options of one run.
+    """Options of one run, with their defaults: the command line and its help take them from here.
 
     Attributes
     ----------
-    bids_dir, output_dir, work_dir : Path
+    bids_dir, output_dir : Path
         Absolute, without symbolic links.
     analysis_level : str
         ``'participant'`` or ``'group'``.
+    work_dir : Path
+        Folder for intermediate files.
     participants, sessions : tuple of str
         Labels without ``sub-`` and ``ses-``; empty for all.
     modalities : tuple of str
@@ -90,11 +78,11 @@ class RunConfig:
     seed : int
         Of the registration.
     nprocs : int
-        CPUs to use altogether.
+        CPUs to use altogether; default: all that this process may use.
     omp_nthreads : int
-        CPUs to use for each image.
+        CPUs to use for each image; default: `MAX_DEFAULT_THREADS`, or `nprocs` if less.
     mem_gb : float
-        Memory to use altogether, in GB.
+        Memory to use altogether, in GB; default: nine tenths of what this process may use.
     plugin_file : Path or None
         YAML file that names a Nipype plugin.
     device : str
@@ -115,28 +103,28 @@ class RunConfig:
 
     bids_dir: Path
     output_dir: Path
-    work_dir: Path
     analysis_level: str
+    work_dir: Path = Path('work')
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     modalities: tuple[str, ...] = DEFAULT_MODALITIES
     species: tuple[str, ...] = ()
     filter_file: Path | None = None
     database_dir: Path | None = None
-    border_mm: float = 0.0
-    csf: Csf = 'auto'
-    n4: bool = True
+    border_mm: float = StripSettings.border_mm
+    csf: Csf = StripSettings.csf
+    n4: bool = StripSettings.bias_correction
     spaces: tuple[str, ...] = ()
-    deformable: bool = False
-    probability: bool = False
-    reports: bool = True
-    sloppy: bool = False
-    seed: int = 1
-    nprocs: int = 1
-    omp_nthreads: int = 1
+    deformable: bool = StripSettings.deformable
+    probability: bool = StripSettings.probability
+    reports: bool = StripSettings.reports
+    sloppy: bool = StripSettings.sloppy
+    seed: int = StripSettings.seed
+    nprocs: int = field(default_factory=available_cpus)
+    omp_nthreads: int = 0
     mem_gb: float = field(default_factory=available_memory_gb)
     plugin_file: Path | None = None
-    device: str = 'auto'
+    device: str = ExtractionOptions.device
     weights: Path | None = None
     clean_workdir: bool = False
     resource_monitor: bool = False
@@ -150,6 +138,11 @@ class RunConfig:
     run_id: str = field(default_factory=new_run_id)
     command: str = ''
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.omp_nthreads:
+            threads = min(MAX_DEFAULT_THREADS, self.nprocs)
+            object.__setattr__(self, 'omp_nthreads', threads)
 
     @property
     def resource_record(self) -> Path | None:

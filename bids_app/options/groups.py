@@ -14,12 +14,16 @@ from pumba_pipe.bids_app.options.arguments import (
     session_label,
     space,
 )
-from pumba_pipe.bids_app.options.config import DEFAULT_MODALITIES, MODALITIES
+from pumba_pipe.bids_app.options.config import (
+    MAX_DEFAULT_THREADS,
+    MODALITIES,
+    OTHER_MODALITIES,
+    RunConfig,
+)
 
 from pumba_pipe.common.cli import add_version, positive_int
+from pumba_pipe.common.resources import MEMORY_SHARE
 from pumba_pipe.extraction.border import CSF, csf_choice
-
-MAX_DEFAULT_THREADS = 4  # more speed up one image little; several images side by side do more
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +44,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         default=[], metavar='LABEL', help='sessions, with or without "ses-"; default: all',
     )  # fmt: skip
     group.add_argument(
-        '--modalities', nargs='+', choices=MODALITIES, default=list(DEFAULT_MODALITIES),
+        '--modalities', nargs='+', choices=MODALITIES, default=list(RunConfig.modalities),
         metavar='SUFFIX',
-        help=f'suffixes of the images; default: {" ".join(DEFAULT_MODALITIES)}; also known: '
-        f'{" ".join(MODALITIES[len(DEFAULT_MODALITIES):])}',
+        help=f'suffixes of the images; default: {" ".join(RunConfig.modalities)}; also known: '
+        f'{" ".join(OTHER_MODALITIES)}',
     )  # fmt: skip
     group.add_argument(
         '--species', nargs='+', default=[], metavar='NAME',
@@ -65,18 +69,19 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 def _add_method(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('how they are stripped')
     group.add_argument(
-        '--border-mm', type=border, default=0.0, metavar='MM',
-        help='grow masks by so many millimetres, shrink them when negative; default: 0',
+        '--border-mm', type=border, default=RunConfig.border_mm, metavar='MM',
+        help='grow masks by so many millimetres, shrink them when negative; '
+        'default: %(default)g',
     )  # fmt: skip
     group.add_argument(
-        '--csf', type=csf_choice, choices=CSF, default='auto',
-        help='a rim of the fluid around the brain: in or out of the masks; auto: out of brains of '
-        'human size; default: auto',
+        '--csf', type=csf_choice, choices=CSF, default=RunConfig.csf,
+        help='a rim of the CSF around the brain: part of the masks or not; auto: not in brains of '
+        'human size; default: %(default)s',
     )  # fmt: skip
     group.add_argument('--weights', type=existing_file, metavar='FILE', help='from pumba-train')
     group.add_argument(
-        '--device', default='auto',
-        help='auto (a GPU if there is one), cpu, cuda, cuda:N or mps; default: auto',
+        '--device', default=RunConfig.device,
+        help='auto (a GPU if there is one), cpu, cuda, cuda:N or mps; default: %(default)s',
     )  # fmt: skip
     group.add_argument(
         '--no-n4', action='store_true', help='leave out the correction of intensity bias (N4)'
@@ -91,8 +96,9 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help='register with deformations, not only affinely; needs the extra "ants"',
     )  # fmt: skip
     group.add_argument(
-        '--random-seed', type=seed, default=1, metavar='N', help='of the registration; default: 1'
-    )
+        '--random-seed', type=seed, default=RunConfig.seed, metavar='N',
+        help='of the registration; default: %(default)s',
+    )  # fmt: skip
     group.add_argument(
         '--sloppy',
         action='store_true',
@@ -114,7 +120,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         '--reports-only', action='store_true', help='write the pages again from earlier results'
     )
     only.add_argument(
-        '--boilerplate-only', action='store_true', help='write the text on methods (CITATION) only'
+        '--boilerplate-only',
+        action='store_true',
+        help='write the boilerplate for a paper (CITATION) only',
     )
     group.add_argument(
         '--write-graph', action='store_true', help='write a picture of the workflow to the logs'
@@ -124,8 +132,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def _add_resources(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('resources')
     group.add_argument(
-        '-w', '--work-dir', type=Path, default=Path('work'), metavar='DIR',
-        help='folder for intermediate files; default: ./work',
+        '-w', '--work-dir', type=Path, default=RunConfig.work_dir, metavar='DIR',
+        help='folder for intermediate files; default: ./%(default)s',
     )  # fmt: skip
     group.add_argument(
         '--clean-workdir', action='store_true',
@@ -133,7 +141,7 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         '--nprocs', '--nthreads', '--n-cpus', type=positive_int, metavar='N',
-        help='CPUs to use altogether; default: all',
+        help='CPUs to use altogether; default: all that this process may use',
     )  # fmt: skip
     group.add_argument(
         '--omp-nthreads', type=positive_int, metavar='N',
@@ -141,7 +149,8 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         '--mem', '--mem-mb', type=memory_gb, metavar='SIZE',
-        help='memory to use altogether, in MB or with a unit (8G); default: nine tenths of all',
+        help='memory to use altogether, in MB or with a unit (8G); default: '
+        f'{MEMORY_SHARE:.0%}% of what this process may use',
     )  # fmt: skip
     group.add_argument(
         '--use-plugin', '--nipype-plugin-file', type=existing_file, metavar='FILE',
@@ -170,5 +179,8 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--notrack', action='store_true', help='accepted and without effect: nothing is ever sent'
     )
-    group.add_argument('-v', '--verbose', action='count', default=0, help='say more; -vv: all')
+    group.add_argument(
+        '-v', '--verbose', action='count', default=RunConfig.verbosity,
+        help='print more; -vv: everything',
+    )  # fmt: skip
     add_version(parser)

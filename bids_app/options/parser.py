@@ -9,14 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pumba_pipe.bids_app.options.config import (
-    OptionValue,
-    RunConfig,
-    available_cpus,
-    available_memory_gb,
-)
+from pumba_pipe.bids_app.options.config import OptionValue, RunConfig
 from pumba_pipe.bids_app.options.config_file import as_words, read_options
-from pumba_pipe.bids_app.options.groups import MAX_DEFAULT_THREADS, add_options
+from pumba_pipe.bids_app.options.groups import add_options
 
 from pumba_pipe.common.errors import InputError
 
@@ -77,17 +72,16 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
     given = parser.parse_args(argv)
     if given.config_file:
         given = parser.parse_args(argv, _from_file(parser, given.config_file))
-    nprocs = given.nprocs or available_cpus()
-    omp_nthreads = given.omp_nthreads or min(MAX_DEFAULT_THREADS, nprocs)
-    if omp_nthreads > nprocs:
-        parser.error(f'--omp-nthreads {omp_nthreads} is more than --nprocs {nprocs}')
     if given.deformable and not given.output_spaces:
         parser.error('--deformable: name a template to register to with --output-spaces')
-    return RunConfig(
+    resources = {
+        'nprocs': given.nprocs, 'omp_nthreads': given.omp_nthreads, 'mem_gb': given.mem,
+    }  # fmt: skip
+    config = RunConfig(
         bids_dir=given.bids_dir.resolve(),
         output_dir=given.output_dir.resolve(),
-        work_dir=given.work_dir.resolve(),
         analysis_level=given.analysis_level,
+        work_dir=given.work_dir.resolve(),
         participants=_unique(given.participant_label),
         sessions=_unique(given.session_label),
         modalities=_unique(given.modalities),
@@ -103,9 +97,6 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         reports=not given.no_reports,
         sloppy=given.sloppy,
         seed=given.random_seed,
-        nprocs=nprocs,
-        omp_nthreads=omp_nthreads,
-        mem_gb=given.mem or available_memory_gb(),
         plugin_file=given.use_plugin,
         device=given.device,
         weights=given.weights,
@@ -120,7 +111,12 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         verbosity=given.verbose,
         command=shlex.join(['pumba', *(sys.argv[1:] if argv is None else argv)]),
         options=_options(given),
+        # what depends on the machine: only where it was given
+        **{name: value for name, value in resources.items() if value is not None},
     )
+    if config.omp_nthreads > config.nprocs:
+        parser.error(f'--omp-nthreads {config.omp_nthreads} is more than --nprocs {config.nprocs}')
+    return config
 
 
 def _unique(words: Sequence[str]) -> tuple[str, ...]:

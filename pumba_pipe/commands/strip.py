@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pumba_pipe.common.cli import add_version, guarded, positive_int
 from pumba_pipe.extraction.border import CSF, csf_choice
+from pumba_pipe.extraction.options import ExtractionOptions
 
 NAME = 'pumba-strip'
 
@@ -35,20 +36,22 @@ def build_parser() -> argparse.ArgumentParser:
         '-b',
         '--border',
         type=float,
-        default=0.0,
+        default=ExtractionOptions.border_mm,
         metavar='MM',
-        help='grow the mask by this many mm; negative shrinks it (default: 0)',
+        help='grow the mask by this many mm; negative shrinks it (default: %(default)g)',
     )
     parser.add_argument(
         '--csf',
         type=csf_choice,
         choices=CSF,
-        default='auto',
-        help='a rim of the fluid around the brain: in or out of the mask; auto: out of brains of '
-        'human size (default: auto)',
+        default=ExtractionOptions.csf,
+        help='a rim of the CSF around the brain: part of the mask or not; auto: not in brains of '
+        'human size (default: %(default)s)',
     )
     parser.add_argument(
-        '--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: auto)'
+        '--device',
+        default=ExtractionOptions.device,
+        help='auto, cpu, cuda, cuda:N or mps (default: %(default)s)',
     )
     parser.add_argument('--weights', type=Path, help='weights file of your own')
     parser.add_argument('--threads', type=positive_int, metavar='N', help='CPU threads')

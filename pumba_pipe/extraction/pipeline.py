@@ -14,6 +14,7 @@ from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.files import write_json
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
+from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.extraction.passes import (
     COARSE_VIEWS,
     NOT_BRAIN,
@@ -93,10 +94,10 @@ class Stopwatch:
 def extract(
     image: Volume | str | Path,
     model: Model | None = None,
-    device: str = 'auto',
-    threads: int | None = None,
-    border_mm: float = 0.0,
-    csf: Csf = 'auto',
+    device: str = ExtractionOptions.device,
+    threads: int | None = ExtractionOptions.threads,
+    border_mm: float = ExtractionOptions.border_mm,
+    csf: Csf = ExtractionOptions.csf,
 ) -> BrainExtraction:
     """Find the brain in an MRI scan of any contrast, species, orientation and voxel size.
 
@@ -255,10 +256,10 @@ def strip_file(
     out_sdt: str | Path | None = None,
     out_quality: str | Path | None = None,
     *,
-    border_mm: float = 0.0,
-    csf: Csf = 'auto',
-    device: str = 'auto',
-    threads: int | None = None,
+    border_mm: float = ExtractionOptions.border_mm,
+    csf: Csf = ExtractionOptions.csf,
+    device: str = ExtractionOptions.device,
+    threads: int | None = ExtractionOptions.threads,
     weights: str | Path | None = None,
     model: Model | None = None,
 ) -> BrainExtraction:

@@ -19,6 +19,7 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import MISSING
+from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class EvaluateMasksInputSpec(BaseInterfaceInputSpec):
     cases = traits.List(traits.Str, desc='names of the cases, in the order of `ground_truth`')
     model = File(exists=True, desc='weights file; default: the shipped weights')
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc='strip on the GPU')
-    device = traits.Str('auto', usedefault=True, nohash=True, desc='which GPU')
+    device = traits.Str(ExtractionOptions.device, usedefault=True, nohash=True, desc='which GPU')
     num_threads = traits.Int(nohash=True, desc='CPU threads')
 
 

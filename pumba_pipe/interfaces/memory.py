@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from pumba_pipe.registration.options import RegistrationOptions, Transform
 from pumba_pipe.training.run import SIZES, WIDTHS
 
 UNKNOWN_SHAPE = (256, 256, 256)
@@ -97,7 +98,7 @@ def reference_mem_gb(shape: Sequence[int] | None = None) -> float:
 def register_mem_gb(
     shape: Sequence[int] | None = None,
     template_shape: Sequence[int] | None = None,
-    transform: str = 'affine',
+    transform: Transform = RegistrationOptions.transform,
 ) -> float:
     """Memory to declare for a `RegisterToTemplate` node (``mem_gb``), in GB.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nipype.interfaces.base import (
     BaseInterface,
@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
+from pumba_pipe.registration.options import RegistrationOptions, Transform
 
 
 class RegisterToTemplateInputSpec(BaseInterfaceInputSpec):
@@ -25,10 +26,20 @@ class RegisterToTemplateInputSpec(BaseInterfaceInputSpec):
     template = File(exists=True, mandatory=True, desc='template')
     template_mask = File(exists=True, desc='brain mask of the template')
     transform = traits.Enum(
-        'affine', 'syn', usedefault=True, desc='syn adds a deformation and needs antspyx'
+        RegistrationOptions.transform,
+        get_args(Transform),
+        usedefault=True,
+        desc='syn adds a deformation and needs antspyx',
     )
-    sloppy = traits.Bool(False, usedefault=True, desc='quick and rough, for tests')
-    seed = traits.Range(low=1, value=1, usedefault=True, desc='of the voxels that are compared')
+    sloppy = traits.Bool(
+        RegistrationOptions.sloppy, usedefault=True, desc='quick and rough, for tests'
+    )
+    seed = traits.Range(
+        low=1,
+        value=RegistrationOptions.seed,
+        usedefault=True,
+        desc='of the voxels that are compared',
+    )
     num_threads = traits.Int(nohash=True, desc='CPU threads')
 
 

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.extraction.border import CSF, FORMER_CSF
+from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.folder import in_folder, stem
 
 
@@ -26,17 +27,22 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
         False, usedefault=True, nohash=True, desc='compute on the GPU; also reserves one'
     )
     device = traits.Str(
-        'auto', usedefault=True, nohash=True, desc='which GPU: auto, cuda, cuda:N or mps'
+        ExtractionOptions.device,
+        usedefault=True,
+        nohash=True,
+        desc='which GPU: auto, cuda, cuda:N or mps',
     )
     model = File(exists=True, desc='weights file; default: the shipped weights')
     border_mm = traits.Float(
-        0.0, usedefault=True, desc='grow the mask by so many mm, shrink it when negative'
+        ExtractionOptions.border_mm,
+        usedefault=True,
+        desc='grow the mask by so many mm, shrink it when negative',
     )
     csf = traits.Enum(
-        *CSF,
-        *FORMER_CSF,
+        ExtractionOptions.csf,
+        [*CSF, *FORMER_CSF],
         usedefault=True,
-        desc='a rim of the fluid around the brain: in or out of the mask',
+        desc='a rim of the CSF around the brain: part of the mask or not',
     )
     num_threads = traits.Int(nohash=True, desc='CPU threads')
     out_file = File(desc='name of the masked image')

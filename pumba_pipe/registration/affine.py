@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.images.itk import to_itk
+from pumba_pipe.registration.options import RegistrationOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,9 @@ def register_affine(
     moving_mask: NDArray[np.bool_] | None = None,
     fixed_mask: NDArray[np.bool_] | None = None,
     *,
-    sloppy: bool = False,
-    seed: int = 1,
-    threads: int | None = None,
+    sloppy: bool = RegistrationOptions.sloppy,
+    seed: int = RegistrationOptions.seed,
+    threads: int | None = RegistrationOptions.threads,
 ) -> Any:
     """Find the affine transform that resamples `moving` onto `fixed`.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pumba_pipe.images.saving import check_output, save_map, save_mask
 from pumba_pipe.images.volume import load_volume
 from pumba_pipe.registration.affine import register_affine
 from pumba_pipe.registration.deformable import check_ants, register_deformable
+from pumba_pipe.registration.options import RegistrationOptions, Transform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,10 +40,10 @@ def register_files(
     warped_mask: Path | None = None,
     in_mask: Path | None = None,
     template_mask: Path | None = None,
-    transform: Literal['affine', 'syn'] = 'affine',
-    sloppy: bool = False,
-    seed: int = 1,
-    threads: int | None = None,
+    transform: Transform = RegistrationOptions.transform,
+    sloppy: bool = RegistrationOptions.sloppy,
+    seed: int = RegistrationOptions.seed,
+    threads: int | None = RegistrationOptions.threads,
 ) -> None:
     """Register an image file to a template and resample it onto the template's grid.
 

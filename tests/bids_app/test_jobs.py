@@ -105,7 +105,7 @@ def test_results_of_a_tree_can_be_gathered(tree: Path, tmp_path: Path) -> None:
 
 
 def test_a_job_reads_the_folders_of_its_participants_alone(tree: Path, tmp_path: Path) -> None:
-    config = RunConfig(tree, tmp_path, tmp_path, 'participant', participants=('03', '11'))
+    config = RunConfig(tree, tmp_path, 'participant', participants=('03', '11'))
     assert open_layout(config, config.participants).get_subjects() == ['03', '11']
     chosen = {path.name for path in select_images(config).images}
     assert chosen == {
@@ -121,15 +121,15 @@ def test_a_label_that_begins_another_is_not_the_other(tree: Path, tmp_path: Path
     (tmp_path / 'bids/sub-note.txt').touch()
     shutil.copy(tree / 'dataset_description.json', tmp_path / 'bids')
     assert list_participants(tmp_path / 'bids') == ['1', '11']
-    config = RunConfig(tmp_path / 'bids', tmp_path, tmp_path, 'participant', participants=('1',))
+    config = RunConfig(tmp_path / 'bids', tmp_path, 'participant', participants=('1',))
     assert {path.parts[-3] for path in select_images(config).images} == {'sub-1'}
 
 
 def test_a_database_gives_the_same_images(tree: Path, tmp_path: Path) -> None:
     for labels in ((), ('02',)):
-        plain = RunConfig(tree, tmp_path, tmp_path, 'participant', participants=labels)
+        plain = RunConfig(tree, tmp_path, 'participant', participants=labels)
         kept = RunConfig(
-            tree, tmp_path, tmp_path, 'participant', participants=labels,
+            tree, tmp_path, 'participant', participants=labels,
             database_dir=tmp_path / 'database',
         )  # fmt: skip
         assert select_images(kept) == select_images(plain)

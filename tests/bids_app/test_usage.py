@@ -52,7 +52,7 @@ def test_command_line_is_understood(tmp_path):
     assert config.modalities == ('T1w', 'T2w')
     assert (config.nprocs, config.omp_nthreads, config.mem_gb) == (8, 2, 8.0)
     assert config.work_dir == tmp_path / 'w'
-    assert (config.border_mm, config.csf) == (-1, 'in')
+    assert (config.border_mm, config.csf) == (-1, 'include')
     assert config.verbosity == 2
 
 
