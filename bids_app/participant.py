@@ -14,8 +14,7 @@ from pumba_pipe.bids_app.execution.batch_system import (
     prepare_batch_system,
     submits_and_returns,
 )
-from pumba_pipe.bids_app.execution.plan import Log, Plan, make_plan, subject_of, weights_name
-from pumba_pipe.bids_app.execution.progress import Failure
+from pumba_pipe.bids_app.execution.plan import Log, Plan, make_plan, weights_name
 from pumba_pipe.bids_app.execution.runner import (
     Batch,
     build_batches,
@@ -31,13 +30,21 @@ from pumba_pipe.bids_app.execution.workdir import (
 )
 from pumba_pipe.bids_app.options.config import OptionValue, RunConfig, UsageError
 from pumba_pipe.bids_app.options.config_file import OPTIONS, write_config
-from pumba_pipe.bids_app.outputs.boilerplate import CITATION, read_citation, write_citation
+from pumba_pipe.bids_app.outputs.boilerplate import (
+    CITATION,
+    Methods,
+    compose,
+    read_citation,
+    write_citation,
+)
 from pumba_pipe.bids_app.outputs.description import write_description
 from pumba_pipe.bids_app.outputs.pages import Pages
+from pumba_pipe.workflows.naming import parse_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.common.resources import available_cpus
 from pumba_pipe.interfaces.derivatives import sidecar_of
+from pumba_pipe.reports.records import Failure
 
 MAX_FLAGGED = 20  # lines at the end of a run
 EXIT_FAILED, EXIT_NOT_BUILT = 1, 70
@@ -73,7 +80,7 @@ def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
     if plan.plugin and is_batch_system(plan.plugin) and plan.todo and not config.boilerplate_only:
         prepare_batch_system(plan.plugin, config.work_dir)
     write_description(config.bids_dir, config.output_dir, templates=bool(config.spaces))
-    text = plan.boilerplate()
+    text = boilerplate_of(plan)
     write_citation(config.output_dir, text)
     if config.boilerplate_only:
         log(f'{config.output_dir / "logs" / CITATION}.md, .bib and .html are written')
@@ -82,6 +89,18 @@ def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
     remove_leftovers(config.output_dir, plan.subjects)
     log(plan.summary())
     return lambda: _work(plan, text, log)
+
+
+def boilerplate_of(plan: Plan) -> str:
+    """Sentences for a paper about a run, with marks for references."""
+    sources = [outputs.source for outputs in plan.images]
+    methods = Methods(
+        modalities=[parse_name(source).suffix for source in sources],
+        participants=len({subject_of(source) for source in sources}),
+        weights=weights_name(plan.config),
+        sha256=plan.settings.sha256,
+    )
+    return compose(plan.config, methods)
 
 
 def _work(plan: Plan, text: str, log: Log) -> int:

@@ -13,12 +13,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pumba_pipe.bids_app.execution.plan import subject_of
 from pumba_pipe.bids_app.options.config import RunConfig, check_folders
 from pumba_pipe.bids_app.options.groups import add_selection
 from pumba_pipe.bids_app.options.parser import EXIT_USAGE, OneLineParser
 from pumba_pipe.bids_app.selection.dataset import select_images
-from pumba_pipe.workflows.naming import brain_path, mask_path, parse_name, preproc_path
+from pumba_pipe.workflows.naming import (
+    brain_path,
+    mask_path,
+    parse_name,
+    preproc_path,
+    subject_of,
+)
 
 from pumba_pipe.common.cli import add_version, guarded, positive_int
 from pumba_pipe.common.errors import PumbaError

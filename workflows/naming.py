@@ -46,6 +46,17 @@ def folder(name: ImageName) -> Path:
     return subject / f'ses-{session}' if session is not None else subject
 
 
+def subject_of(path: Path) -> str:
+    """Label of the participant of an image, without ``sub-``.
+
+    Examples
+    --------
+    >>> subject_of(Path('sub-01_ses-a_T1w.nii'))
+    '01'
+    """
+    return parse_name(path).get('sub') or ''
+
+
 def brain_path(name: ImageName) -> Path:
     """Path of the masked image, relative to the derivative data set.
 

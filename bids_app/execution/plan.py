@@ -10,10 +10,9 @@ from pathlib import Path
 from pumba_pipe.bids_app.execution.engine import prepare_engine
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, read_plugin
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
-from pumba_pipe.bids_app.outputs.boilerplate import Methods, compose
 from pumba_pipe.bids_app.selection.dataset import select_images, validate
 from pumba_pipe.workflows.base import StripSettings
-from pumba_pipe.workflows.naming import parse_name
+from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import find_template, parse_space
 
@@ -86,22 +85,6 @@ class Plan:
             ),
             *(f'{path.relative_to(root)}: {reason}' for path, reason in self.broken.items()),
         ]
-
-    def boilerplate(self) -> str:
-        """Sentences for a paper, with marks for references."""
-        sources = [outputs.source for outputs in self.images]
-        methods = Methods(
-            modalities=[parse_name(source).suffix for source in sources],
-            participants=len({subject_of(source) for source in sources}),
-            weights=weights_name(self.config),
-            sha256=self.settings.sha256,
-        )
-        return compose(self.config, methods)
-
-
-def subject_of(source: Path) -> str:
-    """Label of the participant of an image, without ``sub-``."""
-    return parse_name(source).get('sub') or ''
 
 
 def weights_name(config: RunConfig) -> str:

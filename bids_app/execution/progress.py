@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.workflows.naming import node_name, parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs
+
+from pumba_pipe.reports.records import Failure
 
 SINK = 'ds_'  # how the names of nodes begin that write results
 TOKEN = re.compile(r'(?:^|_)(sub[^_]+_.+?)(?:_wf)?$')
@@ -44,22 +45,6 @@ def image_id(full_name: str) -> str | None:
         if found:
             return found[1]
     return None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why an image has no results.
-
-    Attributes
-    ----------
-    message : str
-        One line.
-    crash_file : Path or None
-        What Nipype wrote about it.
-    """
-
-    message: str
-    crash_file: Path | None = None
 
 
 def failure_in(lines: Sequence[str], file: Path | None = None) -> Failure | None:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
-from pumba_pipe.bids_app.execution.progress import Failure, Progress, crash_of
+from pumba_pipe.bids_app.execution.progress import Progress, crash_of
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
 from pumba_pipe.workflows.naming import folder, node_name, parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs
+
+from pumba_pipe.reports.records import Failure
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow

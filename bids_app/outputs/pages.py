@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from pumba_pipe.bids_app.execution.plan import subject_of
-from pumba_pipe.bids_app.execution.progress import Failure
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.bids_app.outputs.boilerplate import plain
+from pumba_pipe.workflows.naming import subject_of
 
 from pumba_pipe.reports.naming import report_path
-from pumba_pipe.reports.records import ImageError, RunSummary
+from pumba_pipe.reports.records import Failure, RunSummary
 
 
 class Pages:
@@ -68,20 +67,16 @@ class Pages:
             return
         for subject in subjects:
             self.tried.add(subject)
-            errors = [
-                ImageError(
-                    image=source.relative_to(self.config.bids_dir).as_posix(),
-                    message=failure.message,
-                    crash_file=failure.crash_file,
-                )
+            failures = {
+                source.relative_to(self.config.bids_dir).as_posix(): failure
                 for source, failure in self.failures.items()
                 if subject_of(source) == subject
-            ]
+            }
             try:
                 from pumba_pipe.reports.subject import write_subject_report
 
                 write_subject_report(
-                    self.config.output_dir, subject, errors, self._run_summary(ran)
+                    self.config.output_dir, subject, failures, self._run_summary(ran)
                 )
             except Exception as error:  # results must not be lost for a page
                 self.failed += 1

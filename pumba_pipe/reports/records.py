@@ -10,20 +10,17 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class ImageError:
-    """An image without results.
+class Failure:
+    """Why an image has no results.
 
     Attributes
     ----------
-    image : str
-        Its name or path, as the user should read it.
     message : str
         What went wrong, one line.
     crash_file : Path or None
-        Where the whole story is.
+        The file with the traceback.
     """
 
-    image: str
     message: str
     crash_file: Path | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +15,7 @@ from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.naming import figure_paths, report_path
 from pumba_pipe.reports.pages import embedded_png, niivue, render
-from pumba_pipe.reports.records import ImageError, RunSummary
+from pumba_pipe.reports.records import Failure, RunSummary
 from pumba_pipe.reports.words import LOW_CONFIDENCE, MEASURES, PLACES, in_words, minutes, number
 
 BASE64 = re.compile(r'[A-Za-z0-9+/]+=*')
@@ -63,7 +63,7 @@ class ImageView:
 
 
 def write_subject_report(
-    output_dir: Path, subject: str, errors: Sequence[ImageError], run: RunSummary
+    output_dir: Path, subject: str, failures: Mapping[str, Failure], run: RunSummary
 ) -> Path:
     """Write ``sub-<label>.html`` from what lies in the derivative data set.
 
@@ -75,8 +75,8 @@ def write_subject_report(
         The derivative data set.
     subject : str
         Label without ``sub-``.
-    errors : sequence of ImageError
-        The participant's images without results.
+    failures : mapping of str to Failure
+        The participant's images without results, each named as the user should read it.
     run : RunSummary
 
     Returns
@@ -96,7 +96,10 @@ def write_subject_report(
         subject=subject,
         sessions=[(name, list(group)) for name, group in groupby(views, lambda v: v.session)],
         views=views,
-        errors=[error_row(output_dir, error) for error in errors],
+        errors=[
+            (image, failure.message, crash_link(output_dir, failure))
+            for image, failure in failures.items()
+        ],
         run=run,
         run_rows=run_rows(run),
         option_rows=[(key, in_words(value)) for key, value in run.options.items()],
@@ -165,10 +168,9 @@ def link_to(output_dir: Path, file: Path) -> tuple[str, str]:
         return str(file), ''
 
 
-def error_row(output_dir: Path, error: ImageError) -> tuple[str, str, tuple[str, str] | None]:
-    """Image, message, and a link to the file with the whole story."""
-    crash = error.crash_file
-    return error.image, error.message, link_to(output_dir, crash) if crash else None
+def crash_link(output_dir: Path, failure: Failure) -> tuple[str, str] | None:
+    """Name and address of the crash file, None without one."""
+    return link_to(output_dir, failure.crash_file) if failure.crash_file else None
 
 
 def run_rows(run: RunSummary) -> list[tuple[str, str]]:

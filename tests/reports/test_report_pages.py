@@ -16,7 +16,7 @@ from pumba_pipe.common.errors import OutputError
 from pumba_pipe.reports.figures import write_figures
 from pumba_pipe.reports.findings import find_all
 from pumba_pipe.reports.naming import figure_paths
-from pumba_pipe.reports.records import ImageError, RunSummary
+from pumba_pipe.reports.records import Failure, RunSummary
 from pumba_pipe.reports.subject import write_subject_report
 from pumba_pipe.reports.words import in_words, minutes
 
@@ -120,11 +120,11 @@ def test_sessions_are_apart(derivative):
 
 def test_a_participant_whose_images_all_failed(tmp_path):
     crash = tmp_path / 'sub-01/log/run 1/crash-1.txt'
-    errors = [
-        ImageError('sub-01_T1w.nii.gz', 'the file is empty', crash),
-        ImageError('sub-01_T2w.nii.gz', 'broken header', Path('/elsewhere/crash-2.txt')),
-    ]
-    page = report(tmp_path, '01', errors)
+    failures = {
+        'sub-01_T1w.nii.gz': Failure('the file is empty', crash),
+        'sub-01_T2w.nii.gz': Failure('broken header', Path('/elsewhere/crash-2.txt')),
+    }
+    page = report(tmp_path, '01', failures)
     assert '0 images with a mask, 2 failed.' in page.text
     assert 'the file is empty' in page.text
     assert 'Every image failed; the reasons stand above.' in page.text
@@ -145,7 +145,7 @@ def test_everything_from_outside_is_escaped(derivative):
     content = json.loads(sidecar.read_text())
     sidecar.write_text(json.dumps(content | {EVIL: {'"><img src=x onerror=alert(1)>': EVIL}}))
     run = RunSummary(EVIL, EVIL, options={EVIL: EVIL}, boilerplate=EVIL, weights=EVIL, device=EVIL)
-    page = report(root, '01', [ImageError(EVIL, EVIL, root / f'sub-01/{EVIL}.txt')], run)
+    page = report(root, '01', {EVIL: Failure(EVIL, root / f'sub-01/{EVIL}.txt')}, run)
     assert page.text.count('alert("x")') > 8
     assert [tag for tag, _ in page.tags].count('script') == 1
     assert not any(tag == 'img' for tag, _ in page.tags)
