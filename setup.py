@@ -53,7 +53,7 @@ setup(
         'jinja2>=3',
         'matplotlib',
         'nibabel>=5',
-        'nipype>=1.9',
+        'nipype>=1.10,<1.13',  # bids_app/execution/plugin.py overrides private methods
         'numpy>=1.24',
         'pillow>=10.1',
         'pybids>=0.17',

@@ -56,13 +56,13 @@ def _add_image(
     template_shapes: Sequence[tuple[int, ...] | None],
 ) -> None:
     """Add the steps for one image and the sinks of its results."""
-    token = node_name(outputs.name)
+    image_id = node_name(outputs.name)
     shape = image_shape(outputs.source)
     image_wf = init_image_preproc_wf(
-        settings=settings, suffix=outputs.name.suffix, shape=shape, name=f'{token}_wf'
+        settings=settings, suffix=outputs.name.suffix, shape=shape, name=f'{image_id}_wf'
     )
     image_wf.inputs.inputnode.in_file = str(outputs.source)
-    _sink(workflow, image_wf, init_ds_brain_wf(outputs=outputs, name=f'ds_{token}_wf'))
+    _sink(workflow, image_wf, init_ds_brain_wf(outputs=outputs, name=f'ds_{image_id}_wf'))
     for number, template in enumerate(settings.spaces):
         aligned = init_registration_wf(
             template=template,
@@ -72,11 +72,11 @@ def _add_image(
             num_threads=settings.num_threads,
             shape=shape,
             template_shape=template_shapes[number],
-            name=f'space{number}_{token}_wf',
+            name=f'space{number}_{image_id}_wf',
         )
         connect_registration(workflow, image_wf, aligned)
         sinks = init_ds_space_wf(
-            outputs=outputs, template=template, name=f'ds_space{number}_{token}_wf'
+            outputs=outputs, template=template, name=f'ds_space{number}_{image_id}_wf'
         )
         _sink(workflow, aligned, sinks)
 

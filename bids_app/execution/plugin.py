@@ -1,11 +1,30 @@
-"""Running nodes in several processes, one of which may die."""
+"""Nipype's MultiProc with workers that may be killed.
+
+In `MultiProcPlugin` all workers share one `ProcessPoolExecutor`. When the system kills one of
+them, most often for lack of memory, the executor is broken: every node that runs at that moment
+gets an exception that is raised in a callback, where nobody sees it, and the main loop waits for
+their results for ever. Here every worker has an executor of its own: the node of a killed worker
+fails with a reason, and the others go on.
+
+This module depends on Nipype alone. What belongs to an application is handed in by
+``plugin_args``. Written against Nipype 1.10 to 1.12, of which it overrides these methods:
+
+==================  ==============================================================================
+``__init__``        replaces ``pool`` by `Workers`
+``run``             ends the workers when the run is interrupted
+``_submit_job``     submits to `Workers`, with a callback that keeps what went wrong
+``_sort_jobs``      finishes what was begun first, where the application says what belongs together
+``_report_crash``   tells the application why a node failed; a full disk does not end the run
+``_clear_task``     forgets results, which the main loop has read by then
+==================  ==============================================================================
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -13,27 +32,22 @@ from pathlib import Path
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
-from pumba_pipe.bids_app.execution.engine import process_context
-from pumba_pipe.bids_app.execution.progress import image_id
-from pumba_pipe.bids_app.execution.quiet import configure_nipype
 
-KILLED = (
-    'WorkerKilledError: a worker process was killed, most likely for lack of memory; '
-    'run again with a lower --mem or --nprocs'
-)
+KILLED = 'WorkerKilledError: a worker process was killed, most likely for lack of memory'
 
 
-def start_worker(folder: str, verbosity: int, record: Path | None) -> None:
+def start_worker(folder: str, prepare: Callable[[], None] | None = None) -> None:
     """Prepare a worker process, which inherits no setting but the environment."""
     process_initializer(folder)
-    configure_nipype(verbosity, record=record)
+    if prepare is not None:
+        prepare()
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def end_with_parent() -> None:
     """Wait for the end of the main process, and end this one then.
 
-    A worker would else wait for work forever when the main process is killed.
+    A worker would else wait for work for ever when the main process is killed.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -41,28 +55,85 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-class FaultTolerantMultiProcPlugin(MultiProcPlugin):
-    """Nipype's MultiProc, which would wait forever for a worker that was killed.
+class Workers:
+    """Worker processes that are started when they are needed, each in an executor of its own.
 
-    A worker that dies takes the pool with it: the nodes that were running fail, the others run
-    in a new pool.
+    Has the methods of an executor that Nipype calls. How many tasks run at once is for the caller
+    to decide.
+
+    Parameters
+    ----------
+    **options
+        Of `ProcessPoolExecutor`, without the number of workers.
     """
 
-    def __init__(self, plugin_args: dict[str, Any]) -> None:
-        super().__init__(plugin_args=plugin_args)
-        self._ranks: dict[str, int] = {}
-        self.pool: ProcessPoolExecutor = self._new_pool()
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._all: set[ProcessPoolExecutor] = set()
+        self._idle: list[ProcessPoolExecutor] = []
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self.processors,
-            mp_context=process_context(),
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future:
+        """Run a function in an idle worker, or in a new one."""
+        with self._lock:
+            worker = self._idle.pop() if self._idle else self._new()
+            try:
+                future = worker.submit(function, *args)
+            except BrokenProcessPool:  # killed while it had nothing to do
+                self._all.discard(worker)
+                worker = self._new()
+                future = worker.submit(function, *args)
+        future.add_done_callback(partial(self._release, worker))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End all workers."""
+        with self._lock:
+            workers = list(self._all)
+            self._all.clear()
+            self._idle.clear()
+        for worker in workers:
+            worker.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def _new(self) -> ProcessPoolExecutor:
+        worker = ProcessPoolExecutor(1, **self._options)
+        self._all.add(worker)
+        return worker
+
+    def _release(self, worker: ProcessPoolExecutor, future: Future) -> None:
+        broken = not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
+        with self._lock:
+            if broken:
+                self._all.discard(worker)
+            elif worker in self._all:
+                self._idle.append(worker)
+
+
+class FaultTolerantMultiProcPlugin(MultiProcPlugin):
+    """Nipype's MultiProc, in which a killed worker fails its own node and no other.
+
+    Takes these ``plugin_args`` besides those of `MultiProcPlugin`:
+
+    worker_init : callable, optional
+        Called without arguments in each new worker; has to be picklable.
+    group_of : callable, optional
+        Takes a node, returns what it belongs to (hashable). Of the jobs that are ready, those of
+        the group that was begun first run first. Nipype would take every step of all groups in
+        turn: results would come all at the end, and a run that is killed would leave none.
+    failure_callback : callable, optional
+        Takes a node that failed and the lines of its traceback, before the crash file is written.
+    killed_hint : str, optional
+        What to do about killed workers, for the message of the node.
+    """
+
+    def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self._ranks: dict[Hashable, int] = {}
+        self.pool.shutdown()  # that of the base class, which has started no process yet
+        self.pool = Workers(
+            mp_context=multiprocessing.get_context(self.plugin_args.get('mp_context')),
             initializer=start_worker,
-            initargs=(
-                self._cwd,
-                self.plugin_args.get('verbosity', 0),
-                self.plugin_args.get('record'),
-            ),
+            initargs=(self._cwd, self.plugin_args.get('worker_init')),
         )
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
@@ -71,32 +142,27 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
         try:
             super().run(graph, config, updatehash=updatehash)
         except BaseException:
-            # they only write to the work dir: results are put in their places by this process
             for worker in multiprocessing.active_children():
                 worker.terminate()
             self.pool.shutdown(wait=False, cancel_futures=True)
             raise
 
     def _sort_jobs(self, jobids: Iterable[int], scheduler: str | None = 'tsort') -> list[int]:
-        """Finish images that were begun first: Nipype would take every step of all images in turn.
-
-        Results would then come all at the end, and a run that is killed would leave none.
-        """
         ready = super()._sort_jobs(jobids, scheduler=scheduler)
-        return sorted(ready, key=self._rank)
+        return sorted(ready, key=self._rank) if self.plugin_args.get('group_of') else ready
 
     def _rank(self, jobid: int) -> int:
-        """Place of the image that a job works on, in the order in which they are begun."""
-        token = image_id(self.procs[jobid].fullname or '') or ''
-        return self._ranks.setdefault(token, jobid)
+        """Place of the group that a job belongs to, in the order in which groups are begun."""
+        group = self.plugin_args['group_of'](self.procs[jobid])
+        return self._ranks.setdefault(group, jobid)
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
-        explain = getattr(self.plugin_args.get('status_callback'), 'explain', None)
-        if explain is not None and result is not None:
-            explain(node, result['traceback'])
+        tell = self.plugin_args.get('failure_callback')
+        if tell is not None and result is not None:
+            tell(node, result['traceback'])
         try:
             return super()._report_crash(node, result)
-        except OSError:  # a full disk must not stop the images whose results fit
+        except OSError:  # a full disk must not stop the nodes whose results fit
             for file in Path(node.config['execution']['crashdump_dir']).glob('crash-*'):
                 if file.stat().st_size == 0:
                     file.unlink()
@@ -104,22 +170,25 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
-        try:
-            future = self.pool.submit(run_node, node, updatehash, self._taskid)
-        except BrokenProcessPool:
-            self.pool = self._new_pool()
-            future = self.pool.submit(run_node, node, updatehash, self._taskid)
+        if getattr(node.interface, 'terminal_output', '') == 'stream':  # as in MultiProc
+            node.interface.terminal_output = 'allatonce'
+        future = self.pool.submit(run_node, node, updatehash, self._taskid)
         self._task_obj[self._taskid] = future
         future.add_done_callback(partial(self._finished, self._taskid))
         return self._taskid
 
     def _finished(self, taskid: int, future: Future) -> None:
+        """Keep the result of a task; whatever is raised here is lost to the main loop."""
         try:
             result = future.result()
         except BaseException as error:
-            reason = KILLED if isinstance(error, BrokenProcessPool) else repr(error)
+            reason = self._killed() if isinstance(error, BrokenProcessPool) else repr(error)
             result = {'result': None, 'traceback': [reason + '\n'], 'taskid': taskid}
         self._taskresult[taskid] = result
+
+    def _killed(self) -> str:
+        hint = self.plugin_args.get('killed_hint')
+        return f'{KILLED}; {hint}' if hint else KILLED
 
     def _clear_task(self, taskid: int) -> None:
         super()._clear_task(taskid)

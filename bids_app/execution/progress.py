@@ -14,7 +14,7 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.reports.records import Failure
 
 SINK = 'ds_'  # how the names of nodes begin that write results
-TOKEN = re.compile(r'(?:^|_)(sub[^_]+_.+?)(?:_wf)?$')
+IMAGE_ID = re.compile(r'(?:^|_)(sub[^_]+_.+?)(?:_wf)?$')
 ERROR_LINE = re.compile(r'^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)): (.+)$')
 NODE_LINE = re.compile(r'^Node: (\S+)')
 OURS = ('InputError', 'NothingFoundError', 'OutputError', 'WeightsError')
@@ -41,10 +41,15 @@ def image_id(full_name: str) -> str | None:
     'sub01_sesa_T1w'
     """
     for part in full_name.split('.'):
-        found = TOKEN.search(part)
+        found = IMAGE_ID.search(part)
         if found:
             return found[1]
     return None
+
+
+def node_image(node: Any) -> str:
+    """Image that a node works on, empty for a node of no image."""
+    return image_id(node.fullname or node.name) or ''
 
 
 def failure_in(lines: Sequence[str], file: Path | None = None) -> Failure | None:
@@ -78,36 +83,36 @@ class Progress:
 
     def explain(self, node: Any, lines: Iterable[str]) -> None:
         """Keep why a node failed, should there be no room for a file about it."""
-        token = image_id(node.fullname or node.name)
+        image = image_id(node.fullname or node.name)
         failure = failure_in(''.join(lines).splitlines())
-        if token is not None and failure is not None:
-            self.reasons.setdefault(token, failure)
+        if image is not None and failure is not None:
+            self.reasons.setdefault(image, failure)
 
     def __call__(self, node: Any, status: str) -> None:
         """Note the end of a node; Nipype calls this with ``'start'`` as well."""
         full_name = node.fullname or node.name
-        token = image_id(full_name)
+        image = image_id(full_name)
         # a plugin may say of a node that it failed, and then that it or its followers ended
-        if token is None or token not in self.images or token in self.failed | self.done:
+        if image is None or image not in self.images or image in self.failed | self.done:
             return
         if status == 'exception':
-            self.failed.add(token)
-            self._report(f'{self._name(token)} failed')
+            self.failed.add(image)
+            self._report(f'{self._name(image)} failed')
         elif status == 'end' and full_name.split('.')[-1].startswith(SINK):
-            self.settle(token)
+            self.settle(image)
 
-    def settle(self, token: str) -> bool:
+    def settle(self, image: str) -> bool:
         """Note that an image is done, when all its results are there."""
-        if token in self.done:
+        if image in self.done:
             return True
-        if token in self.failed or self.images[token].state() != 'done':
+        if image in self.failed or self.images[image].state() != 'done':
             return False
-        self.done.add(token)
-        self._report(self._name(token))
+        self.done.add(image)
+        self._report(self._name(image))
         return True
 
-    def _name(self, token: str) -> str:
-        return parse_name(self.images[token].source).stem
+    def _name(self, image: str) -> str:
+        return parse_name(self.images[image].source).stem
 
     def _report(self, what: str) -> None:
         finished, total = len(self.done) + len(self.failed), len(self.images)
@@ -119,13 +124,13 @@ class Progress:
         )
 
 
-def crash_of(crash_dir: Path, token: str) -> Failure | None:
+def crash_of(crash_dir: Path, image: str) -> Failure | None:
     """Read why an image failed from the file that Nipype wrote about it, None without one."""
     fallback = None
     for file in sorted(crash_dir.glob('crash-*.txt')):
         lines = _lines(file)
         nodes = [match[1] for match in map(NODE_LINE.match, lines) if match]
-        if not nodes or image_id(nodes[0]) != token:
+        if not nodes or image_id(nodes[0]) != image:
             continue
         failure = failure_in(lines, file)
         if failure is not None:

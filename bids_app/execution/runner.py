@@ -7,12 +7,15 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pumba_pipe.bids_app.execution.engine import process_context
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
-from pumba_pipe.bids_app.execution.progress import Progress, crash_of
+from pumba_pipe.bids_app.execution.progress import Progress, crash_of, node_image
+from pumba_pipe.bids_app.execution.quiet import configure_nipype
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
 from pumba_pipe.workflows.naming import folder, node_name, parse_name
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 WORKFLOW = 'pumba_wf'
 MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images per place to work at
+KILLED_HINT = 'run again with a lower --mem or --nprocs'
 NOT_REACHED = 'not done: the run stopped at the first failure (--stop-on-first-crash)'
 
 
@@ -144,13 +148,13 @@ def _failures(
     failed = {}
     for outputs in images:
         place = folder(parse_name(outputs.source))
-        token = node_name(parse_name(outputs.source))
-        if progress.settle(token):
+        image = node_name(parse_name(outputs.source))
+        if progress.settle(image):
             continue
-        failure = crash_of(log_dir(config, place), token) or progress.reasons.get(token)
+        failure = crash_of(log_dir(config, place), image) or progress.reasons.get(image)
         if failure is None and stopped is None:
             failure = Failure('no results, for a reason unknown; run again with -vv')
-        if failure is None and config.stop_on_first_crash and token not in progress.failed:
+        if failure is None and config.stop_on_first_crash and image not in progress.failed:
             failure = Failure(NOT_REACHED)
         if failure is None:
             lines = str(stopped).strip().split('\n')
@@ -179,8 +183,13 @@ def _plugin(plan: Plan, progress: Progress) -> Any:
             'raise_insufficient': False,
             **args,
             'status_callback': progress,
-            'verbosity': config.verbosity,
-            'record': config.resource_record,
+            'failure_callback': progress.explain,
+            'group_of': node_image,
+            'killed_hint': KILLED_HINT,
+            'mp_context': process_context().get_start_method(),
+            'worker_init': partial(
+                configure_nipype, config.verbosity, record=config.resource_record
+            ),
         }
     )
 

@@ -1,17 +1,12 @@
 import os
-import signal
-import subprocess
-import sys
-import time
 from types import SimpleNamespace
 
-import psutil
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
-from pumba_pipe.bids_app.execution.plugin import KILLED, FaultTolerantMultiProcPlugin
+from pumba_pipe.bids_app.execution.plugin import KILLED
 from pumba_pipe.bids_app.execution.progress import Progress, clock, crash_of, image_id
-from pumba_pipe.bids_app.execution.runner import _plugin
+from pumba_pipe.bids_app.execution.runner import KILLED_HINT, _plugin
 
 from pumba_pipe.interfaces import SkullStrip
 
@@ -49,26 +44,29 @@ def workflow(tmp_path):
     return workflow
 
 
+def plugin_for(progress, **options):
+    """The plugin as a run makes it."""
+    options = {'nprocs': 1, 'omp_nthreads': 1, 'mem_gb': 1, 'verbosity': 0} | options
+    config = SimpleNamespace(resource_record=None, **options)
+    return _plugin(SimpleNamespace(config=config, plugin=None), progress)
+
+
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a process the POSIX way')
 def test_a_killed_worker_stops_neither_the_run_nor_the_others(workflow, tmp_path):
-    said = []
-    progress = Progress([image(tmp_path, 0)], said.append)
-    plugin = FaultTolerantMultiProcPlugin(
-        {'n_procs': 1, 'raise_insufficient': False, 'status_callback': progress}
-    )
+    lines = []
+    progress = Progress([image(tmp_path, 0)], lines.append)
     with pytest.raises(RuntimeError):
-        workflow.run(plugin=plugin)
+        workflow.run(plugin=plugin_for(progress, nprocs=2))
     assert sorted(path.name for path in (tmp_path / 'done').iterdir()) == ['1', '2']
     assert progress.failed == {'sub0_T1w'}
-    assert 'sub-0_T1w failed' in said[0]
-    assert crash_of(tmp_path / 'log', 'sub0_T1w').message == KILLED
+    assert 'sub-0_T1w failed' in lines[0]
+    message = f'{KILLED}; {KILLED_HINT}'
+    assert crash_of(tmp_path / 'log', 'sub0_T1w').message == message
+    assert progress.reasons['sub0_T1w'].message == message
 
 
-def test_on_a_gpu_there_is_one_image_at_a_time():
-    config = SimpleNamespace(
-        nprocs=8, omp_nthreads=3, mem_gb=16, verbosity=0, resource_record=None
-    )
-    plugin = _plugin(SimpleNamespace(config=config, plugin=None), lambda node, status: None)
+def test_on_a_gpu_there_is_one_image_at_a_time(tmp_path):
+    plugin = plugin_for(Progress([], print), nprocs=8, omp_nthreads=3, mem_gb=16)
     node = pe.Node(SkullStrip(use_gpu=True, num_threads=3), name='strip', mem_gb=1, n_procs=3)
     plugin.procs = [node, node]
     assert node.is_gpu_node() and node.n_procs <= plugin.n_gpu_procs
@@ -77,24 +75,22 @@ def test_on_a_gpu_there_is_one_image_at_a_time():
     assert slots < node.n_procs
 
 
-def test_images_are_finished_in_the_order_in_which_they_are_begun(tmp_path):
-    plugin = FaultTolerantMultiProcPlugin({'n_procs': 1})
+def test_images_are_finished_in_the_order_in_which_they_are_begun():
+    plugin = plugin_for(Progress([], print), nprocs=2)
     names = ['n4_sub1', 'n4_sub2', 'strip_sub1', 'strip_sub2', 'ds_sub1']
     plugin.procs = [SimpleNamespace(fullname=f'wf.{name}_T1w') for name in names]
     assert plugin._sort_jobs([0, 1]) == [0, 1]
     assert plugin._sort_jobs([1, 2]) == [2, 1]
     assert plugin._sort_jobs([3, 4]) == [4, 3]
-    plugin.pool.shutdown()
 
 
 def test_a_disk_too_full_for_a_crash_file_hides_no_reason(tmp_path, monkeypatch):
     def fail(node, traceback=None):
-        (tmp_path / 'crash-1.txt').touch()
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr('nipype.pipeline.plugins.base.report_crash', fail)
     progress = Progress([image(tmp_path, '01', 'missing')], print)
-    plugin = FaultTolerantMultiProcPlugin({'n_procs': 1, 'status_callback': progress})
+    plugin = plugin_for(progress, nprocs=2)
     crashed = SimpleNamespace(
         name='ds_mask',
         fullname='wf.ds_sub01_T1w_wf.ds_mask',
@@ -103,8 +99,6 @@ def test_a_disk_too_full_for_a_crash_file_hides_no_reason(tmp_path, monkeypatch)
     lines = ['Traceback:\n', 'pumba_pipe.common.errors.OutputError: /a: cannot write this file\n']
     assert plugin._report_crash(crashed, {'result': None, 'traceback': lines}) == ''
     assert progress.reasons['sub01_T1w'].message == '/a: cannot write this file'
-    assert list(tmp_path.iterdir()) == []
-    plugin.pool.shutdown()
 
 
 def image(folder, label, state='done'):
@@ -117,40 +111,40 @@ def node(name):
 
 
 def test_an_image_is_done_when_all_its_files_are_written(tmp_path):
-    said = []
+    lines = []
     first, second = image(tmp_path, '01', 'missing'), image(tmp_path, '02')
-    progress = Progress([first, second], said.append)
+    progress = Progress([first, second], lines.append)
     for name in ('strip_sub01_T1w', 'ds_mask_sub01_T1w', 'strip_sub02_T1w'):
         progress(node(name), 'start')
         progress(node(name), 'end')
-    assert said == []
+    assert lines == []
     first.state = lambda: 'done'
     progress(node('ds_brain_sub01_T1w'), 'end')
-    assert said[0].startswith('1/2 done, 0 failed, 0:00:00 elapsed')
-    assert said[0].endswith('sub-01_T1w')
+    assert lines[0].startswith('1/2 done, 0 failed, 0:00:00 elapsed')
+    assert lines[0].endswith('sub-01_T1w')
 
 
 def test_what_follows_a_failure_does_not_count_as_done(tmp_path):
-    said = []
-    progress = Progress([image(tmp_path, '01')], said.append)
+    lines = []
+    progress = Progress([image(tmp_path, '01')], lines.append)
     progress(node('strip_sub01_T1w'), 'exception')
     for name in ('strip_sub01_T1w', 'ds_mask_sub01_T1w', 'ds_brain_sub01_T1w'):
         progress(node(name), 'end')
-    assert len(said) == 1
-    assert said[0].startswith('0/1 done, 1 failed')
+    assert len(lines) == 1
+    assert lines[0].startswith('0/1 done, 1 failed')
     assert progress.done == set()
 
 
 @pytest.mark.parametrize(
-    ('name', 'token'),
+    ('name', 'image'),
     [
         ('pumba_wf.sub_01_wf.strip_sub01_T1w', 'sub01_T1w'),
         ('pumba_wf.sub_01_ses_a_wf.anat_sub01_sesa_acqx_T1w_wf.n4', 'sub01_sesa_acqx_T1w'),
         ('pumba_wf.sub_01_wf.other', None),
     ],
 )
-def test_image_of_a_node(name, token):
-    assert image_id(name) == token
+def test_image_of_a_node(name, image):
+    assert image_id(name) == image
 
 
 @pytest.mark.parametrize(
@@ -174,29 +168,3 @@ def test_reason_of_a_crash(tmp_path, last, reason):
 def test_clock():
     assert clock(59.6) == '0:01:00'
     assert clock(36000) == '10:00:00'
-
-
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a process the POSIX way')
-def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
-    code = (
-        'import os, signal, sys, time\n'
-        'from pumba_pipe.bids_app.execution.plugin import FaultTolerantMultiProcPlugin\n'
-        'pool = FaultTolerantMultiProcPlugin({"n_procs": 1}).pool\n'
-        'print(pool.submit(os.getpid).result(), flush=True)\n'
-        'os.kill(os.getpid(), signal.SIGKILL)\n'
-    )
-    answer = subprocess.run(
-        [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, check=False, cwd=tmp_path
-    )
-    worker = int(answer.stdout)
-    for _ in range(100):
-        if not alive(worker):
-            return
-        time.sleep(0.1)
-    os.kill(worker, signal.SIGKILL)
-    pytest.fail('the worker outlived the main process')
-
-
-def alive(process):
-    # where nobody asks for its exit status, a process that has ended stays as a zombie
-    return psutil.pid_exists(process) and psutil.Process(process).status() != 'zombie'

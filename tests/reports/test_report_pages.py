@@ -7,6 +7,7 @@ import subprocess
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ RUN = RunSummary(
     options={'border_mm': 1.5, 'participants': ['01', '02']},
     boilerplate='One sentence.\n\nAnother paragraph.',
 )
+NO_FAILURES = MappingProxyType({})
 EVIL = '<script>alert("x")</script>'
 
 
@@ -63,8 +65,8 @@ class Reader(HTMLParser):
         return ' '.join(' '.join(self.words).split())
 
 
-def report(root, subject, errors=(), run=RUN):
-    return Reader(write_subject_report(root, subject, errors, run).read_text('utf-8'))
+def report(root, subject, failures=NO_FAILURES, run=RUN):
+    return Reader(write_subject_report(root, subject, failures, run).read_text('utf-8'))
 
 
 def with_figures(root, name, ball_head):
@@ -263,7 +265,7 @@ def opened_page(derivative, ball_head):
     """A page whose slice viewer is open from the start."""
     root = derivative('sub-01_T1w')
     with_figures(root, 'sub-01_T1w', ball_head)
-    page = write_subject_report(root, '01', [], RUN)
+    page = write_subject_report(root, '01', {}, RUN)
     text = page.read_text('utf-8')
     page.write_text(text.replace('<details class="viewer"', '<details open class="viewer"'))
     return page
