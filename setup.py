@@ -60,7 +60,7 @@ setup(
         'pyyaml',
         'safetensors>=0.4',
         'scipy',
-        'templateflow>=24.2',
+        'templateflow>=25.1',
         'tomli; python_version < "3.11"',
         'torch>=2.2',
     ],

@@ -142,3 +142,10 @@ def derivative(tmp_path):
         return root
 
     return add
+
+
+@pytest.fixture
+def templateflow_home(tmp_path, monkeypatch):
+    """Path of a TemplateFlow cache, which is not made yet."""
+    monkeypatch.setenv('TEMPLATEFLOW_HOME', str(tmp_path / 'templateflow'))
+    return tmp_path / 'templateflow'

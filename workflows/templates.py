@@ -1,29 +1,36 @@
 """Templates of TemplateFlow: reading their names, finding their files before any work starts.
 
-A file that is in the cache is found by its name alone, which takes no time and no network. What
-is not there is fetched by TemplateFlow's own client. ``python -m pumba_pipe.workflows.templates
-SPACE ...`` fetches templates on a machine with network access for one without.
+TemplateFlow's own client says where its cache is and what is in it, and fetches what is missing;
+its requests end after 10 seconds without a reply. It is imported only when a template is looked
+for: reading the cache takes two seconds. ``python -m pumba_pipe.workflows.templates SPACE ...``
+fetches templates on a machine with network access for one without.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from pumba_pipe.common.bids_names import parse_name
 from pumba_pipe.common.cli import guarded
 from pumba_pipe.common.errors import InputError
 
 FORM = 'SPACE[:cohort-X][:res-Y]'
 SUFFIXES = ('T1w', 'T2w', 'PDw', 'PD', 'T2star', 'UNIT1')  # the first that a template has
-BRAIN = ({'desc': 'brain'}, {'label': 'brain'})  # entities of a brain mask
-EXTENSIONS = ('.nii.gz', '.nii')
-# What a query has to name: an entity that it leaves out may be anything.
-QUERIED = ('cohort', 'desc', 'label', 'suffix', 'atlas', 'density', 'hemi', 'space')
+BRAIN: tuple[dict[str, str], ...] = ({'desc': 'brain'}, {'label': 'brain'})  # of brain masks
+# Volumes of a whole head. What a query leaves out may be there or not; None keeps it out.
+WHOLE_HEAD: dict[str, Any] = {
+    'extension': ['.nii.gz', '.nii'],
+    **dict.fromkeys(
+        ('atlas', 'density', 'desc', 'from', 'hemi', 'label', 'mode', 'scale', 'segmentation',
+         'space', 'to')
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,133 +131,109 @@ def find_template(space: Space) -> Template:
     InputError
         No such template, cohort or resolution; or it has to be fetched and cannot be.
     """
-    home = template_home()
-    folder = home / f'tpl-{space.name}'
-    if not folder.is_dir():
-        _make_cache(home, space)
-    if not folder.is_dir():
-        there = sorted(path.name[4:] for path in home.glob('tpl-*'))
+    archive = _Archive(space)
+    query = {**WHOLE_HEAD, 'suffix': list(SUFFIXES)}
+    if not archive.files(query):
+        raise archive.nothing()
+    query['cohort'] = archive.choose('cohort', space.cohort, query)
+    if space.resolution is not None:
+        query['resolution'] = archive.choose('res', str(space.resolution), query)
+    query['suffix'] = next(
+        suffix for suffix in SUFFIXES if archive.files({**query, 'suffix': suffix})
+    )
+    query.setdefault('resolution', next(iter(archive.labels('resolution', query)), None))
+    masks = ({**query, 'suffix': 'mask', **brain} for brain in BRAIN)
+    mask = next(filter(archive.files, masks), None)
+    return Template(
+        archive.fetch(query), archive.fetch(mask) if mask else None, query['resolution'], space
+    )
+
+
+class _Archive:
+    """TemplateFlow, asked about one space; whatever its client raises is one line for the user."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.client = self._ask(lambda: _client(_home()))
+
+    def files(self, query: dict[str, Any]) -> list[Path]:
+        """Files in the archive, which need not be here."""
+        return self._ask(lambda: self.client.ls(self.space.name, **query))
+
+    def labels(self, entity: str, query: dict[str, Any]) -> list[Any]:
+        """Labels that an entity has among the files."""
+        known = f'get_{entity}s'
+        return self._ask(lambda: getattr(self.client, known)(template=self.space.name, **query))
+
+    def choose(self, key: str, wanted: str | None, query: dict[str, Any]) -> Any:
+        """Label of the cohort or resolution that is asked for; None where there is none."""
+        entity = 'resolution' if key == 'res' else key
+        there = {str(label): label for label in self.labels(entity, query)}
+        if wanted in there or not (wanted or there):
+            return there.get(wanted or '')
+        choice = ', '.join(f'{key}-{label}' for label in there)
+        if wanted is None:
+            raise InputError(
+                f'space {self.space}: say which cohort, as in '
+                f'{self.space}:{key}-{next(iter(there))}; there are {choice}'
+            )
         raise InputError(
-            f'space {space}: no template of this name in {home}; there is '
+            f'space {self.space}: no {key}-{wanted}; there is {choice or f"no {key} at all"}'
+        )
+
+    def nothing(self) -> InputError:
+        """Say why no image was found."""
+        there = self._ask(lambda: self.client.templates())
+        if self.space.name in there:
+            return InputError(
+                f'space {self.space}: the template has no image of a whole head to register to'
+            )
+        return InputError(
+            f'space {self.space}: no template of this name in {_home()}; there is '
             f'{", ".join(there) or "none"} (TEMPLATEFLOW_HOME says where to look)'
         )
-    image, mask = _choose(folder, space)
-    for path in (image, mask):
-        if path is not None and not _is_here(path):
-            _fetch(path, space, home)
-    return Template(image, mask, _number(_entities(image).get('res')), space)
+
+    def fetch(self, query: dict[str, Any]) -> Path:
+        """Path of a file, which is downloaded when it is not here."""
+        path = self.files(query)[0]
+        try:
+            self.client.get(self.space.name, raise_empty=True, **query)
+        except Exception as error:  # requests, datalad and the client itself raise many kinds
+            raise InputError(
+                f'space {self.space}: {path.name} is not in {_home()} and cannot be fetched '
+                f'({_line(error)}); {_remedy(self.space)}'
+            ) from None
+        return path
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                return question()
+        except Exception as error:  # no right to write, a full disk, a damaged cache, ...
+            raise InputError(
+                f'space {self.space}: TemplateFlow: {_line(error)}; {_remedy(self.space)}'
+            ) from None
 
 
-def template_home() -> Path:
-    """Folder of the TemplateFlow cache."""
-    given = os.environ.get('TEMPLATEFLOW_HOME')
-    if given:
-        return Path(given).absolute()
-    cache = os.environ.get('XDG_CACHE_HOME')
-    return (Path(cache) if cache else Path.home() / '.cache') / 'templateflow'
+def _home() -> Path:
+    """Folder of the cache, as the client has it for this system and environment."""
+    from templateflow.conf.cache import CacheConfig
+
+    return CacheConfig().root
 
 
-def _entities(path: Path) -> dict[str, str]:
-    """Entities of a file name, its suffix under ``suffix``."""
-    name = parse_name(path)
-    return dict(name.entities) | {'suffix': name.suffix}
+@lru_cache(maxsize=1)
+def _client(home: Path) -> Any:
+    """Client of a cache, which reads it once; an empty one is filled with names of files."""
+    from templateflow import TemplateFlowClient
 
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
-
-
-def _choose(folder: Path, space: Space) -> tuple[Path, Path | None]:
-    """Pick image and brain mask among the files of a template."""
-    files = {
-        path: _entities(path)
-        for extension in EXTENSIONS
-        for path in sorted(folder.rglob(f'tpl-*{extension}'))
-    }
-    heads = {path: found for path, found in files.items() if _extra(found) == {}}
-    heads = {path: found for path, found in heads.items() if found['suffix'] in SUFFIXES}
-    if not heads:
-        raise InputError(f'space {space}: the template has no image of a whole head to align to')
-    heads = _narrow(heads, 'cohort', space.cohort, space)
-    resolution = None if space.resolution is None else str(space.resolution)
-    image = min(
-        _narrow(heads, 'res', resolution, space),
-        key=lambda path: (
-            SUFFIXES.index(heads[path]['suffix']),
-            _number(heads[path].get('res')) or 0,
-        ),
-    )
-    masks = [
-        path
-        for brain in BRAIN
-        for path, found in files.items()
-        if found['suffix'] == 'mask' and _extra(found) == brain
-        if all(found.get(key) == heads[image].get(key) for key in ('cohort', 'res'))
-    ]
-    return image, masks[0] if masks else None
-
-
-def _extra(entities: dict[str, str]) -> dict[str, str]:
-    own = ('tpl', 'cohort', 'res', 'suffix')
-    return {key: label for key, label in entities.items() if key not in own}
-
-
-def _narrow(
-    files: dict[Path, dict[str, str]], key: str, wanted: str | None, space: Space
-) -> dict[Path, dict[str, str]]:
-    """Keep the files of one cohort, or of one resolution when one was asked for."""
-    labels = {path: found.get(key, '').lstrip('0') for path, found in files.items()}
-    there = sorted(set(labels.values()) - {''})
-    if wanted is None and (key == 'res' or not there):
-        return files
-    kept = {path: found for path, found in files.items() if labels[path] == wanted}
-    if kept:
-        return kept
-    choice = ', '.join(f'{key}-{label}' for label in there)
-    if wanted is None:
-        raise InputError(f'space {space}: say which cohort, as in {space}:{key}-{there[0]}; '
-                         f'there are {choice}')  # fmt: skip
-    raise InputError(f'space {space}: no {key}-{wanted}; there is {choice or f"no {key} at all"}')
-
-
-def _is_here(path: Path) -> bool:
-    """Whether a file has been fetched: else it is an empty one, or a broken link of DataLad."""
-    return path.is_file() and path.stat().st_size > 0
-
-
-def _make_cache(home: Path, space: Space) -> None:
-    """Let TemplateFlow fill an empty cache with the names of its files."""
-    if home.is_dir() and any(home.iterdir()):
-        return
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            import templateflow.api  # noqa: F401
-    except Exception as error:  # no right to write, a full disk, ...
-        raise InputError(f'space {space}: {home}: {_line(error)}; {_remedy(space)}') from None
-
-
-def _fetch(path: Path, space: Space, home: Path) -> None:
-    found = _entities(path)
-    query = {key: found.get(key) for key in QUERIED}
-    try:
-        from templateflow import api
-
-        api.get(space.name, resolution=_number(found.get('res')), raise_empty=True, **query)
-        error: Exception | None = None
-    except Exception as caught:  # requests, datalad and the client itself raise many kinds
-        error = caught
-    if not _is_here(path):
-        reason = f' ({_line(error)})' if error else ''
-        raise InputError(
-            f'space {space}: {path.name} is not in {home} and cannot be fetched{reason}; '
-            + _remedy(space)
-        )
+    return TemplateFlowClient(root=home)
 
 
 def _line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f'{error.filename}: {error.strerror}'
     return type(error).__name__ if len(str(error)) > 80 else ' '.join(str(error).split())
 
 

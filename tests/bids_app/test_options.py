@@ -216,9 +216,8 @@ def test_a_plugin_file(tmp_path):
     assert (choice.name, choice.args) == ('SLURM', {'sbatch_args': '-p long'})
 
 
-def test_spaces_are_checked_before_any_work(bids_dir, tmp_path, capsys, monkeypatch):
-    (tmp_path / 'templates' / 'tpl-Other').mkdir(parents=True)
-    monkeypatch.setenv('TEMPLATEFLOW_HOME', str(tmp_path / 'templates'))
+def test_spaces_are_checked_before_any_work(bids_dir, templateflow_home, capsys):
+    (templateflow_home / 'tpl-Other').mkdir(parents=True)
     words = [bids_dir, 'out', 'participant', '--skip-bids-validation', '--output-spaces']
     assert 'TEMPLATEFLOW_HOME' in refusal(capsys, *words, 'NoSuchSpace')
     assert 'is not a space' in refusal(capsys, *words, 'MNI:res_2')

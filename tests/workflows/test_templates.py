@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
+import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
+import requests
 from pumba_pipe.workflows.templates import Space, find_template, main, parse_space
 
 from pumba_pipe.common.errors import InputError
@@ -27,31 +30,25 @@ NAMES = (
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(templateflow_home: Path) -> Path:
     for name in NAMES:
-        file = tmp_path / 'home' / name
+        file = templateflow_home / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b'image')
-    monkeypatch.setenv('TEMPLATEFLOW_HOME', str(tmp_path / 'home'))
-    return tmp_path / 'home'
+    return templateflow_home
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """A client of TemplateFlow that reaches nothing."""
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """What is asked of a network that reaches nothing: addresses, and seconds to wait."""
+    asked: list[tuple[str, float]] = []
 
-    def get(template: str, **query: object) -> None:
-        api.queries.append((template, query))
-        raise ConnectionError('no route to host ' + 'x' * 100)
+    def get(address: str, timeout: float = math.inf, **options: object) -> None:
+        asked.append((address, timeout))
+        raise requests.exceptions.ConnectionError('no route to host ' + 'x' * 100)
 
-    api = types.ModuleType('templateflow.api')
-    api.get = get
-    api.queries = []
-    package = types.ModuleType('templateflow')
-    package.api = api
-    monkeypatch.setitem(sys.modules, 'templateflow', package)
-    monkeypatch.setitem(sys.modules, 'templateflow.api', api)
-    return api
+    monkeypatch.setattr(requests, 'get', get)
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -112,18 +109,62 @@ def test_what_is_not_there_is_one_clear_line(home: Path, text: str, message: str
 
 
 def test_a_template_that_cannot_be_fetched_names_the_remedy(
-    home: Path, client: types.ModuleType
+    home: Path, requested: list[tuple[str, float]]
 ) -> None:
     (home / NAMES[1]).write_bytes(b'')  # how TemplateFlow marks what it has not fetched
     with pytest.raises(InputError) as caught:
         find_template(parse_space('X:res-1'))
     line = str(caught.value)
     assert '\n' not in line
-    assert 'space X:res-1: tpl-X_res-01_T1w.nii.gz' in line
+    assert f'space X:res-1: tpl-X_res-01_T1w.nii.gz is not in {home} and cannot be fetched' in line
+    assert '(ConnectionError)' in line
     assert 'python -m pumba_pipe.workflows.templates X:res-1' in line
     assert 'TEMPLATEFLOW_HOME' in line
-    (template, query), *_ = client.queries
-    assert (template, query['resolution'], query['suffix'], query['desc']) == ('X', 1, 'T1w', None)
+    ((address, seconds),) = requested
+    assert address.endswith(NAMES[1])
+    assert seconds <= 10  # a network that swallows everything must not hold a run up
+
+
+def test_what_is_there_needs_no_network(home: Path, requested: list[tuple[str, float]]) -> None:
+    find_template(parse_space('X:res-2'))
+    assert requested == []
+
+
+def test_an_empty_cache_lies_where_the_client_has_it(
+    templateflow_home: Path, requested: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client knows the templates of its version; its own rule says where they would lie."""
+    monkeypatch.delenv('TEMPLATEFLOW_HOME')
+    from platformdirs import user_cache_dir
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(templateflow_home))
+    own = user_cache_dir('templateflow')
+    with pytest.raises(InputError, match='cannot be fetched') as caught:
+        find_template(parse_space('MNI152NLin2009cAsym:res-2'))
+    assert f'is not in {own} and' in str(caught.value)
+    assert len(requested) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may write all')
+def test_a_cache_that_cannot_be_made_is_one_line(templateflow_home: Path) -> None:
+    templateflow_home.mkdir()
+    templateflow_home.chmod(0o500)
+    with pytest.raises(InputError, match=r'space X: TemplateFlow: .*; where there is network'):
+        find_template(parse_space('X'))
+
+
+def test_a_cache_that_is_a_file_is_one_line(templateflow_home: Path) -> None:
+    templateflow_home.write_text('not a folder')
+    with pytest.raises(InputError, match=r'space X: TemplateFlow: .*; where there is network'):
+        find_template(parse_space('X'))
+
+
+def test_the_client_is_imported_only_when_a_template_is_looked_for() -> None:
+    code = (
+        'import sys; from pumba_pipe.workflows.templates import parse_space;'
+        'parse_space("X:res-1"); sys.exit("templateflow" in sys.modules)'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def test_the_files_of_a_template_are_printed(
