@@ -1,4 +1,4 @@
-"""The participant level: plan, carry out, write pages, and say what came of it."""
+"""The participant level: plan, run, pages, summary."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CONFIG_NAME = 'pumba.toml'
 
 
 def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
-    """Check everything that can be checked, and return the work that is left to do.
+    """Check everything that can be checked, and return the function that does the work.
 
     Parameters
     ----------
@@ -130,20 +130,20 @@ def _work(plan: Plan, text: str, log: Log) -> int:
             # Nipype's monitor leaves its notes in the current folder of each process
             with current_folder(base_dir if config.resource_monitor else None):
                 if submits_and_returns(plan.plugin):
-                    return _hand_over(plan, batches, log)
+                    return _submit_all(plan, batches, log)
                 failed |= execute(plan, batches, log, after)
     pages.write(pages.outstanding())
     return _conclude(plan, failed, pages, log)
 
 
-def _hand_over(plan: Plan, batches: Sequence[Batch], log: Log) -> int:
-    """Leave the work to a batch system, and say how to go on."""
+def _submit_all(plan: Plan, batches: Sequence[Batch], log: Log) -> int:
+    """Submit all jobs to a batch system and return; the user is told how to go on."""
     assert plan.plugin is not None
     submit_jobs(plan, batches)
     for source, reason in plan.broken.items():
         print(f'pumba: error: {source}: {reason}', file=sys.stderr, flush=True)
     log(
-        f'{len(plan.todo)} images handed over ({plan.plugin.name}); when all jobs have ended, '
+        f'{len(plan.todo)} images submitted ({plan.plugin.name}); when all jobs have ended, '
         'start the same command again: it writes the pages and does what is missing'
     )
     return EXIT_FAILED if plan.broken else 0
@@ -178,7 +178,7 @@ def describe_run(plan: Plan) -> dict[str, dict[str, OptionValue]]:
 
 
 def _write_pages_again(config: RunConfig) -> Callable[[], int]:
-    """Check that there is something to write pages of, and return the work."""
+    """Check that there are results, and return the function that writes their pages."""
     if not config.reports:
         raise UsageError('--reports-only and --no-reports leave nothing to do')
     there = sorted(
@@ -229,6 +229,6 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
 
 
 def _flags(outputs: BrainOutputs) -> str | None:
-    """What a person should look at in a mask, None when there is nothing."""
+    """Line about the flags of a mask, None without flags."""
     quality = json.loads(sidecar_of(outputs.mask).read_text('utf-8')).get('Quality', {})
     return f'{outputs.mask}: {"; ".join(quality["flags"])}' if quality.get('flags') else None

@@ -13,7 +13,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.naming import parse_name
-from pumba_pipe.workflows.registration import FIELDS as ALIGNED
+from pumba_pipe.workflows.registration import FIELDS as REGISTERED
 from pumba_pipe.workflows.registration import init_registration_wf
 from pumba_pipe.workflows.settings import StripSettings
 
@@ -59,20 +59,22 @@ def init_anat_preproc_wf(
         part.inputs.inputnode.in_file = str(image)
         parts.append(part)
     outputnode = pe.Node(
-        IdentityInterface(fields=[*fields, *(ALIGNED if settings.spaces else ())]),
+        IdentityInterface(fields=[*fields, *(REGISTERED if settings.spaces else ())]),
         name='outputnode',
     )
     for field in fields:
         sources = [(part, f'outputnode.{field}') for part in parts]
         _collect(workflow, outputnode, field, sources)
     if settings.spaces:
-        aligned = [
-            _align(workflow, part, settings, index, f'image{number}_space{index}_wf')
+        registrations = [
+            _register(workflow, part, settings, index, f'image{number}_space{index}_wf')
             for number, part in enumerate(parts)
             for index in range(len(settings.spaces))
         ]
-        for field in ALIGNED:
-            _collect(workflow, outputnode, field, [(p, f'outputnode.{field}') for p in aligned])
+        for field in REGISTERED:
+            _collect(
+                workflow, outputnode, field, [(p, f'outputnode.{field}') for p in registrations]
+            )
     return workflow
 
 
@@ -229,11 +231,11 @@ def _connect_corrected(
     )
 
 
-def _align(
+def _register(
     workflow: pe.Workflow, part: pe.Workflow, settings: StripSettings, index: int, name: str
 ) -> pe.Workflow:
-    """Align what came of one image to one of the spaces."""
-    aligned = init_registration_wf(
+    """Register a prepared image to one of the spaces."""
+    registration_wf = init_registration_wf(
         template=settings.spaces[index],
         transform=settings.transform,
         sloppy=settings.sloppy,
@@ -241,17 +243,19 @@ def _align(
         num_threads=settings.num_threads,
         name=name,
     )
-    connect_registration(workflow, part, aligned)
-    return aligned
+    connect_registration(workflow, part, registration_wf)
+    return registration_wf
 
 
-def connect_registration(workflow: pe.Workflow, part: pe.Workflow, aligned: pe.Workflow) -> None:
-    """Give what came of one image to the alignment."""
+def connect_registration(
+    workflow: pe.Workflow, part: pe.Workflow, registration_wf: pe.Workflow
+) -> None:
+    """Connect the prepared image and its mask with a registration."""
     workflow.connect(
         [
             (
                 part,
-                aligned,
+                registration_wf,
                 [
                     ('outputnode.bias_corrected', 'inputnode.in_file'),
                     ('outputnode.out_mask', 'inputnode.in_mask'),

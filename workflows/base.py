@@ -64,7 +64,7 @@ def _add_image(
     image_wf.inputs.inputnode.in_file = str(outputs.source)
     _sink(workflow, image_wf, init_ds_brain_wf(outputs=outputs, name=f'ds_{image_id}_wf'))
     for number, template in enumerate(settings.spaces):
-        aligned = init_registration_wf(
+        registration_wf = init_registration_wf(
             template=template,
             transform=settings.transform,
             sloppy=settings.sloppy,
@@ -74,11 +74,11 @@ def _add_image(
             template_shape=template_shapes[number],
             name=f'space{number}_{image_id}_wf',
         )
-        connect_registration(workflow, image_wf, aligned)
+        connect_registration(workflow, image_wf, registration_wf)
         sinks = init_ds_space_wf(
             outputs=outputs, template=template, name=f'ds_space{number}_{image_id}_wf'
         )
-        _sink(workflow, aligned, sinks)
+        _sink(workflow, registration_wf, sinks)
 
 
 def _sink(workflow: pe.Workflow, part: pe.Workflow, sinks: pe.Workflow) -> None:

@@ -75,7 +75,7 @@ def init_brain_extraction_wf(
         Fields that were divided out
     out_segm
         Classes of intensity in the first image: 1 dark, 2 between, 3 bright. In a T1w image
-        these are roughly fluid, grey and white matter, the order of the original's classes;
+        these are roughly CSF, grey and white matter, the order of the original's classes;
         sMRIPrep lets FreeSurfer's mask grow into class 2. Not a segmentation by anatomy.
     out_tpms : list
         Probability of each of these classes

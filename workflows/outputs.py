@@ -28,7 +28,8 @@ from pumba_pipe.workflows.templates import Template
 from pumba_pipe.interfaces.derivatives import SaveDerivative, sidecar_of
 from pumba_pipe.reports.naming import figure_paths
 
-EXTRACTION, ALIGNMENT = 'BrainExtraction', 'Alignment'  # keys of what results depend on
+EXTRACTION, REGISTRATION = 'BrainExtraction', 'Registration'  # keys of what results depend on
+FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class BrainOutputs:
             targets += [Target(field, path) for field, path in figures.items()]
         return tuple(targets)
 
-    def aligned(self, template: Template) -> tuple[Target, ...]:
+    def registered(self, template: Template) -> tuple[Target, ...]:
         """All files that have to do with a standard space."""
         space = template.space
         extension = '.h5' if self.settings.deformable else '.txt'
@@ -150,7 +151,7 @@ class BrainOutputs:
         )
         depends = {
             EXTRACTION: self.settings.parameters(self.name.suffix),
-            ALIGNMENT: self.settings.registration_parameters() | {'Template': template.uri},
+            REGISTRATION: self.settings.registration_parameters() | {'Template': template.uri},
         }
         sources = [self.uri(self.preproc), self.uri(self.mask), template.uri]
         there = {
@@ -166,14 +167,14 @@ class BrainOutputs:
             Target(
                 'warped_file',
                 self.output_dir / preproc_path(self.name, space),
-                {'SkullStripped': False, 'Description': f'Image aligned to {space}', **there},
+                {'SkullStripped': False, 'Description': f'Image registered to {space}', **there},
             ),
             Target(
                 'warped_mask',
                 self.output_dir / mask_path(self.name, space),
                 {
                     'Type': 'Brain',
-                    'Description': f'Mask of the brain, aligned to {space}',
+                    'Description': f'Mask of the brain, registered to {space}',
                     'Manual': False,
                     **there,
                 },
@@ -182,11 +183,11 @@ class BrainOutputs:
 
     def everything(self) -> tuple[Target, ...]:
         """All files that are asked for."""
-        aligned = [self.aligned(template) for template in self.settings.spaces]
-        return sum(aligned, self.targets())
+        registered = [self.registered(template) for template in self.settings.spaces]
+        return sum(registered, self.targets())
 
     def state(self) -> str:
-        """Say what an earlier run left.
+        """State of what an earlier run left.
 
         Returns
         -------
@@ -211,7 +212,10 @@ def _is_current(target: Target) -> bool:
     if target.metadata is None:
         return True
     sidecar = json.loads(sidecar_of(target.path).read_text('utf-8'))
-    return all(sidecar.get(key) == target.metadata.get(key) for key in (EXTRACTION, ALIGNMENT))
+    return all(
+        sidecar.get(key, sidecar.get(FORMER_KEYS.get(key))) == target.metadata.get(key)
+        for key in (EXTRACTION, REGISTRATION)
+    )
 
 
 def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.Workflow:
@@ -258,7 +262,7 @@ def init_ds_space_wf(
     warped_file, warped_mask
         Image and brain mask in the standard space
     """
-    return _sinks(outputs.aligned(template), name)
+    return _sinks(outputs.registered(template), name)
 
 
 def _sinks(targets: Sequence[Target], name: str) -> pe.Workflow:

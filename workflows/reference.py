@@ -27,8 +27,8 @@ def init_reference_wf(
     """Make one volume of a series, and find the brain in it.
 
     The reference of a BOLD or ASL series is the mean of its volumes without outliers, that of a
-    diffusion series the mean of its b0 volumes. Volumes are not aligned to each other: give a
-    series that was, when the head moved a lot.
+    diffusion series the mean of its b0 volumes. There is no head motion
+    correction: give a corrected series when the head moved a lot.
 
     Parameters
     ----------

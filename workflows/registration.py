@@ -1,4 +1,4 @@
-"""Alignment of an image to a standard space."""
+"""Registration of an image to a standard space."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def init_registration_wf(
     template_shape: Sequence[int] | None = None,
     name: str = 'registration_wf',
 ) -> pe.Workflow:
-    """Align an image to a template and take its mask along.
+    """Register an image to a template and resample its mask with it.
 
     The files of the template are found beforehand, by `find_template`.
 

@@ -42,17 +42,17 @@ class StripSettings:
     bias_correction : bool
         Correct the image's intensity non-uniformity (N4), but for maps of physical values.
     spaces : tuple of Template
-        Standard spaces to align each image to.
+        Standard spaces to register each image to.
     deformable : bool
-        Align with a deformation too, not an affine alone; needs the extra ``ants``.
+        Register with a deformation too, not only affinely; needs the extra ``ants``.
     probability : bool
         Write the probability of being brain.
     reports : bool
         Make the pictures of the report.
     sloppy : bool
-        Correct and align quickly and roughly, for tests.
+        Quick and rough correction and registration, for tests.
     seed : int
-        Of what is random in an alignment.
+        Of the voxels that a registration compares.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Batch systems that Nipype hands jobs to: what they need, and what it leaves open."""
+"""Batch systems that Nipype submits jobs to: checks beforehand, and settings it needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, plugin_class
 from pumba_pipe.bids_app.options.config import UsageError
 
-# What each plugin calls to hand a job over.
+# Command with which each plugin submits a job.
 SUBMIT = {
     'SLURM': 'sbatch',
     'SLURMGraph': 'sbatch',
@@ -34,12 +34,12 @@ CHECK_SECONDS = 60
 
 
 def is_batch_system(choice: PluginChoice | None) -> bool:
-    """Whether a plugin hands jobs to a batch system."""
+    """Whether a plugin submits jobs to a batch system."""
     return choice is not None and choice.name in SUBMIT
 
 
 def submits_and_returns(choice: PluginChoice | None) -> bool:
-    """Whether a plugin hands over all jobs at once and does not wait for them."""
+    """Whether a plugin submits all jobs at once and does not wait for them."""
     if not is_batch_system(choice):
         return False
     assert choice is not None
@@ -49,7 +49,7 @@ def submits_and_returns(choice: PluginChoice | None) -> bool:
 
 
 def prepare_batch_system(choice: PluginChoice, work_dir: Path) -> None:
-    """Check that jobs can be handed over, and give Nipype what it relies on.
+    """Check that jobs can be submitted, and set what Nipype relies on.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def prepare_batch_system(choice: PluginChoice, work_dir: Path) -> None:
     command = SUBMIT[choice.name]
     if shutil.which(command) is None:
         raise UsageError(
-            f'--use-plugin: {choice.name} hands over jobs with {command}, which is not installed '
+            f'--use-plugin: {choice.name} submits jobs with {command}, which is not installed '
             'here; start pumba where jobs can be submitted'
         )
     if len(str(work_dir).split()) != 1:
         raise UsageError(
-            f'work dir {work_dir}: Nipype cannot hand over jobs from a folder with a blank in its '
+            f'work dir {work_dir}: Nipype cannot submit jobs from a folder with a blank in its '
             'name; choose another with -w'
         )
     if command == 'sbatch':
@@ -83,7 +83,7 @@ def _check_slurm(args: dict[str, Any]) -> None:
         template = Path(template).read_text('utf-8')
     options = shlex.split(str(args.get('sbatch_args', '')))
     try:
-        answer = subprocess.run(
+        tried = subprocess.run(
             ['sbatch', '--test-only', *options],
             input=f'{template.rstrip()}\ntrue\n',
             capture_output=True,
@@ -93,21 +93,21 @@ def _check_slurm(args: dict[str, Any]) -> None:
         )
     except subprocess.TimeoutExpired:
         raise UsageError(
-            f'--use-plugin: SLURM did not answer within {CHECK_SECONDS} s; try again'
+            f'--use-plugin: SLURM did not reply within {CHECK_SECONDS} s; try again'
         ) from None
-    if answer.returncode:
-        raise UsageError(f'--use-plugin: SLURM does not take such jobs ({_reason(answer.stderr)})')
+    if tried.returncode:
+        raise UsageError(f'--use-plugin: SLURM does not take such jobs ({_reason(tried.stderr)})')
 
 
-def _reason(said: str) -> str:
-    """Find what matters in what sbatch printed.
+def _reason(printed: str) -> str:
+    """Reason of a refusal, from the error output of sbatch.
 
     Examples
     --------
     >>> _reason('sbatch: error: invalid partition specified: a')
     'invalid partition specified: a'
     """
-    lines = [line for line in said.splitlines() if line.strip() and not line.startswith('Try ')]
+    lines = [line for line in printed.splitlines() if line.strip() and not line.startswith('Try ')]
     return re.sub(r'^(?:sbatch: |error: |fatal: |allocation failure: )+', '', (lines or ['?'])[-1])
 
 

@@ -1,4 +1,4 @@
-"""What is checked before any work: that the weights are sound and the device is there."""
+"""Check of weights and device before any work, and the start method of worker processes."""
 
 from __future__ import annotations
 

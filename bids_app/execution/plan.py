@@ -1,4 +1,4 @@
-"""What a run will do: which images, how, and what earlier runs have left of it."""
+"""Plan of a run: images, settings, and the state of earlier results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following a run: a line for each image that is finished, a reason for each that failed."""
+"""Progress of a run: a line for each finished image, a reason for each that failed."""
 
 from __future__ import annotations
 

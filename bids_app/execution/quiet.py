@@ -1,4 +1,4 @@
-"""Nipype without network access, and as talkative as asked for."""
+"""Nipype's configuration: no network access, and as verbose as asked for."""
 
 from __future__ import annotations
 

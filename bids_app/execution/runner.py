@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
 WORKFLOW = 'pumba_wf'
-MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images per place to work at
+MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images for each slot
 KILLED_HINT = 'run again with a lower --mem or --nprocs'
 NOT_REACHED = 'not done: the run stopped at the first failure (--stop-on-first-crash)'
 

@@ -1,1 +1,1 @@
-"""What is asked for: command line, configuration file, environment."""
+"""Options of a run: command line, configuration file, defaults."""

@@ -1,4 +1,4 @@
-"""What the words of the command line may be: each function takes one and says what is wrong."""
+"""Types of the command line's arguments: each function parses one, or raises what is wrong."""
 
 from __future__ import annotations
 

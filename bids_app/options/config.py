@@ -1,4 +1,4 @@
-"""What a run of the BIDS-App is asked to do: plain values, nothing global."""
+"""Configuration of a run: plain values, nothing global."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What makes the output folder a BIDS derivative."""
+"""Description, boilerplate and pages of the output folder, a BIDS derivative."""

@@ -1,4 +1,4 @@
-"""Sentences for a paper: what exactly was run, with references (``logs/CITATION.*``)."""
+"""The boilerplate: sentences for a paper on what was run, with references (logs/CITATION.*)."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _strip(config: RunConfig, methods: Methods) -> str:
     )
     if config.csf != 'auto':
         verb = 'include' if config.csf == 'include' else 'leave out'
-        sentences.append(f'Masks {verb} a rim of the fluid around the brain.')
+        sentences.append(f'Masks {verb} a rim of the CSF around the brain.')
     if config.border_mm:
         verb = 'grown' if config.border_mm > 0 else 'shrunk'
         sentences.append(f'Masks were {verb} by {abs(config.border_mm):g} mm.')

@@ -112,7 +112,7 @@ def _is_our_readme(path: Path) -> bool:
 
 
 def dataset_location(bids_dir: Path, output_dir: Path) -> str:
-    """Say where the input lies: relative to results that lie in it, else absolute."""
+    """Address of the input: relative to results that lie in it, else absolute."""
     if bids_dir in output_dir.parents:
         return Path(os.path.relpath(bids_dir, output_dir)).as_posix()
     return bids_dir.as_uri()

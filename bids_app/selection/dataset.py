@@ -61,16 +61,16 @@ def validate(config: RunConfig) -> str | None:
     program = shutil.which(VALIDATOR) or shutil.which(VALIDATOR, path=str(beside))
     if program is None:
         return f'{VALIDATOR} is not installed: the data set is used without validation'
-    answer = subprocess.run(
+    finished = subprocess.run(
         [program, '--format', 'json', '--ignoreWarnings', str(config.bids_dir)],
         capture_output=True,
         text=True,
         check=False,
     )
     try:
-        issues = json.loads(answer.stdout)['issues']['issues']
+        issues = json.loads(finished.stdout)['issues']['issues']
     except (ValueError, KeyError, TypeError):
-        return f'{VALIDATOR} gave no answer: the data set is used without validation'
+        return f'{VALIDATOR} printed no JSON: the data set is used without validation'
     errors = [issue for issue in issues if issue.get('severity') == 'error']
     if errors:
         first = errors[0]

@@ -36,7 +36,7 @@ class ClassifyIntensities(BaseInterface):
     """Sort the voxels of a brain by intensity.
 
     A mixture of Gaussians is fitted to the histogram. In a T1w image the classes are roughly
-    fluid, grey and white matter; nothing is known of anatomy or of neighbouring voxels.
+    CSF, grey and white matter; nothing is known of anatomy or of neighbouring voxels.
     """
 
     input_spec = ClassifyIntensitiesInputSpec

@@ -257,7 +257,7 @@ def test_a_batch_system_that_is_not_here_is_one_line(
     assert run.main([*map(str, words), '--dry-run']) == 0
     assert run.main([*map(str, words)]) == 2
     assert capsys.readouterr().err == (
-        'pumba: error: --use-plugin: OAR hands over jobs with oarsub, which is not installed '
+        'pumba: error: --use-plugin: OAR submits jobs with oarsub, which is not installed '
         'here; start pumba where jobs can be submitted\n'
     )
     assert not (tmp_path / 'out').exists()

@@ -95,6 +95,6 @@ def test_methods_alone(bids_dir, tmp_path, capsys):
     assert pumba(bids_dir, tmp_path / 'out', *words) == 0
     text = (tmp_path / 'out/logs/CITATION.md').read_text()
     assert 'Masks were grown by 2 mm.' in text
-    assert 'Masks leave out a rim of the fluid around the brain.' in text
+    assert 'Masks leave out a rim of the CSF around the brain.' in text
     assert 'N4' not in text
     assert not list((tmp_path / 'out').glob('sub-*'))

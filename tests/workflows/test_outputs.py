@@ -250,6 +250,19 @@ def test_outputs_are_outdated_when_the_options_change(everything, change):
     assert dataclasses.replace(everything, settings=other).state() == 'outdated'
 
 
+def test_sidecars_of_earlier_versions_are_read(everything):
+    make_outputs(everything)
+    forward = everything.registered(everything.settings.spaces[0])[0]
+    sidecar = forward.path.with_suffix('.json')
+    content = json.loads(sidecar.read_text())
+    content['Alignment'] = content.pop('Registration')
+    sidecar.write_text(json.dumps(content))
+    assert everything.state() == 'done'
+    content['Alignment']['Seed'] += 1
+    sidecar.write_text(json.dumps(content))
+    assert everything.state() == 'outdated'
+
+
 def test_asking_for_less_leaves_results_as_they_are(everything, settings):
     make_outputs(everything)
     for fewer in (settings, dataclasses.replace(settings, seed=7, device='cuda')):

@@ -109,12 +109,14 @@ def test_a_participant_from_images_to_derivatives(data, settings, template, head
     assert dice(mask, head[1].astype(bool)) > 0.8
     np.testing.assert_array_equal(brain, np.where(mask, preproc, 0))
     assert not np.array_equal(preproc, values(t1w.source))
-    aligned = {target.field: target.path for target in t1w.aligned(template)}
-    warped = nib.load(aligned['warped_mask'])
+    registered = {target.field: target.path for target in t1w.registered(template)}
+    warped = nib.load(registered['warped_mask'])
     np.testing.assert_allclose(warped.affine, nib.load(template.path).affine)
-    assert dice(values(aligned['warped_mask']).astype(bool), head[1].astype(bool)) > 0.8
-    assert aligned['forward_xfm'].read_text().startswith('#Insight Transform File')
-    sidecar = json.loads(aligned['warped_file'].with_suffix('').with_suffix('.json').read_text())
+    assert dice(values(registered['warped_mask']).astype(bool), head[1].astype(bool)) > 0.8
+    assert registered['forward_xfm'].read_text().startswith('#Insight Transform File')
+    sidecar = json.loads(
+        registered['warped_file'].with_suffix('').with_suffix('.json').read_text()
+    )
     assert sidecar['SpatialReference'] == 'bids:templateflow:tpl-X/tpl-X_T1w.nii.gz'
 
 
