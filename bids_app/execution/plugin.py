@@ -126,6 +126,8 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
         What to do about killed workers, for the message of the node.
     """
 
+    pool: Any
+
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
         self._ranks: dict[Hashable, int] = {}

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.interfaces.report import QualityReport, report_mem_gb
+from pumba_pipe.interfaces import QualityReport, report_mem_gb
 from pumba_pipe.reports.drawing import OUTLINE, Canvas, Cut, cut, picture_size
 from pumba_pipe.reports.figures import brain_spans, slice_indices, write_figures
 from pumba_pipe.reports.naming import figure_names, figure_paths

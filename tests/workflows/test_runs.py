@@ -24,7 +24,7 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.training import init_synthetic_training_wf, train
 
 from pumba_pipe.common.errors import InputError, PumbaError
-from pumba_pipe.interfaces.training import training_mem_gb
+from pumba_pipe.interfaces import training_mem_gb
 from pumba_pipe.network.unet import members
 from pumba_pipe.network.weights import default_weights, load_weights
 
