@@ -6,18 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pumba_pipe.common.bids_names import join_name, parse_name
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import MISSING, read_table
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-SAME_GRID = 0.5  # voxels by which the corners of two grids may differ
 MASK_ENDING = '_mask.nii.gz'
 MASK_ENTITIES = ('desc', 'label')  # what a mask's name has and its image's lacks
 
@@ -190,56 +183,3 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         what = 'is a file, a folder is needed' if folder.exists() else 'no such folder'
         raise InputError(f'{folder}: {what}')
-
-
-def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Read a mask, shape (x, y, z), and its affine; values above 0.5 are inside.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or is not 3D.
-
-    """
-    import nibabel as nib
-
-    try:
-        image: Any = nib.load(path)
-        data, affine = np.asarray(image.dataobj), np.asarray(image.affine, dtype=float)
-    except Exception as error:  # nibabel's readers raise many kinds on broken files
-        reason = str(error).strip().split('\n')[0] or type(error).__name__
-        raise InputError(f'{path}: cannot read this mask ({reason})') from None
-    if data.ndim < 3 or any(side != 1 for side in data.shape[3:]):
-        raise InputError(f'{path}: a mask must be 3D, this one has the shape {data.shape}')
-    return data.reshape(data.shape[:3]) > 0.5, affine
-
-
-def check_grid(
-    path: Path,
-    shape: Sequence[int],
-    affine: NDArray[np.float64],
-    image_shape: Sequence[int],
-    image_affine: NDArray[np.float64],
-) -> None:
-    """Refuse a mask that does not lie on its image's grid.
-
-    Raises
-    ------
-    InputError
-        The shapes differ, or a corner of the grid is more than half a voxel off.
-
-    """
-    if tuple(shape) != tuple(image_shape):
-        raise InputError(
-            f'{path}: the mask is {tuple(shape)}, its image {tuple(image_shape)}; '
-            'resample the mask to the image'
-        )
-    corners = np.array([(x, y, z, 1) for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
-    corners[:, :3] *= np.array(shape) - 1
-    offset = np.linalg.solve(image_affine, affine @ corners.T)[:3] - corners[:, :3].T
-    worst = float(np.abs(offset).max())
-    if worst > SAME_GRID:
-        raise InputError(
-            f"{path}: the mask lies {worst:.1f} voxels away from its image's grid; "
-            'resample the mask to the image, or repair its header'
-        )

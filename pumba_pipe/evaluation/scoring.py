@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.tables import write_table
-from pumba_pipe.evaluation.cases import Case, check_grid, load_mask
+from pumba_pipe.evaluation.cases import Case
 from pumba_pipe.evaluation.metrics import (
     SCORE_COLUMNS,
     SUMMARY_COLUMNS,
@@ -20,6 +20,7 @@ from pumba_pipe.evaluation.metrics import (
     compare,
     summarize,
 )
+from pumba_pipe.images.masks import check_grid, load_mask, load_mask_of
 from pumba_pipe.images.volume import load_volume
 
 if TYPE_CHECKING:
@@ -85,10 +86,8 @@ def make_stripper(
 def read_prediction(case: Case) -> Prediction:
     """Read the ready mask of a case."""
     assert case.prediction is not None
-    mask, affine = load_mask(case.prediction)
     volume = load_volume(case.image, flat=True)
-    check_grid(case.prediction, mask.shape, affine, volume.data.shape, volume.affine)
-    return Prediction(volume, mask)
+    return Prediction(volume, load_mask_of(volume, case.prediction))
 
 
 def score_cases(

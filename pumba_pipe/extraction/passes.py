@@ -13,18 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pumba_pipe.extraction.quality import dice
 from pumba_pipe.images.grids import Cube, from_cube, to_cube
-from pumba_pipe.images.masks import bounding_block, clean
+from pumba_pipe.images.intensity import quantile, rescale
+from pumba_pipe.images.masks import bounding_block, clean, dice
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import WITH_CSF, WITHOUT_CSF, members
 from pumba_pipe.network.weights import Stage
-from pumba_pipe.synthesis.artefacts import quantile, rescale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INTENSITY_PERCENTILES = (1.0, 99.0)
 BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what training shows
 BOX_TRIES = 3
 BOX_RATIO = (0.85, 1.18)  # a box's side over that of the best one, as long as it counts as fitting
@@ -159,9 +157,7 @@ def sample_cube(
 ) -> CubeSample:
     """Sample a cube of the image, and bring its grey values to the network's scale."""
     values, inside = to_cube(data, voxel_size, cube)
-    return CubeSample(
-        cube, values, rescale(values.clamp(max=ceiling), inside, INTENSITY_PERCENTILES), inside
-    )
+    return CubeSample(cube, values, rescale(values.clamp(max=ceiling), inside), inside)
 
 
 def predict_views(

@@ -28,12 +28,12 @@ from pumba_pipe.extraction.quality import (
     Quality,
     boundary_certainty,
     confidence_score,
-    dice,
     quality_record,
 )
 from pumba_pipe.images.field_of_view import content_block
 from pumba_pipe.images.grids import whole_cube
-from pumba_pipe.images.masks import clean, moved_border, signed_distance
+from pumba_pipe.images.masks import clean, dice, moved_border, signed_distance
+from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes, restored
 from pumba_pipe.images.saving import check_folder, check_output, save_map, save_mask, save_masked
 from pumba_pipe.images.volume import Volume, load_volume
 from pumba_pipe.network.devices import choose_device, limited_threads, with_fallback
@@ -141,7 +141,7 @@ def extract(
     stopwatch.lap('weights')
     axes = canonical_axes(volume.affine)
     data = oriented(volume.data, axes)
-    voxel_size = volume.voxel_size[[axis for axis, _ in axes]]
+    voxel_size = oriented_sizes(volume.voxel_size, axes)
     seen = content_block(data)
     visible = np.ascontiguousarray(data[seen])
     with torch.inference_mode(), limited_threads(threads):
@@ -220,32 +220,6 @@ def _run_passes(
 def is_blank(values: NDArray[np.float32]) -> bool:
     """Whether nearly all values are one and the same: a mask over nothing."""
     return float((values == np.median(values)).mean()) > CONSTANT_SHARE
-
-
-def canonical_axes(affine: NDArray[np.float64]) -> list[tuple[int, bool]]:
-    """Which image axis, and whether flipped, runs closest to right, anterior and superior.
-
-    Reading every image in the same order makes the mask independent of how it was stored.
-    """
-    from nibabel.orientations import io_orientation
-
-    orientation = io_orientation(affine)
-    found = {int(axis): (index, bool(flip < 0)) for index, (axis, flip) in enumerate(orientation)}
-    return [found[axis] for axis in range(3)]
-
-
-def oriented(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
-    """Bring an array (x, y, z) into canonical order."""
-    turned = data.transpose([axis for axis, _ in axes])
-    flips = tuple(index for index, (_, flip) in enumerate(axes) if flip)
-    return np.ascontiguousarray(np.flip(turned, flips))
-
-
-def restored(data: NDArray, axes: list[tuple[int, bool]]) -> NDArray:
-    """Undo `oriented`."""
-    flips = tuple(index for index, (_, flip) in enumerate(axes) if flip)
-    back = np.argsort([axis for axis, _ in axes])
-    return np.ascontiguousarray(np.flip(data, flips).transpose(back))
 
 
 def strip_file(

@@ -82,12 +82,6 @@ class Quality:
         }
 
 
-def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Dice overlap of two masks; one when both are empty."""
-    total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
-    return 2 * int(np.count_nonzero(first & second)) / total if total else 1.0
-
-
 def edge_contact(mask: NDArray[np.bool_]) -> float:
     """Share of a mask's surface faces that lie on the edge of the grid."""
     block = mask[bounding_block(mask)]

@@ -6,20 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from pumba_pipe.common.bids_names import parse_stem
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.evaluation.cases import (
-    Case,
-    check_grid,
-    find_bids_cases,
-    find_cases,
-    load_mask,
-)
-from pumba_pipe.extraction.pipeline import canonical_axes, oriented
+from pumba_pipe.evaluation.cases import Case, find_bids_cases, find_cases
 from pumba_pipe.finetuning.views import LabelledHead
+from pumba_pipe.images.masks import load_mask_of
+from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes
 from pumba_pipe.images.volume import load_volume
 
 
@@ -59,8 +53,7 @@ def read_labelled(cases: Sequence[Case]) -> tuple[LabelledHead, ...]:
 def _read(case: Case) -> LabelledHead:
     assert case.mask is not None
     volume = load_volume(case.image)
-    mask, affine = load_mask(case.mask)
-    check_grid(case.mask, mask.shape, affine, volume.data.shape, volume.affine)
+    mask = load_mask_of(volume, case.mask)
     if not mask.any():
         raise InputError(f'{case.mask}: this mask is empty; nothing can be learned from it')
     axes = canonical_axes(volume.affine)
@@ -69,7 +62,7 @@ def _read(case: Case) -> LabelledHead:
         digest=file_digest(case.image),
         image=torch.from_numpy(oriented(volume.data, axes)),
         mask=torch.from_numpy(oriented(mask, axes)),
-        voxel_size=np.asarray(volume.voxel_size[[axis for axis, _ in axes]]),
+        voxel_size=oriented_sizes(volume.voxel_size, axes),
     )
 
 

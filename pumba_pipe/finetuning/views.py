@@ -14,14 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.extraction.passes import (
-    BOX_FILL,
-    BOX_RATIO,
-    BOX_SHIFT,
-    INTENSITY_PERCENTILES,
-    intensity_ceiling,
-)
+from pumba_pipe.extraction.passes import BOX_FILL, BOX_RATIO, BOX_SHIFT, intensity_ceiling
 from pumba_pipe.images.grids import Cube, to_cube, whole_cube
+from pumba_pipe.images.intensity import rescale
 from pumba_pipe.images.masks import bounding_block
 from pumba_pipe.network.unet import BORDERS
 from pumba_pipe.synthesis import artefacts, draw
@@ -174,11 +169,6 @@ def inference_view(head: LabelledHead, cube: Cube, box: bool) -> Batch:
     """Bring an image and its brain into a cube, exactly as extraction does; a batch of one."""
     image, target, inside = _sampled(head, cube, box)
     return _batch(rescale(image, inside), target, inside)
-
-
-def rescale(image: Tensor, inside: Tensor) -> Tensor:
-    """Scale intensities as extraction does."""
-    return artefacts.rescale(image, inside, INTENSITY_PERCENTILES)
 
 
 def _sampled(head: LabelledHead, cube: Cube, box: bool) -> tuple[Tensor, Tensor, Tensor]:

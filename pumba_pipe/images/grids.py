@@ -11,6 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pumba_pipe.images.resampling import (
+    apply_shrinking_first,
+    filter_matrix,
+    triangle_weights,
+)
+
 
 @dataclass(frozen=True)
 class Cube:
@@ -57,22 +63,6 @@ def voxel_positions(length: int, voxel: float) -> np.ndarray:
     return (np.arange(length) + 0.5) * voxel
 
 
-def filter_matrix(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Triangle filter from one row of positions to another, shape (target, source).
-
-    As wide as the coarser of both spacings: linear interpolation upwards, an average downwards.
-    Beyond the outermost sources there is nothing, except within half a step of them.
-    """
-    step = abs(source[1] - source[0])
-    width = max(step, abs(target[1] - target[0]) if len(target) > 1 else 0.0)
-    weights = np.maximum(0.0, 1 - np.abs(target[:, None] - source[None]) / width)
-    sums = weights.sum(1, keepdims=True)
-    weights /= np.maximum(sums, 1e-9)
-    edge = step / 2 * (1 + 1e-6)
-    inside = (target >= source[0] - edge) & (target <= source[-1] + edge)
-    return weights * inside[:, None]
-
-
 def to_cube(data: Tensor, voxel_size: np.ndarray, cube: Cube) -> tuple[Tensor, Tensor]:
     """Sample an image into a cube.
 
@@ -96,7 +86,7 @@ def to_cube(data: Tensor, voxel_size: np.ndarray, cube: Cube) -> tuple[Tensor, T
         rows.append(torch.from_numpy(matrix.sum(1) > 0.5))
         matrices.append(torch.from_numpy(matrix.astype(np.float32)).to(data.device))
     inside = rows[0][:, None, None] & rows[1][None, :, None] & rows[2][None, None, :]
-    return _contracted(data, matrices), inside.to(data.device)
+    return apply_shrinking_first(data, matrices), inside.to(data.device)
 
 
 def from_cube(
@@ -120,15 +110,6 @@ def from_cube(
         span = slice(int(covered[0]), int(covered[-1]) + 1) if len(covered) else slice(0, 0)
         block.append(span)
         # Linear also where the image is coarser: an average would blur the border.
-        weights = np.maximum(0.0, 1 - np.abs(target[span, None] - source[None]) / cube.voxel)
-        weights /= np.maximum(weights.sum(1, keepdims=True), 1e-9)
+        weights = triangle_weights(source, target[span], cube.voxel)
         matrices.append(torch.from_numpy(weights.astype(np.float32)).to(values.device))
-    return _contracted(values, matrices), (block[0], block[1], block[2])
-
-
-def _contracted(volume: Tensor, matrices: list[Tensor]) -> Tensor:
-    """Apply one matrix an axis, the one that shrinks the volume most first."""
-    ratios = [matrix.shape[0] / max(1, matrix.shape[1]) for matrix in matrices]
-    for axis in sorted(range(3), key=lambda axis: ratios[axis]):
-        volume = torch.tensordot(matrices[axis], volume, dims=([1], [axis])).movedim(0, axis)
-    return volume.contiguous()
+    return apply_shrinking_first(values, matrices), (block[0], block[1], block[2])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from pumba_pipe.images.volume import Volume
@@ -16,14 +18,22 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # nibabel's x and y point the other way t
 
 def to_itk(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
     """ITK image of an array (x, y, z) whose affine leads to RAS mm."""
-    import SimpleITK as sitk
+    from nibabel.affines import voxel_sizes
 
     lps = LPS @ affine
-    spacing = np.sqrt((lps[:3, :3] ** 2).sum(0))
-    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
-    image.SetSpacing(spacing.tolist())
+    spacing = voxel_sizes(lps)
+    image = to_itk_unoriented(data, spacing)
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def to_itk_unoriented(data: NDArray[Any], voxel_size: Sequence[float] | NDArray[Any]) -> Any:
+    """ITK image of an array (x, y, z) with voxel sizes in mm alone, its axes those of ITK."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
+    image.SetSpacing([float(size) for size in voxel_size])
     return image
 
 

@@ -1,13 +1,97 @@
-"""From a map of logits to one clean mask."""
+"""Masks: reading, the grid they must lie on, overlap, components, holes, border, distance."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pumba_pipe.images.volume import Volume
+
+SAME_GRID = 0.5  # voxels by which the corners of two grids may differ
+SAME_SIZE = 1e-3  # share of a voxel by which its sides may differ and still be those of a cube
+FAR = 4.0  # times the longest way within an image
+
+
+def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Read a mask, shape (x, y, z), and its affine; values above 0.5 are inside.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not 3D.
+    """
+    import nibabel as nib
+
+    try:
+        image: Any = nib.load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', RuntimeWarning)  # NaN, scales that overflow
+            inside = np.asarray(image.dataobj) > 0.5
+        affine = np.asarray(image.affine, dtype=float)
+    except Exception as error:  # nibabel's readers raise many kinds on broken files
+        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        raise InputError(f'{path}: cannot read this mask ({reason})') from None
+    if inside.ndim < 3 or any(side != 1 for side in inside.shape[3:]):
+        raise InputError(f'{path}: a mask must be 3D, this one has the shape {inside.shape}')
+    return inside.reshape(inside.shape[:3]), affine
+
+
+def check_grid(
+    path: Path,
+    shape: Sequence[int],
+    affine: NDArray[np.float64],
+    image_shape: Sequence[int],
+    image_affine: NDArray[np.float64],
+) -> None:
+    """Refuse a mask that does not lie on its image's grid.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or a corner of the grid is more than half a voxel off.
+    """
+    if tuple(shape) != tuple(image_shape):
+        raise InputError(
+            f'{path}: the mask is {tuple(shape)}, its image {tuple(image_shape)}; '
+            'resample the mask to the image'
+        )
+    corners = np.array([(x, y, z, 1) for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+    corners[:, :3] *= np.array(shape) - 1
+    offset = np.linalg.solve(image_affine, affine @ corners.T)[:3] - corners[:, :3].T
+    worst = float(np.abs(offset).max())
+    if worst > SAME_GRID:
+        raise InputError(
+            f"{path}: the mask lies {worst:.1f} voxels away from its image's grid; "
+            'resample the mask to the image, or repair its header'
+        )
+
+
+def load_mask_of(volume: Volume, path: Path) -> NDArray[np.bool_]:
+    """Read the mask of an image, shape (x, y, z).
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or the mask does not lie on the image's grid.
+    """
+    mask, affine = load_mask(path)
+    check_grid(path, mask.shape, affine, volume.data.shape, volume.affine)
+    return mask
+
+
+def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Dice overlap of two masks; one when both are empty."""
+    total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
+    return 2 * int(np.count_nonzero(first & second)) / total if total else 1.0
 
 
 def bounding_block(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice, slice]:
@@ -70,15 +154,62 @@ def clean(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, float]:
     return result, count, share
 
 
-def signed_distance(mask: NDArray[np.bool_], voxel_size: NDArray[np.float64]) -> NDArray:
-    """Distance in millimetres to the mask's surface, negative inside, shape (x, y, z)."""
+def signed_distance(
+    mask: NDArray[np.bool_], voxel_size: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Distance in millimetres to the mask's surface, negative inside, shape (x, y, z).
+
+    The surface lies between voxels: half a voxel beyond the centre of the outermost one, along
+    each axis half of that axis' voxel.
+    """
+    half = float(np.min(voxel_size)) / 2
+    inside = _distance_to(~mask, voxel_size)
+    outside = _distance_to(mask, voxel_size)
+    return np.where(mask, half - inside, outside - half).astype(np.float32)
+
+
+def _distance_to(where: NDArray[np.bool_], voxel_size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance in millimetres from the centre of each voxel to the cores of some voxels.
+
+    The core of a voxel is the part farther than half of the smallest voxel side from its faces:
+    a point where voxels are cubes, a line across the slice where slices are thick.
+
+    Distances within the axes of the smallest voxels come first, in each plane for itself; they
+    are then carried along the other axes. Where there are no such voxels, all are infinite.
+    """
     from scipy import ndimage
 
-    inside = ndimage.distance_transform_edt(mask, sampling=voxel_size)
-    outside = ndimage.distance_transform_edt(~mask, sampling=voxel_size)
-    half = float(np.min(voxel_size)) / 2
-    # The surface lies half a voxel beyond the outermost voxel's centre.
-    return np.where(mask, half - inside, outside - half).astype(np.float32)
+    if not where.any():
+        return np.full(where.shape, np.inf)
+    core = (voxel_size - voxel_size.min()) / 2
+    thick = core > SAME_SIZE * voxel_size.min()
+    if not thick.any():
+        return np.asarray(ndimage.distance_transform_edt(~where, sampling=voxel_size))
+    # Voxels of other planes are so far away that they are nearest only where a plane has none.
+    far = FAR * float(voxel_size.max()) * max(where.shape)
+    distance = ndimage.distance_transform_edt(~where, sampling=np.where(thick, far, voxel_size))
+    squared = np.where(distance < far, distance**2, np.inf)
+    for axis in np.flatnonzero(thick):
+        squared = _carried(squared, int(axis), float(voxel_size[axis]), float(core[axis]))
+    return np.sqrt(squared)
+
+
+def _carried(
+    squared: NDArray[np.float64], axis: int, size: float, core: float
+) -> NDArray[np.float64]:
+    """Least sum, over the voxels along an axis, of their value and the squared way to their core.
+
+    Voxels are tried from the nearest on, until the way alone is longer than what was found.
+    """
+    source = np.moveaxis(squared, axis, 0)
+    best = source.copy()
+    for step in range(1, len(source)):
+        cost = (step * size - core) ** 2
+        if cost >= best.max():
+            break
+        np.minimum(best[step:], source[:-step] + cost, out=best[step:])
+        np.minimum(best[:-step], source[step:] + cost, out=best[:-step])
+    return np.moveaxis(best, 0, axis)
 
 
 def moved_border(

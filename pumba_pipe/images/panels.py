@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.files import atomic_path
+from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,22 +48,6 @@ class Panel:
     aspect: float
 
 
-def canonical(affine: NDArray[np.float64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """Flip and permute arrays (x, y, z) so that their axes run closest to right, front, up."""
-    import nibabel as nib
-
-    turn = nib.orientations.io_orientation(affine)
-    return [nib.orientations.apply_orientation(array, turn) for array in arrays]
-
-
-def canonical_voxel_size(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Voxel size in mm along the axes `canonical` gives, shape (3,)."""
-    import nibabel as nib
-
-    sizes = np.sqrt((affine[:3, :3] ** 2).sum(0))
-    return sizes[np.argsort(nib.orientations.io_orientation(affine)[:, 0])]
-
-
 def planes(
     image: NDArray[Any],
     masks: Sequence[tuple[NDArray[Any], str]],
@@ -84,9 +69,12 @@ def planes(
     list of three Panel
 
     """
-    sizes = canonical_voxel_size(affine)
-    image, *turned = canonical(affine, image, *(mask for mask, _ in masks))
-    marked = [mask.astype(bool) for mask in turned]
+    from nibabel.affines import voxel_sizes
+
+    axes = canonical_axes(affine)
+    sizes = oriented_sizes(voxel_sizes(affine), axes)
+    image = oriented(image, axes)
+    marked = [oriented(mask, axes).astype(bool) for mask, _ in masks]
     low, high = np.percentile(image, DISPLAY_PERCENTILES)
     interesting = marked[0] ^ marked[-1] if len(marked) > 1 else marked[0]
     if not interesting.any():

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.evaluation.cases import check_grid, load_mask
+from pumba_pipe.images.intensity import clip_limits
+from pumba_pipe.images.itk import to_itk_unoriented
+from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.saving import check_output, save_map
 from pumba_pipe.images.volume import load_volume
-from pumba_pipe.preprocessing.conform import clip_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +114,10 @@ def _log_bias(
     """Logarithm of the field on the full grid, shape (x, y, z)."""
     import SimpleITK as sitk
 
-    image, mask = _itk(data, voxel_size), _itk(usable.astype(np.uint8), voxel_size)
+    # the field does not depend on the orientation
+    image, mask = (
+        to_itk_unoriented(values, voxel_size) for values in (data, usable.astype(np.uint8))
+    )
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations([int(count) for count in n_iterations])
     if threads:
@@ -125,15 +129,6 @@ def _log_bias(
         reason = str(error).strip().split('\n')[-1]
         raise InputError(f'the bias field could not be estimated ({reason})') from None
     return np.ascontiguousarray(sitk.GetArrayFromImage(field).T, dtype=np.float32)
-
-
-def _itk(data: NDArray[Any], voxel_size: Sequence[float] | NDArray[Any]) -> Any:
-    """ITK image without orientation, which the field does not depend on."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(data.T)
-    image.SetSpacing([float(size) for size in voxel_size])
-    return image
 
 
 def correct_bias_file(
@@ -177,7 +172,6 @@ def _inside(volume: Volume, *masks: Path | None) -> NDArray[np.bool_] | None:
     for path in masks:
         if path is None:
             continue
-        mask, affine = load_mask(path)
-        check_grid(path, mask.shape, affine, volume.data.shape, volume.affine)
+        mask = load_mask_of(volume, path)
         inside = mask if inside is None else inside & mask
     return inside

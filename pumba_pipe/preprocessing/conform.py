@@ -9,6 +9,8 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import atomic_path
+from pumba_pipe.images.intensity import clip_limits
+from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.saving import check_output, save_map, save_masked
 from pumba_pipe.images.volume import load_volume
 
@@ -88,15 +90,6 @@ def _space_code(volume: Volume) -> int:
         return SCANNER
 
 
-def clip_limits(values: NDArray[Any], lower: float, upper: float) -> tuple[float, float]:
-    """Percentiles of the values that are not zero; zeros where there are none."""
-    present = values[values != 0]
-    if present.size == 0:
-        return 0.0, 0.0
-    low, high = np.percentile(present, (lower, upper))
-    return float(low), float(high)
-
-
 def clip_file(
     in_file: Path, out_file: Path, lower: float = LOWER, upper: float = UPPER
 ) -> tuple[float, float]:
@@ -131,10 +124,6 @@ def mask_file(in_file: Path, mask: Path, out_file: Path) -> None:
         The mask does not lie on the image's grid, or a file cannot be read.
     OutputError
     """
-    from pumba_pipe.evaluation.cases import check_grid, load_mask
-
     check_output(out_file, (in_file, mask))
     volume = load_volume(in_file, flat=True)
-    inside, affine = load_mask(mask)
-    check_grid(mask, inside.shape, affine, volume.data.shape, volume.affine)
-    save_masked(volume, inside, out_file)
+    save_masked(volume, load_mask_of(volume, mask), out_file)

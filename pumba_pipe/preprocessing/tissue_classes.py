@@ -96,13 +96,12 @@ def classify_files(
     ------
     InputError, OutputError
     """
-    from pumba_pipe.evaluation.cases import check_grid, load_mask
+    from pumba_pipe.images.masks import load_mask_of
     from pumba_pipe.images.saving import save_map, save_mask
     from pumba_pipe.images.volume import load_volume
 
     volume = load_volume(in_file)
-    mask, affine = load_mask(in_mask)
-    check_grid(in_mask, mask.shape, affine, volume.data.shape, volume.affine)
+    mask = load_mask_of(volume, in_mask)
     try:
         labels, shares = classify(volume.data, mask, len(out_shares))
     except InputError as error:

@@ -16,8 +16,8 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import atomic_path
-from pumba_pipe.evaluation.cases import check_grid, load_mask
 from pumba_pipe.images.itk import resampled
+from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.saving import check_output, save_map, save_mask
 from pumba_pipe.images.volume import load_volume
 from pumba_pipe.registration.affine import register_affine
@@ -107,8 +107,7 @@ def register_files(
 def _mask(volume: Volume, path: Path | None) -> NDArray[np.bool_] | None:
     if path is None:
         return None
-    mask, affine = load_mask(path)
-    check_grid(path, mask.shape, affine, volume.data.shape, volume.affine)
+    mask = load_mask_of(volume, path)
     if not mask.any():
         raise InputError(f'{path}: the mask is empty')
     return mask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.images.masks import load_mask_of
+from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_affine
 from pumba_pipe.images.volume import load_volume
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class Scan:
     @cached_property
     def voxel_size(self) -> NDArray[np.float64]:
         """Voxel size in mm, shape (3,)."""
-        return np.sqrt((self.affine[:3, :3] ** 2).sum(0))
+        from nibabel.affines import voxel_sizes
+
+        return np.asarray(voxel_sizes(self.affine))
 
     @cached_property
     def box(self) -> NDArray[np.int64]:
@@ -86,30 +89,14 @@ def load_scan(in_file: Path, in_mask: Path) -> Scan:
     InputError
         A file cannot be read, the mask is on another grid, or it is empty.
     """
-    import nibabel as nib
-
     volume = load_volume(in_file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', RuntimeWarning)
-            stored = np.asarray(nib.load(in_mask).dataobj)  # type: ignore[attr-defined]
-    except Exception as error:  # nibabel's readers raise many kinds on broken files
-        reason = str(error).strip().split('\n')[0] or type(error).__name__
-        raise InputError(f'{in_mask}: cannot read this mask ({reason})') from None
-    while stored.ndim > 3 and stored.shape[-1] == 1:
-        stored = stored[..., 0]
-    if stored.shape != volume.data.shape:
-        raise InputError(
-            f'{in_mask}: shape {stored.shape} is not that of its image, {volume.data.shape}'
-        )
-    mask = np.nan_to_num(stored) > 0.5
+    mask = load_mask_of(volume, in_mask)
     if not mask.any():
         raise InputError(f'{in_mask}: the mask is empty, there is nothing to show')
-    turn = nib.orientations.io_orientation(volume.affine)
-    affine = volume.affine @ nib.orientations.inv_ornt_aff(turn, mask.shape)
+    axes = canonical_axes(volume.affine)
     return Scan(
-        nib.orientations.apply_orientation(volume.data, turn),
-        nib.orientations.apply_orientation(mask, turn),
-        affine,
+        oriented(volume.data, axes),
+        oriented(mask, axes),
+        oriented_affine(volume.affine, axes, mask.shape),
         in_file.name,
     )

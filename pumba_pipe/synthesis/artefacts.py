@@ -9,15 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pumba_pipe.images.intensity import rescale
+from pumba_pipe.images.resampling import apply_separable, linear_matrix, slice_profile
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.contrast import unit_axes
-from pumba_pipe.synthesis.noise import (
-    Noise,
-    apply_separable,
-    draw_noise,
-    evaluate_noise,
-    white_noise,
-)
+from pumba_pipe.synthesis.noise import Noise, draw_noise, evaluate_noise, white_noise
 from pumba_pipe.synthesis.recipe import Recipe, Section
 
 
@@ -219,27 +215,6 @@ def acquire(image: Tensor, sampling: Sampling, k_space: KSpace, receiver: Receiv
     return apply_separable(acquired, up)
 
 
-def slice_profile(size: int, count: int, blur: float, device: torch.device) -> Tensor:
-    """Weights, shape (count, size), of fine voxels in `count` acquired ones, rows sum to one.
-
-    The profile is a Gaussian as wide as a box of one acquired voxel blurred by `blur` of it.
-    """
-    step = size / count
-    centre = (torch.arange(count, device=device) + 0.5) * step - 0.5
-    sigma = math.hypot(blur * step, step / math.sqrt(12) if step > 1.2 else 0.0)
-    distance = torch.arange(size, device=device)[None] - centre[:, None]
-    weights = torch.exp(-0.5 * (distance / max(sigma, 0.15)).square())
-    return weights / weights.sum(1, keepdim=True)
-
-
-def linear_matrix(count: int, size: int, device: torch.device) -> Tensor:
-    """Linear interpolation of `count` samples at `size` places, shape (size, count)."""
-    position = (torch.arange(size, device=device) + 0.5) * (count / size) - 0.5
-    position = position.clamp(0, count - 1)
-    knots = torch.arange(count, device=device)
-    return (1 - (position[:, None] - knots[None]).abs()).clamp_min(0)
-
-
 def corrupt_k_space(image: Tensor, k_space: KSpace) -> Tensor:
     """Apply ringing, ghosts, a spike and wrap-around."""
     axis = k_space.axis
@@ -291,24 +266,3 @@ def fov_mask(shape: Sequence[int], low: Tensor, high: Tensor, device: torch.devi
         for axis, first, last in zip(unit_axes(shape, device), low, high, strict=True)
     ]
     return sides[0][:, None, None] & sides[1][None, :, None] & sides[2][None, None, :]
-
-
-def rescale(image: Tensor, inside: Tensor, percentiles: tuple[float, float]) -> Tensor:
-    """Map the percentiles of what was scanned to 0..1, clip, and blank the rest."""
-    values = image[inside]
-    if values.numel() == 0:
-        return torch.zeros_like(image)
-    low, high = (quantile(values, percentile / 100) for percentile in percentiles)
-    top = float(values.max())
-    if high - low < 0.01 * (top - low):
-        high = top  # what is bright fills less than the share above the percentile
-    scaled = (image - low) / max(high - low, 1e-6)
-    return scaled.clamp(0, 1) * inside
-
-
-def quantile(values: Tensor, fraction: float) -> float:
-    """A quantile of many values, from at most about 200,000 evenly spaced ones of them."""
-    flat = values.flatten()
-    flat = flat[:: max(1, flat.numel() // 200_000)]
-    rank = round(fraction * (flat.numel() - 1)) + 1
-    return float(flat.kthvalue(rank).values)

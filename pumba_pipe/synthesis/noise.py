@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pumba_pipe.images.resampling import apply_separable, spline_matrix
 from pumba_pipe.synthesis.draw import new_seed, seeded
 
 
@@ -34,49 +34,6 @@ class Noise:
 def draw_noise(rng: torch.Generator, cell: float, amplitude: float = 1.0) -> Noise:
     """Draw a noise field with the given cell size and amplitude."""
     return Noise(cell, amplitude, new_seed(rng))
-
-
-def spline_matrix(coordinates: Tensor, cell: float) -> Tensor:
-    """Cubic B-spline weights of every coordinate on a row of knots.
-
-    Parameters
-    ----------
-    coordinates : Tensor, shape (n,)
-        Increasing positions.
-    cell : float
-        Knot spacing in the same unit.
-
-    Returns
-    -------
-    Tensor, shape (n, knots)
-        Rows sum to one.
-    """
-    position = (coordinates - coordinates[0]) / cell
-    knots = math.ceil(float(position[-1])) + 3
-    distance = (position[:, None] - torch.arange(knots, device=coordinates.device) + 1).abs()
-    near = 2 / 3 - distance**2 + distance**3 / 2
-    far = (2 - distance).clamp_min(0) ** 3 / 6
-    return torch.where(distance < 1, near, far)
-
-
-def apply_separable(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Multiply one matrix along each of the three last axes.
-
-    Parameters
-    ----------
-    volume : Tensor, shape (..., a, b, c)
-    matrices : three tensors, shapes (x, a), (y, b), (z, c)
-
-    Returns
-    -------
-    Tensor, shape (..., x, y, z)
-    """
-    first, second, third = matrices
-    volume = volume @ third.T
-    volume = second @ volume
-    shape = volume.shape
-    flat = volume.reshape(*shape[:-3], shape[-3], shape[-2] * shape[-1])
-    return (first @ flat).reshape(*shape[:-3], first.shape[0], shape[-2], shape[-1])
 
 
 def evaluate_noise(noise: Noise, axes: Sequence[Tensor], channels: int = 1) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pumba_pipe.images.resampling import apply_separable, spline_matrix
 from pumba_pipe.synthesis import draw
-from pumba_pipe.synthesis.noise import apply_separable, spline_matrix, white_noise
+from pumba_pipe.synthesis.noise import white_noise
 from pumba_pipe.synthesis.recipe import Recipe, Section
 from pumba_pipe.synthesis.regions import BRAIN
 from pumba_pipe.synthesis.shapes import Ball, Ellipsoid, rotated

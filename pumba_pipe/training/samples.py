@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pumba_pipe.images.resampling import apply_separable, zoom_matrix
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
-from pumba_pipe.synthesis.noise import apply_separable
 from pumba_pipe.synthesis.recipe import Recipe
 from pumba_pipe.synthesis.regions import labels
 from pumba_pipe.synthesis.sample import make_regions, render
@@ -104,25 +104,9 @@ def draw_zoom(rng: torch.Generator, size: int, target: int, device: torch.device
     for _ in range(3):
         stretch = zoom * draw.uniform(rng, 0.94, 1.06)
         matrices.append(
-            resampling_matrix(size, target, stretch, draw.uniform(rng, -SHIFT, SHIFT), device)
+            zoom_matrix(size, target, stretch, draw.uniform(rng, -SHIFT, SHIFT), device)
         )
     return matrices
-
-
-def resampling_matrix(
-    size: int, target: int, zoom: float, shift: float, device: torch.device
-) -> Tensor:
-    """Weights, shape (target, size), of a row of voxels seen through a zoomed window.
-
-    A triangle filter as wide as the coarser of both grids; outside the row there is nothing.
-    """
-    step = size / (target * zoom)
-    centre = (torch.arange(target, device=device) - (target - 1) / 2) * step
-    centre = centre + (size - 1) / 2 + shift * size
-    width = max(1.0, step)
-    distance = (torch.arange(size, device=device)[None] - centre[:, None]).abs() / width
-    weights = (1 - distance).clamp_min(0)
-    return weights / weights.sum(1, keepdim=True).clamp_min(0.5)
 
 
 def concatenated(pairs: Sequence[Batch]) -> Batch:

@@ -8,13 +8,7 @@ import pytest
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import as_text
-from pumba_pipe.evaluation.cases import (
-    check_grid,
-    chosen_cases,
-    find_bids_cases,
-    find_cases,
-    load_mask,
-)
+from pumba_pipe.evaluation.cases import chosen_cases, find_bids_cases, find_cases
 from pumba_pipe.evaluation.metrics import (
     SCORE_COLUMNS,
     SUMMARY_COLUMNS,
@@ -203,33 +197,6 @@ class TestTables:
 
 
 class TestFiles:
-    def test_masks_of_any_type(self, tmp_path):
-        for dtype in (np.uint8, np.float32, np.int16):
-            path = save(tmp_path / 'mask.nii.gz', cube(5, 5, 5).astype(dtype)[..., None])
-            mask, affine = load_mask(path)
-            assert mask.dtype == bool and np.array_equal(mask, cube(5, 5, 5))
-            assert np.array_equal(affine, np.eye(4))
-
-    def test_a_mask_that_cannot_be_read(self, tmp_path):
-        broken = tmp_path / 'mask.nii.gz'
-        broken.write_bytes(b'not an image')
-        series = save(tmp_path / 'series.nii.gz', np.zeros((4, 4, 4, 2), np.uint8))
-        for path in (broken, tmp_path / 'missing.nii.gz', series):
-            with pytest.raises(InputError, match=path.name):
-                load_mask(path)
-
-    def test_grids_that_differ(self, tmp_path):
-        path, affine = tmp_path / 'mask.nii.gz', np.diag([2.0, 2, 2, 1])
-        check_grid(path, (8, 8, 8), affine, (8, 8, 8), affine + 1e-4)
-        with pytest.raises(InputError, match=r'mask\.nii\.gz.*\(8, 8, 9\)'):
-            check_grid(path, (8, 8, 9), affine, (8, 8, 8), affine)
-        moved = affine.copy()
-        moved[0, 3] = 6
-        with pytest.raises(InputError, match=r'3\.0 voxels'):
-            check_grid(path, (8, 8, 8), moved, (8, 8, 8), affine)
-        with pytest.raises(InputError, match='voxels away'):
-            check_grid(path, (8, 8, 8), np.diag([-2.0, 2, 2, 1]), (8, 8, 8), affine)
-
     def test_cases_of_a_folder(self, tmp_path):
         image = np.zeros((4, 4, 4), np.uint8)
         for name in ('rat_T2w_a', 'human_FLAIR_b', 'plain'):

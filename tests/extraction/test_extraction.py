@@ -1,4 +1,4 @@
-"""From a volume to a mask: any format, orientation, type and field of view."""
+"""From a volume to a mask: any orientation, type and field of view."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from pumba_pipe import Volume, extract, load_volume, load_weights, strip_file
+from pumba_pipe import Volume, extract, load_weights, strip_file
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.extraction.border import csf_exclusion
-from pumba_pipe.extraction.quality import dice, edge_contact
-from pumba_pipe.images.grids import Cube, filter_matrix, from_cube, to_cube, whole_cube
-from pumba_pipe.images.masks import clean, filled, moved_border, signed_distance
+from pumba_pipe.extraction.quality import edge_contact
+from pumba_pipe.images.masks import dice
 
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
 
@@ -138,32 +137,6 @@ def write(path: Path, image: nib.spatialimages.SpatialImage) -> Path:
     return path
 
 
-@pytest.mark.parametrize('name', ['x.nii', 'x.nii.gz', 'n2.nii.gz', 'x.img', 'x.mgz', 'x.hdr'])
-def test_formats(name, head, reference, model, tmp_path):
-    data = (head[0] * 1000).astype(np.int16)
-    if name == 'x.mgz':
-        image = nib.MGHImage(data, AFFINE)
-    elif name == 'n2.nii.gz':
-        image = nib.Nifti2Image(data, AFFINE)
-    elif name == 'x.hdr':
-        image = nib.Spm2AnalyzeImage(data, AFFINE)
-    else:
-        image = nib.Nifti1Image(data, AFFINE)
-    path = write(tmp_path / name, image)
-    result = strip_file(path, out_mask=tmp_path / 'mask.nii.gz', model=model)
-    out = nib.load(tmp_path / 'mask.nii.gz')
-    assert out.shape == (64, 64, 64)
-    np.testing.assert_allclose(out.affine, nib.load(path).affine, atol=1e-4)
-    assert dice(result.mask > 0, reference.mask > 0) > 0.95
-
-
-def test_minc_is_read():
-    path = Path(nib.__file__).parent / 'tests' / 'data' / 'tiny.mnc'
-    volume = load_volume(path)
-    assert volume.data.shape == (10, 20, 20)
-    assert (volume.voxel_size > 0).all()
-
-
 @pytest.mark.parametrize('dtype', [np.uint8, np.int32, np.uint16, np.float64, np.complex64])
 def test_data_types(dtype, head, reference, model, tmp_path):
     image = nib.Nifti1Image((head[0] * 250).astype(dtype), AFFINE, dtype=dtype)
@@ -202,16 +175,6 @@ def test_outputs_keep_grid_codes_and_type(head_file, model, tmp_path):
     assert record['confidence'] == pytest.approx(result.quality.confidence, abs=1e-3)
 
 
-def test_scaled_integers_keep_their_values(head, model, tmp_path):
-    image = nib.Nifti1Image((head[0] * 1000).astype(np.int16), AFFINE)
-    image.header.set_slope_inter(0.25, 0)
-    path = write(tmp_path / 'x.nii', image)
-    strip_file(path, tmp_path / 'b.nii', tmp_path / 'm.nii', model=model)
-    mask = np.asarray(nib.load(tmp_path / 'm.nii').dataobj)
-    brain = nib.load(tmp_path / 'b.nii').get_fdata()
-    np.testing.assert_allclose(brain, nib.load(path).get_fdata() * mask, atol=1e-6)
-
-
 def series(head, count=4):
     return np.stack([(head[0] * (500 + 100 * i)).astype(np.int16) for i in range(count)], 3)
 
@@ -225,51 +188,12 @@ def test_series_mean_and_all_volumes_masked(head, reference, model, tmp_path):
     np.testing.assert_array_equal(brain, series(head) * result.mask[..., None])
 
 
-def test_diffusion_uses_unweighted_volumes(head, tmp_path):
-    data = series(head)
-    data[..., 1:3] = 0
-    path = write(tmp_path / 'dwi.nii.gz', nib.Nifti1Image(data, AFFINE))
-    (tmp_path / 'dwi.bval').write_text('0 1000 1000 5\n')
-    volume = load_volume(path)
-    assert volume.notes == ('4D: mean of 2 b0 volumes of 4',)
-    np.testing.assert_allclose(volume.data, data[..., [0, 3]].mean(3), atol=1e-3)
-
-
-def test_fourth_axis_of_length_one_is_3d(head, tmp_path):
-    image = nib.Nifti1Image((head[0] * 100).astype(np.int16)[..., None], AFFINE)
-    volume = load_volume(write(tmp_path / 'x.nii.gz', image))
-    assert volume.data.shape == (64, 64, 64)
-    assert volume.notes == ()
-
-
 def test_border_grows_and_shrinks(head, reference, model):
     wide = extract(Volume(head[0], AFFINE), model, border_mm=4).mask > 0
     narrow = extract(Volume(head[0], AFFINE), model, border_mm=-4).mask > 0
     middle = reference.mask > 0
     assert (wide | middle).sum() == wide.sum() > middle.sum() > narrow.sum()
     assert not (narrow & ~middle).any()
-
-
-def test_largest_component_and_holes():
-    mask = np.zeros((20, 20, 20), bool)
-    mask[2:10, 2:10, 2:10] = True
-    mask[5, 5, 5] = False
-    mask[15:17, 15:17, 15:17] = True
-    result, count, share = clean(mask)
-    assert count == 2
-    assert result.sum() == 512
-    assert share == pytest.approx(511 / 519)
-    assert not filled(np.zeros((4, 4, 4), bool)).any()
-
-
-def test_signed_distance_is_in_millimetres():
-    mask = np.zeros((30, 30, 30), bool)
-    mask[10:20] = True
-    distance = signed_distance(mask, np.array([2.0, 1.0, 1.0]))
-    assert distance[20, 15, 15] - distance[19, 15, 15] == pytest.approx(3.0)
-    assert distance[25, 15, 15] - distance[20, 15, 15] == pytest.approx(10.0)
-    grown = moved_border(mask, np.array([2.0, 2.0, 2.0]), 4.0)
-    assert grown[8].all() and not grown[7].any()
 
 
 def test_edge_contact_counts_faces_on_the_edge():
@@ -279,35 +203,3 @@ def test_edge_contact_counts_faces_on_the_edge():
     mask = np.zeros((10, 10, 10), bool)
     mask[3:7, 3:7, 3:7] = True
     assert edge_contact(mask) == 0
-
-
-def test_cube_and_back_keeps_a_smooth_image():
-    import torch
-
-    x, y, z = np.meshgrid(*[np.arange(40)] * 3, indexing='ij')
-    image = torch.from_numpy((np.sin(x / 9) + np.cos(y / 7) + z / 40).astype(np.float32))
-    voxel = np.array([1.0, 1.0, 1.0])
-    cube = whole_cube((40, 40, 40), voxel, 64)
-    values, inside = to_cube(image, voxel, cube)
-    assert inside.all()
-    back, block = from_cube(values, (40, 40, 40), voxel, cube)
-    assert block == (slice(0, 40),) * 3
-    assert float((back - image).abs()[2:-2, 2:-2, 2:-2].max()) < 0.02
-
-
-def test_cube_beyond_the_image_is_empty():
-    import torch
-
-    image = torch.ones(20, 20, 20)
-    values, inside = to_cube(image, np.ones(3), Cube(np.array([0.0, 10.0, 10.0]), 20.0, 32))
-    assert float(values[~inside].abs().max()) == 0
-    assert float(values[inside].min()) == pytest.approx(1)
-    assert inside.float().mean() == pytest.approx(0.5, abs=0.04)
-
-
-def test_filter_rows_sum_to_one_inside():
-    source = np.arange(30) * 0.7 + 0.35
-    for step in (0.3, 0.7, 2.9):
-        target = np.arange(0.5, 20, step)
-        sums = filter_matrix(source, target).sum(1)
-        np.testing.assert_allclose(sums, 1, atol=1e-9)

@@ -6,7 +6,7 @@ import pytest
 
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.preprocessing.bias import correct_bias, correct_bias_file, shrink_factors
-from pumba_pipe.preprocessing.conform import clip_file, clip_limits, conform_file, mask_file
+from pumba_pipe.preprocessing.conform import clip_file, conform_file, mask_file
 
 SHAPE = (40, 36, 32)
 TURN = np.array([[0.0, -0.96, 0.28], [1.0, 0.0, 0.0], [0.0, 0.28, 0.96]])
@@ -137,12 +137,6 @@ def test_an_input_is_not_overwritten(tmp_path):
     for step in (correct_bias_file, conform_file, clip_file):
         with pytest.raises(OutputError, match='is the input'):
             step(source, source)
-
-
-def test_clip_limits_leave_zeros_out():
-    values = np.concatenate([np.zeros(900), np.arange(1.0, 101.0)])
-    assert clip_limits(values, 10, 90) == pytest.approx((10.9, 90.1))
-    assert clip_limits(np.zeros(5), 10, 90) == (0, 0)
 
 
 def test_clipping(tmp_path):

@@ -176,7 +176,12 @@ def test_masks_that_cannot_be_drawn(ball_head, tmp_path):
     with pytest.raises(InputError, match='the mask is empty'):
         draw(in_file, in_mask, tmp_path / 'out')
     nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), affine), in_mask)
-    with pytest.raises(InputError, match=r'shape \(5, 5, 5\) is not that of its image'):
+    with pytest.raises(InputError, match=r'the mask is \(5, 5, 5\), its image \(40, 48, 36\)'):
+        draw(in_file, in_mask, tmp_path / 'out')
+    moved = affine.copy()
+    moved[1, 3] += 6
+    nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), moved), in_mask)
+    with pytest.raises(InputError, match=r"3\.0 voxels away from its image's grid"):
         draw(in_file, in_mask, tmp_path / 'out')
     in_mask.write_bytes(b'not an image')
     with pytest.raises(InputError, match='cannot read this mask'):

@@ -1,7 +1,6 @@
 """The scanner's part of the synthesis: every deterministic function called alone."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from pumba_pipe.synthesis import artefacts, contrast, draw, regions
 from pumba_pipe.synthesis.artefacts import KSpace, Receiver, Sampling, draw_artefacts
 from pumba_pipe.synthesis.noise import Noise
 from pumba_pipe.synthesis.recipe import load_recipe
-from pumba_pipe.training.samples import resampling_matrix
 
 CPU = torch.device('cpu')
 
@@ -34,41 +32,6 @@ def box_image(size: int = 32) -> torch.Tensor:
 
 
 class TestSampling:
-    @pytest.mark.parametrize(('size', 'count', 'blur'), [(32, 32, 0.0), (32, 7, 0.5), (33, 20, 2)])
-    def test_slice_profile_is_an_average(self, size, count, blur):
-        weights = artefacts.slice_profile(size, count, blur, CPU)
-        assert weights.shape == (count, size)
-        assert weights.min() >= 0
-        torch.testing.assert_close(weights.sum(1), torch.ones(count))
-
-    def test_slice_profile_sees_about_one_slice(self):
-        weights = artefacts.slice_profile(64, 8, 0.0, CPU)[4]
-        position = torch.arange(64.0)
-        centre = (weights * position).sum()
-        spread = (weights * (position - centre).square()).sum().sqrt()
-        assert float(centre) == pytest.approx(4.5 * 8 - 0.5, abs=0.1)
-        assert float(spread) == pytest.approx(8 / math.sqrt(12), rel=0.05)
-
-    @pytest.mark.parametrize(('count', 'size'), [(4, 16), (16, 16), (7, 30)])
-    def test_linear_matrix_interpolates(self, count, size):
-        weights = artefacts.linear_matrix(count, size, CPU)
-        assert weights.shape == (size, count)
-        torch.testing.assert_close(weights.sum(1), torch.ones(size))
-        line = weights @ torch.arange(count, dtype=torch.float32)
-        assert (line.diff() >= 0).all() and line[0] == 0 and line[-1] == count - 1
-
-    def test_resampling_matrix_shows_the_same_row_at_zoom_one(self):
-        torch.testing.assert_close(resampling_matrix(12, 12, 1.0, 0.0, CPU), torch.eye(12))
-
-    @pytest.mark.parametrize(('zoom', 'shift'), [(1.2, 0.0), (0.9, 0.05), (1.0, -0.08)])
-    def test_resampling_matrix_averages_within_the_row_and_is_empty_outside(self, zoom, shift):
-        weights = resampling_matrix(56, 48, zoom, shift, CPU)
-        assert weights.shape == (48, 56) and weights.min() >= 0
-        sums = weights.sum(1)
-        torch.testing.assert_close(sums[12:36], torch.ones(24))
-        assert sums.max() <= 1 + 1e-5
-        assert (resampling_matrix(56, 48, 1.0, 2.0, CPU) == 0).all()
-
     def test_full_sampling_without_noise_keeps_the_image(self):
         image = box_image()
         receiver = Receiver(noise=0.0, loud_background=False, gamma=1.0, seed=0)
@@ -137,27 +100,6 @@ class TestScale:
         low = torch.tensor([0.0, -1, -1])
         half = artefacts.fov_mask((8, 8, 8), low, torch.ones(3), CPU)
         assert not half[:4].any() and half[4:].all()
-
-    def test_percentiles_become_zero_and_one_and_the_rest_is_blank(self):
-        image = torch.arange(1000.0).reshape(10, 10, 10) + 500
-        inside = torch.ones(10, 10, 10, dtype=torch.bool)
-        inside[0] = False
-        scaled = artefacts.rescale(image, inside, (10.0, 90.0))
-        assert (scaled[0] == 0).all()
-        assert scaled.min() == 0 and scaled.max() == 1
-        assert float((scaled[inside] == 0).float().mean()) == pytest.approx(0.1, abs=0.01)
-        assert float((scaled[inside] == 1).float().mean()) == pytest.approx(0.1, abs=0.01)
-
-    def test_nothing_in_view_and_nothing_but_one_value(self):
-        image = torch.full((4, 4, 4), 3.0)
-        nothing = torch.zeros(4, 4, 4, dtype=torch.bool)
-        assert (artefacts.rescale(image, nothing, (1.0, 99.0)) == 0).all()
-        assert (artefacts.rescale(image, ~nothing, (1.0, 99.0)) == 0).all()
-
-    def test_quantile(self):
-        values = torch.randperm(500_000, generator=draw.seeded(0)).float()
-        assert artefacts.quantile(values, 0.0) >= 0
-        assert artefacts.quantile(values, 0.25) == pytest.approx(125_000, rel=0.01)
 
     def test_bias_is_a_gain_and_a_coil_falls_off(self):
         ones = torch.ones(24, 24, 24)

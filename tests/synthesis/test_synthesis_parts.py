@@ -6,9 +6,7 @@ import torch
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.noise import (
     Noise,
-    apply_separable,
     evaluate_noise,
-    spline_matrix,
     white_noise,
 )
 from pumba_pipe.synthesis.shapes import (
@@ -69,11 +67,6 @@ class TestDraw:
 
 
 class TestNoise:
-    def test_spline_weights_sum_to_one(self):
-        weights = spline_matrix(torch.linspace(-1, 1, 33), 0.3)
-        torch.testing.assert_close(weights.sum(1), torch.ones(33))
-        assert weights.min() >= 0
-
     def test_zero_mean_and_the_asked_deviation_over_draws(self):
         axes = [torch.linspace(-1, 1, 9)] * 3
         fields = torch.stack(
@@ -104,12 +97,6 @@ class TestNoise:
         noise = Noise(0.5, 1.0, 3)
         expected = evaluate_noise(noise, fine)[0][::2, ::2, ::2]
         torch.testing.assert_close(evaluate_noise(noise, coarse)[0], expected, atol=1e-4, rtol=0)
-
-    def test_separable_product_is_the_full_one(self):
-        volume = torch.rand(2, 3, 4, 5, generator=draw.seeded(0))
-        matrices = [torch.rand(6, n, generator=draw.seeded(n)) for n in (3, 4, 5)]
-        expected = torch.einsum('nabc,xa,yb,zc->nxyz', volume, *matrices)
-        torch.testing.assert_close(apply_separable(volume, matrices), expected)
 
     def test_white_noise_repeats_with_its_seed(self):
         first = white_noise(5, (40, 40, 40), CPU)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pumba_pipe import extract
-from pumba_pipe.extraction.quality import dice
+from pumba_pipe.images.masks import dice
 from pumba_pipe.network.unet import NetworkConfig
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.synthesis.sample import synthesize

@@ -5,13 +5,7 @@ import numpy as np
 import pytest
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.images.panels import (
-    busiest_slice,
-    canonical,
-    canonical_voxel_size,
-    draw_grid,
-    planes,
-)
+from pumba_pipe.images.panels import busiest_slice, draw_grid, planes
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
 
@@ -39,8 +33,6 @@ def test_panels_do_not_depend_on_how_the_image_is_stored():
         stored = nib.Nifti1Image(image, AFFINE).as_reoriented(turn)
         mask = nib.Nifti1Image(blob(), AFFINE).as_reoriented(turn)
         found = planes(stored.get_fdata(), [(np.asarray(mask.dataobj), 'red')], stored.affine)
-        np.testing.assert_allclose(canonical_voxel_size(stored.affine), [1, 2, 4])
-        np.testing.assert_allclose(canonical(stored.affine, stored.get_fdata())[0], image)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one.image, other.image)
             assert np.array_equal(one.outlines[0].mask, other.outlines[0].mask)

@@ -7,8 +7,8 @@ import pytest
 
 from pumba_pipe import extract, load_volume
 from pumba_pipe.common.errors import NothingFoundError
-from pumba_pipe.extraction.quality import dice
 from pumba_pipe.images.field_of_view import content_block
+from pumba_pipe.images.masks import dice
 
 
 def padded(volume, before, after, value=0.0):

@@ -1,0 +1,57 @@
+"""Intensity scales: what training and extraction share, and limits to clip at.
+
+Works on torch tensors without importing torch: where only numpy is needed, torch is not loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+INTENSITY_PERCENTILES = (1.0, 99.0)  # of the field of view, mapped to 0 and 1 for the network
+
+
+def rescale(
+    image: Tensor, inside: Tensor, percentiles: tuple[float, float] = INTENSITY_PERCENTILES
+) -> Tensor:
+    """Map the percentiles of what was scanned to 0..1, clip, and blank the rest.
+
+    Parameters
+    ----------
+    image : Tensor, shape (x, y, z)
+    inside : Tensor of bool, shape (x, y, z)
+        The field of view.
+    percentiles : two floats
+        Of the values in the field of view; default: those the network is shown images with.
+    """
+    values = image[inside]
+    if values.numel() == 0:
+        return image.new_zeros(image.shape)
+    low, high = (quantile(values, percentile / 100) for percentile in percentiles)
+    top = float(values.max())
+    if high - low < 0.01 * (top - low):
+        high = top  # what is bright fills less than the share above the percentile
+    scaled = (image - low) / max(high - low, 1e-6)
+    return scaled.clamp(0, 1) * inside
+
+
+def quantile(values: Tensor, fraction: float) -> float:
+    """A quantile of many values, from at most about 200,000 evenly spaced ones of them."""
+    flat = values.flatten()
+    flat = flat[:: max(1, flat.numel() // 200_000)]
+    rank = round(fraction * (flat.numel() - 1)) + 1
+    return float(flat.kthvalue(rank).values)
+
+
+def clip_limits(values: NDArray[Any], lower: float, upper: float) -> tuple[float, float]:
+    """Percentiles of the values that are not zero; zeros where there are none."""
+    present = values[values != 0]
+    if present.size == 0:
+        return 0.0, 0.0
+    low, high = np.percentile(present, (lower, upper))
+    return float(low), float(high)
