@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pumba_pipe.images.volume import MIN_SIDE
+from pumba_pipe.images.reading import MIN_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ import numpy as np
 
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import atomic_path, image_suffix
-from pumba_pipe.images.volume import real
+from pumba_pipe.images.reading import real
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,6 @@ unweighted volumes. Volumes are not aligned to each other.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,17 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
+from pumba_pipe.common.statistics import robust_z
+from pumba_pipe.images.reading import open_image
 from pumba_pipe.images.saving import check_output, save_map
-from pumba_pipe.images.volume import B0_LIMIT, MAX_FRAMES, Volume, load_volume, real
+from pumba_pipe.images.volume import B0_LIMIT, MAX_FRAMES, Volume, load_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from pumba_pipe.images.reading import Frames
 
 OUTLIER = 3.5  # robust z
 LEAST_SPREAD = 0.005  # of the median; series may be steadier than any outlier is worth
@@ -64,19 +67,19 @@ def make_reference(path: Path, bval_file: Path | None = None) -> Reference:
     InputError
         A file cannot be read, the b-values do not fit, or there is no volume without weighting.
     """
-    mean = load_volume(path)
-    count = mean.source.shape[3] if len(mean.source.shape) > 3 else 1
+    file = open_image(path)
+    count = file.count
     if count == 1:
-        return Reference(mean, (0,), ())
+        return Reference(load_volume(path), (0,), ())
     chosen = list(range(count)) if bval_file is None else _unweighted(bval_file, count)
     if len(chosen) > MAX_FRAMES:
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, MAX_FRAMES).astype(int)]
-    frames = _Frames(mean.source)
-    kept = inliers(np.stack([frames.sampled(index) for index in chosen]))
-    used = [index for index, keep in zip(chosen, kept, strict=True) if keep]
-    total = np.zeros(mean.data.shape)
-    for index in used:
-        total += frames[index]
+    with file.frames() as frames:
+        kept = inliers(np.stack([_sampled(_values(frames, index)) for index in chosen]))
+        used = [index for index, keep in zip(chosen, kept, strict=True) if keep]
+        total = np.zeros(file.shape[:3])
+        for index in used:
+            total += _values(frames, index)
     data = (total / len(used)).astype(np.float32)
     if data.min() == data.max():
         raise InputError(f'{path}: every voxel of the mean has the same value')
@@ -84,7 +87,7 @@ def make_reference(path: Path, bval_file: Path | None = None) -> Reference:
     kind = 'volumes' if bval_file is None else 'b0 volumes'
     note = f'4D: mean of {len(used)} {kind} of {count}, {len(dropped)} outliers left out'
     return Reference(
-        dataclasses.replace(mean, data=data, notes=(note,)), tuple(used), dropped
+        Volume(data, file.affine, path, (note,), file.source), tuple(used), dropped
     )  # fmt: skip
 
 
@@ -105,39 +108,24 @@ def inliers(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
     means = samples.mean(1)
     level = max(float(np.abs(np.median(means))), 1e-12)
     distances = np.abs(samples - np.median(samples, axis=0)).mean(1)
-    kept = (_z(means, level) <= OUTLIER) & (_z(distances, level) <= OUTLIER)
+    least = LEAST_SPREAD * level
+    kept = np.ones(len(samples), bool)
+    for measure in (means, distances):
+        kept &= np.abs(robust_z(measure, least)) <= OUTLIER
     return kept if kept.any() else np.ones(len(samples), bool)
 
 
-def _z(values: NDArray[Any], level: float) -> NDArray[Any]:
-    """Robust z-scores, by median and median absolute deviation."""
-    away = values - np.median(values)
-    return np.abs(away) / max(1.4826 * float(np.median(np.abs(away))), LEAST_SPREAD * level)
+def _values(frames: Frames, index: int) -> NDArray[np.float32]:
+    """One volume, with finite values."""
+    data = frames[index].astype(np.float32)
+    scaled = data * np.float32(frames.slope) + np.float32(frames.inter)
+    return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-class _Frames:
-    """Volumes of a series, one at a time, with finite values."""
-
-    def __init__(self, image: Any) -> None:
-        proxy = image.dataobj
-        self.slope, self.inter = 1.0, 0.0
-        self.stored = proxy
-        if hasattr(proxy, 'get_unscaled'):
-            # a compressed file would be read from its start for each volume
-            self.stored = proxy.get_unscaled()
-            self.slope, self.inter = float(proxy.slope), float(proxy.inter)
-        self.trailing = (0,) * (len(image.shape) - 4)
-
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
-        data = real(np.asarray(self.stored[(..., index, *self.trailing)])).astype(np.float32)
-        scaled = data * np.float32(self.slope) + np.float32(self.inter)
-        return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
-
-    def sampled(self, index: int) -> NDArray[np.float32]:
-        """Voxels on a coarse grid, in a row."""
-        volume = self[index]
-        steps = tuple(slice(None, None, max(1, side // SAMPLES_PER_AXIS)) for side in volume.shape)
-        return volume[steps].ravel()
+def _sampled(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Voxels on a coarse grid, in a row."""
+    steps = tuple(slice(None, None, max(1, side // SAMPLES_PER_AXIS)) for side in volume.shape)
+    return volume[steps].ravel()
 
 
 def _unweighted(bval_file: Path, count: int) -> list[int]:

@@ -1,0 +1,282 @@
+"""Image files before they are volumes: headers that can be used, values read once."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pumba_pipe.common.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_SIDE = 3  # voxels; fewer slices show no volume
+MAX_GZIP_RATIO = 1040  # deflate cannot do better
+GZIP = ('.gz', '.mgz')
+COMPRESSED = (*GZIP, '.bz2', '.zst')
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Volumes of a series as they are stored, one at a time.
+
+    A volume's values are ``frames[index] * frames.slope + frames.inter``.
+
+    Attributes
+    ----------
+    stored : array-like, shape (x, y, z, volumes, ...)
+        In memory where the file is compressed, else on disk.
+    trailing : tuple of int
+        Zeros, one for each further axis.
+    slope, inter : float
+    """
+
+    stored: Any
+    trailing: tuple[int, ...] = ()
+    slope: float = 1.0
+    inter: float = 0.0
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        return real(np.asarray(self.stored[(..., int(index), *self.trailing)]))
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file with a usable header, its values not yet read.
+
+    Attributes
+    ----------
+    path : Path
+    source : nibabel image
+    shape : tuple of int
+        Of three axes, or of four for a series; trailing axes of length one are left out.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel indices to millimetres.
+    """
+
+    path: Path
+    source: Any
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+
+    @property
+    def count(self) -> int:
+        """How many volumes there are."""
+        return self.shape[3] if len(self.shape) == 4 else 1
+
+    def values(self) -> NDArray[Any]:
+        """Read a 3D image, shape (x, y, z).
+
+        Raises
+        ------
+        InputError
+            The file is damaged, or too large for this machine's memory.
+        """
+        with self._damage_named(), self._proxy() as proxy:
+            return np.asarray(proxy[(..., *self._trailing)])
+
+    @contextlib.contextmanager
+    def frames(self) -> Iterator[Frames]:
+        """Read a series; errors while its volumes are cut out count as damage, too.
+
+        A compressed file is held in memory: each cut would decompress it from its start.
+
+        Raises
+        ------
+        InputError
+            As of `values`.
+        """
+        with self._damage_named():
+            proxy = self.source.dataobj
+            if self._data_file.suffix.lower() in COMPRESSED and hasattr(proxy, 'get_unscaled'):
+                with self._proxy() as proxy:
+                    stored = proxy.get_unscaled()
+                yield Frames(stored, self._trailing, float(proxy.slope), float(proxy.inter))
+            else:
+                with self._proxy() as proxy:
+                    yield Frames(proxy, self._trailing)
+
+    @property
+    def _trailing(self) -> tuple[int, ...]:
+        return (0,) * (len(self.source.shape) - len(self.shape))
+
+    @property
+    def _data_file(self) -> Path:
+        return Path(self.source.file_map['image'].filename or self.path)
+
+    @contextlib.contextmanager
+    def _proxy(self) -> Iterator[Any]:
+        """Give what values are cut from.
+
+        A gzip file is read through one stream from its start to its end, where its checksum is:
+        nibabel stops before that.
+        """
+        from nibabel.arrayproxy import ArrayProxy
+
+        proxy = self.source.dataobj
+        if self._data_file.suffix.lower() not in GZIP:
+            yield proxy
+        elif type(proxy) is not ArrayProxy:  # formats that know their file by its name only
+            _read_to_end(self._data_file)
+            yield proxy
+        else:
+            layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+            with gzip.open(self._data_file) as stream:
+                yield ArrayProxy(stream, layout, order=proxy.order)
+                while stream.read(1 << 20):
+                    pass
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        """Turn what readers raise on damaged files into one clear error."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', RuntimeWarning)
+                yield
+        except MemoryError:
+            raise InputError(
+                f'{self.path}: does not fit into memory (shape {self.shape})'
+            ) from None
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise InputError(
+                f'{self.path}: damaged or incomplete image ({_first_line(error)})'
+            ) from None
+
+
+def open_image(path: Path) -> ImageFile:
+    """Read a file's header and check it.
+
+    Raises
+    ------
+    InputError
+        The file is missing, not an image, smaller than its header says, or of a shape or
+        orientation that no head has.
+    """
+    source = _open(path)
+    shape = _check_shape(path, source)
+    affine = _check_affine(path, source)
+    _check_size(path, source)
+    return ImageFile(path, source, shape, affine)
+
+
+def _open(path: Path) -> Any:
+    import nibabel as nib
+
+    if path.is_dir():
+        raise InputError(f'{path}: is a folder, not an image')
+    try:
+        with path.open('rb') as file:
+            if not file.read(1):
+                raise InputError(f'{path}: the file is empty')
+        image = nib.load(path)
+    except OSError as error:
+        # gzip's own errors carry no errno
+        if error.errno is None:
+            raise InputError(
+                f'{path}: damaged or incomplete image ({_first_line(error)})'
+            ) from None
+        hint = ' (a broken link?)' if path.is_symlink() else ''
+        raise InputError(f'{path}: cannot read this file: {error.strerror}{hint}') from None
+    except (nib.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
+        if _is_damaged_gzip(path):
+            raise InputError(f'{path}: damaged or incomplete image (gzip)') from None
+        raise InputError(
+            f'{path}: not an image in a format nibabel reads ({_first_line(error)})'
+        ) from None
+    except InputError:
+        raise
+    except Exception as error:  # nibabel's readers raise many kinds on broken headers
+        raise InputError(f'{path}: broken header ({_first_line(error)})') from None
+    if not isinstance(image, nib.spatialimages.SpatialImage):
+        raise InputError(f'{path}: not an image of voxels')
+    return image
+
+
+def _is_damaged_gzip(path: Path) -> bool:
+    """Whether a file begins as gzip does and cannot be decompressed.
+
+    With indexed_gzip installed, nibabel only says that it does not know such a file.
+    """
+    with path.open('rb') as file:
+        if file.read(2) != b'\x1f\x8b':
+            return False
+    try:
+        _read_to_end(path)
+    except (OSError, EOFError, zlib.error):
+        return True
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split('\n')[0][:160] or type(error).__name__
+
+
+def _check_shape(path: Path, image: Any) -> tuple[int, ...]:
+    """Return the shape without trailing axes of length one, three or four axes long."""
+    shape = tuple(int(side) for side in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (3, 4):
+        raise InputError(
+            f'{path}: has {len(shape)} dimensions {shape}; a 3D image, or 4D series, is needed'
+        )
+    if min(shape) < 1 or min(shape[:3]) < MIN_SIDE:
+        raise InputError(
+            f'{path}: shape {shape} is too thin; at least {MIN_SIDE} voxels per axis are needed'
+        )
+    dtype = image.get_data_dtype()
+    if dtype.fields is not None:
+        raise InputError(f'{path}: is a colour (RGB) image; a grey-scale scan is needed')
+    return shape
+
+
+def _check_affine(path: Path, image: Any) -> NDArray[np.float64]:
+    from nibabel.affines import voxel_sizes
+
+    try:
+        affine = image.affine
+        affine = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
+    except Exception as error:  # nibabel raises several kinds for a broken qform
+        raise InputError(f'{path}: broken orientation header ({_first_line(error)})') from None
+    sizes = voxel_sizes(affine)
+    if not np.isfinite(affine).all() or (sizes <= 0).any():
+        raise InputError(f'{path}: voxel sizes or orientation in the header are not usable')
+    if abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
+        raise InputError(f'{path}: the affine is singular; repair the header (sform, qform)')
+    return affine
+
+
+def _check_size(path: Path, image: Any) -> None:
+    """Refuse a header that promises more data than the file can hold, before allocating it."""
+    header = image.header
+    if not hasattr(header, 'get_data_offset'):
+        return
+    file = Path(image.file_map['image'].filename or path)
+    if not file.exists():
+        raise InputError(f'{file}: the file with the image data is missing')
+    expected = int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize
+    ratio = MAX_GZIP_RATIO if file.suffix.lower() in COMPRESSED else 1
+    if file.stat().st_size * ratio < expected:
+        raise InputError(
+            f'{path}: incomplete image: the header promises {expected} bytes of data, '
+            f'the file has {file.stat().st_size}'
+        )
+
+
+def _read_to_end(path: Path) -> None:
+    with gzip.open(path) as file:
+        while file.read(1 << 20):
+            pass
+
+
+def real(data: NDArray[Any]) -> NDArray[Any]:
+    """Magnitude of complex values; other values as they are."""
+    return np.abs(data) if np.iscomplexobj(data) else data

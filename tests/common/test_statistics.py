@@ -1,0 +1,31 @@
+"""Robust statistics."""
+
+import numpy as np
+import pytest
+from scipy.stats import median_abs_deviation
+
+from pumba_pipe.common.statistics import robust_z
+
+
+def test_robust_z_is_not_moved_by_outliers():
+    usual = [float(value) for value in range(-10, 11)]
+    moved = [*usual[:-1], 1e9]
+    assert robust_z(moved)[:-1].tolist() == robust_z(usual)[:-1].tolist()
+    assert robust_z([]).tolist() == []
+
+
+def test_equal_values_have_no_outlier():
+    assert robust_z([1.0] * 9).tolist() == [0.0] * 9
+    assert robust_z([0.0] * 8 + [3.0])[-1] > 3.5
+
+
+def test_it_is_the_deviation_of_scipy():
+    values = np.random.default_rng(0).normal(3, 7, 101)
+    expected = (values - np.median(values)) / median_abs_deviation(values, scale='normal')
+    np.testing.assert_allclose(robust_z(values), expected, rtol=1e-5)
+
+
+def test_a_deviation_is_at_least_what_is_asked():
+    values = 100 + np.random.default_rng(1).normal(0, 0.01, 9)
+    assert np.abs(robust_z(values)).max() > 1
+    assert np.abs(robust_z(values, least_sd=1.0)).max() == pytest.approx(0, abs=0.1)
