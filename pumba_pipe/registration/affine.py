@@ -24,6 +24,7 @@ BINS = 32
 MARGIN = 0.06  # of a brain's diameter, compared around it
 TURNS = (0.0, -0.45, 0.45)  # radians about each axis, tried before the search
 TURN_SHRINK = 3
+MIN_MASK_VOXELS = 20  # of the shrunken grid; fewer say nothing about place and size
 
 
 def register_affine(
@@ -58,7 +59,7 @@ def register_affine(
     Raises
     ------
     InputError
-        The images do not match at all.
+        The images do not match at all, or a mask is too small or too thin to go by.
     """
     import SimpleITK as sitk
 
@@ -67,9 +68,9 @@ def register_affine(
         factors = _shrink_factors(volume)
         images.append(sitk.BinShrink(to_itk(volume.data, volume.affine), factors))
         masks.append(None if mask is None else _shrunken_mask(mask, volume, factors))
-    start = _start(images, masks)
-    masks = [None if mask is None else _grown(mask) for mask in masks]
     try:
+        start = _start(images, masks)
+        masks = [None if mask is None else _grown(mask) for mask in masks]
         start = _best_turn(images, masks, start)
         similarity = _optimized(images, masks, start, (4, 2), sloppy, seed, threads)
         affine = _as_affine(similarity)
@@ -92,7 +93,14 @@ def _shrunken_mask(mask: NDArray[np.bool_], volume: Volume, factors: Sequence[in
     import SimpleITK as sitk
 
     share = sitk.BinShrink(to_itk(mask.astype('float32'), volume.affine), list(factors))
-    return sitk.Cast(share > 0.5, sitk.sitkUInt8)
+    shrunken = sitk.Cast(share > 0.5, sitk.sitkUInt8)
+    left = int(sitk.GetArrayViewFromImage(shrunken).sum())
+    if left < MIN_MASK_VOXELS:
+        raise InputError(
+            f'{volume.name}: its mask of {int(mask.sum())} voxels is too small or too thin to '
+            'register the image by; look at the mask, or register without it'
+        )
+    return shrunken
 
 
 def _grown(mask: Any) -> Any:

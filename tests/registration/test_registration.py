@@ -185,6 +185,30 @@ def test_nothing_in_common_is_one_line(files, tmp_path):
     assert not outputs(tmp_path)['forward_xfm'].exists()
 
 
+@pytest.mark.parametrize('which', ['in_mask', 'template_mask'])
+@pytest.mark.parametrize('what', ['voxel', 'row'])
+def test_a_mask_that_is_nearly_nothing_is_one_line(which, what, files, tmp_path):
+    paths, _ = files
+    image = load_volume(paths['in_file' if which == 'in_mask' else 'template'])
+    mask = np.zeros(image.data.shape, np.uint8)
+    mask[20 : 21 if what == 'voxel' else 35, 20, 20] = 1
+    save(paths[which], image, mask)
+    for masks in ({}, {'in_mask' if which == 'template_mask' else 'template_mask': None}):
+        with pytest.raises(InputError, match=r'mask of \d+ voxels is too small') as caught:
+            register_files(**paths | masks, **outputs(tmp_path), sloppy=True, threads=1)
+        assert '\n' not in str(caught.value)
+    assert not outputs(tmp_path)['forward_xfm'].exists()
+
+
+def test_a_sheet_that_vanishes_when_shrunken_is_one_line(template):
+    """Of voxels much finer than the grid of the comparison, a thin mask leaves none."""
+    fine = Volume(np.random.default_rng(0).random((256, 256, 64)).astype(np.float32), np.eye(4))
+    sheet = np.zeros(fine.data.shape, bool)
+    sheet[101] = True
+    with pytest.raises(InputError, match='mask of 16384 voxels is too small or too thin'):
+        register_affine(fine, template[0], sheet, template[1], sloppy=True, threads=1)
+
+
 def test_syn_without_antspyx_names_the_remedy(files, tmp_path, monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     with pytest.raises(PumbaError, match='pip install antspyx'):
