@@ -51,7 +51,6 @@ setup(
     install_requires=[
         'SimpleITK>=2.2',
         'jinja2>=3',
-        'matplotlib',
         'nibabel>=5',
         'nipype>=1.10,<1.13',  # bids_app/execution/plugin.py overrides private methods
         'numpy>=1.24',

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.files import atomic_path
+from pumba_pipe.images.drawing import (
+    Canvas,
+    fitted,
+    outline_of,
+    plane_pixels,
+    text_width,
+    to_grey,
+)
 from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes
 
 if TYPE_CHECKING:
@@ -17,8 +24,8 @@ if TYPE_CHECKING:
 
 REFERENCE_COLOUR, FOUND_COLOUR = '#35d07f', '#ff5a4e'
 DISPLAY_PERCENTILES = (1, 99.5)  # of the image's grey values, black to white
-INCHES = 2.2  # a panel's side
-DPI = 110
+PANEL, GAP, HEADER, TITLE = 260, 6, 26, 22  # pixels; PANEL is the longest side of a panel
+TITLE_SIZE = 14
 
 
 @dataclass(frozen=True)
@@ -124,43 +131,42 @@ def draw_grid(
         How many panels share a title.
 
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from PIL import ImageColor
 
     columns = max(len(row) for row in rows)
-    size = (columns * INCHES, len(rows) * (INCHES + 0.2) + 0.3)
-    figure = Figure(figsize=size, dpi=DPI, facecolor='black')
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for index, (name, colour) in enumerate(legend):
-        figure.text(0.01 + 0.2 * index, 0.995, name, color=colour, fontsize=8, va='top')
-    top = 1 - 0.45 / size[1]
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=top, wspace=0.03, hspace=0.12)
-    names = iter(titles)
-    for row, line in zip(rows, grid, strict=True):
-        for index, (panel, axes) in enumerate(zip(row, line, strict=False)):
-            _draw_panel(axes, panel)
+    drawn = [[_pixels(panel) for panel in row] for row in rows]
+    heights = [max(grey.shape[0] for grey, _ in row) for row in drawn]
+    head = HEADER if legend else GAP
+    canvas = Canvas(
+        columns * (PANEL + GAP) + GAP, head + sum(TITLE + height + GAP for height in heights)
+    )
+    left = GAP
+    for name, colour in legend:
+        canvas.write(name, left, 5, TITLE_SIZE, colour=ImageColor.getrgb(colour)[:3])
+        left += round(text_width(name, TITLE_SIZE)) + 3 * GAP
+    names, top = iter(titles), head
+    for row, height in zip(drawn, heights, strict=True):
+        for index, (grey, lines) in enumerate(row):
+            left = GAP + index * (PANEL + GAP)
             if index % titled == 0:
-                place = axes.get_position(original=True)
-                figure.text(
-                    place.x0, place.y1 + 0.02 / size[1], next(names), color='white', fontsize=7
-                )
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format='png', facecolor='black')
+                room = min(titled, columns - index) * (PANEL + GAP) - GAP
+                canvas.write(fitted(next(names), TITLE_SIZE, room), left, top + 3, TITLE_SIZE)
+            place = (left + (PANEL - grey.shape[1]) // 2, top + TITLE)
+            canvas.place(grey, *place)
+            for colour, line in lines:
+                canvas.draw(line, *place, ImageColor.getrgb(colour)[:3])
+        top += TITLE + height + GAP
+    canvas.save(path)
 
 
-def _draw_panel(axes: Any, panel: Panel) -> None:
-    axes.imshow(
-        panel.image, cmap='gray', vmin=0, vmax=1, origin='lower', aspect=panel.aspect
-    )  # fmt: skip
-    axes.autoscale(False)
-    for outline in panel.outlines:
-        # Padding closes the outline of a mask that is cut by the edge of the image.
-        closed = np.pad(outline.mask, 1).astype(float)
-        if closed.any():
-            rows, columns = (np.arange(-1, side - 1) for side in closed.shape)
-            axes.contour(
-                columns, rows, closed, levels=[0.5], colors=[outline.colour], linewidths=0.8
-            )
+def _pixels(panel: Panel) -> tuple[NDArray[np.uint8], list[tuple[str, NDArray[np.float32]]]]:
+    """Grey values and outlines of a panel, as large as its place allows."""
+    rows, columns = panel.image.shape
+    scale = PANEL / max(columns, rows * panel.aspect)
+    size = (max(4, round(columns * scale)), max(4, round(rows * panel.aspect * scale)))
+    box = (0.5, 0.5, columns + 1.5, rows + 1.5)  # half a voxel more, where outlines close
+    grey = to_grey(plane_pixels(panel.image.T, size, box))
+    return grey, [
+        (each.colour, outline_of(plane_pixels(each.mask.T.astype(np.float32), size, box)))
+        for each in panel.outlines
+    ]

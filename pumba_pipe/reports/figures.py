@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.images.drawing import Canvas, fitted, text_width
 from pumba_pipe.images.panels import busiest_slice
-from pumba_pipe.reports.drawing import (
-    LETTERS,
-    PLANE_NAMES,
-    PLANES,
-    Canvas,
-    Cut,
-    cut,
-    font_of,
-    picture_size,
-)
+from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES, cut, picture_size
 from pumba_pipe.reports.scan import Scan, load_scan
 from pumba_pipe.reports.viewer import write_viewer_data
 
@@ -79,7 +71,9 @@ def draw_mosaic(scan: Scan, path: Path, quality: Mapping[str, Any] | None = None
     for axis, (columns, rows) in sizes.items():
         for number, index in enumerate(slice_indices(scan, axis)):
             left = GAP + number * (width + GAP) + (width - columns) // 2
-            canvas.place(cut(scan, axis, index, spans, scale), left, top)
+            picture = cut(scan, axis, index, spans, scale)
+            canvas.place(picture.grey, left, top)
+            canvas.draw(picture.outline, left, top)
             label = position(scan, axis, index)
             if number == 0:
                 label = f'{PLANE_NAMES[axis]}  {label}'
@@ -107,10 +101,10 @@ def draw_before_after(scan: Scan, path: Path) -> None:
     left = GAP
     for axis, (columns, rows) in sizes.items():
         whole = cut(scan, axis, busiest_slice(scan.mask, axis), spans, scale)
-        brain = Cut(np.where(whole.mask >= 0.5, whole.grey, 0).astype(np.uint8), whole.mask)
-        for number, picture in enumerate((whole, brain)):
+        brain = np.where(whole.mask >= 0.5, whole.grey, 0).astype(np.uint8)
+        for number, grey in enumerate((whole.grey, brain)):
             top = number * half + HEADER + (half - HEADER - GAP - rows) // 2
-            canvas.place(picture, left, top, outlined=False)
+            canvas.place(grey, left, top)
             _letters(canvas, axis, left, top, columns, rows)
         left += columns + GAP
     canvas.write('before', GAP + 2, 6, TEXT_SIZE)
@@ -169,12 +163,9 @@ def _header(canvas: Canvas, scan: Scan, scale: float, quality: Mapping[str, Any]
     canvas.write(f'{fitting[-1]} mm', width - length - 16, 5, LETTER_SIZE, 'ra')
     words = [scan.name, *_in_words(quality)]
     room = width - length - 90
-    while len(words) > 1 and font_of(TEXT_SIZE).getlength('   '.join(words)) > room:
+    while len(words) > 1 and text_width('   '.join(words), TEXT_SIZE) > room:
         words.pop()
-    text = '   '.join(words)
-    while font_of(TEXT_SIZE).getlength(text) > room:
-        text = text[:-2] + '…'
-    canvas.write(text, GAP + 2, 6, TEXT_SIZE)
+    canvas.write(fitted('   '.join(words), TEXT_SIZE, room), GAP + 2, 6, TEXT_SIZE)
 
 
 def _in_words(quality: Mapping[str, Any] | None) -> list[str]:

@@ -1,11 +1,20 @@
 """Planes of images with outlines."""
 
+import sys
+
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.images.panels import busiest_slice, draw_grid, planes
+from pumba_pipe.images.panels import (
+    FOUND_COLOUR,
+    REFERENCE_COLOUR,
+    busiest_slice,
+    draw_grid,
+    planes,
+)
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
 
@@ -66,6 +75,54 @@ def test_a_blank_image_and_an_empty_mask_are_drawn(tmp_path):
     draw_grid(tmp_path / 'same.png', [panels, panels], ['one', 'two'], [('found', 'red')])
     content = (tmp_path / 'picture.png').read_bytes()
     assert content.startswith(b'\x89PNG') and content == (tmp_path / 'same.png').read_bytes()
+
+
+def colours(path):
+    return np.asarray(Image.open(path).convert('RGB')).astype(int)
+
+
+def test_a_picture_shows_outlines_titles_and_what_they_are(tmp_path):
+    found = np.roll(blob(), 2, axis=0)
+    outlines = [(blob(), REFERENCE_COLOUR), (found, FOUND_COLOUR)]
+    panels = planes(np.full(blob().shape, 0.5), outlines, AFFINE)
+    legend = [('reference', REFERENCE_COLOUR), ('found', FOUND_COLOUR)]
+    draw_grid(tmp_path / 'p.png', [panels, panels], ['first', 'second'], legend)
+    picture = colours(tmp_path / 'p.png')
+    green = picture[..., 1] - picture[..., 0] > 100
+    red = picture[..., 0] - picture[..., 1] > 100
+    assert green[:26].any() and red[:26].any(), 'the legend'
+    assert green[26:].sum() > 500 and red[26:].sum() > 500
+    draw_grid(tmp_path / 'untitled.png', [panels, panels], ['', ''], legend)
+    words = np.abs(picture - colours(tmp_path / 'untitled.png')).sum((1, 2)) > 0
+    assert (np.diff(np.flatnonzero(words)) > 20).sum() == 1, 'two lines of words, far apart'
+
+
+def test_a_long_title_ends_before_the_next(tmp_path):
+    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    pictures = []
+    for name in ('a long title ' * 30, 'a long title ' * 90):
+        draw_grid(tmp_path / 'p.png', [panels], [name, 'b', name], titled=1)
+        pictures.append(colours(tmp_path / 'p.png'))
+    assert np.array_equal(*pictures)
+
+
+def test_panels_keep_the_shape_of_the_body(tmp_path):
+    """A square of 40 mm, of voxels of 1 x 4 mm."""
+    mask = np.zeros((80, 8, 20), np.uint8)
+    mask[20:60, :, 5:15] = 1
+    front = planes(mask.astype(float), [(mask, 'red')], np.diag([1.0, 1.0, 4.0, 1.0]))[1]
+    draw_grid(tmp_path / 'p.png', [[front]], [''])
+    picture = colours(tmp_path / 'p.png')
+    red = np.argwhere(picture[..., 0] - picture[..., 2] > 100)
+    height, width = np.ptp(red, axis=0)
+    assert width == pytest.approx(height, abs=4) and width > 100
+
+
+def test_pictures_need_no_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    draw_grid(tmp_path / 'p.png', [panels], ['a'])
+    assert (tmp_path / 'p.png').exists()
 
 
 def test_rows_may_be_short(tmp_path):

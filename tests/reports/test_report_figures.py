@@ -12,7 +12,7 @@ from PIL import Image
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.interfaces import QualityReport, report_mem_gb
-from pumba_pipe.reports.drawing import OUTLINE, Canvas, Cut, cut, picture_size
+from pumba_pipe.reports.drawing import cut, picture_size
 from pumba_pipe.reports.figures import brain_spans, slice_indices, write_figures
 from pumba_pipe.reports.naming import figure_names, figure_paths
 from pumba_pipe.reports.scan import load_scan
@@ -66,15 +66,6 @@ def test_left_is_left_and_front_is_up(ball_head):
     axial = cut(scan, 2, 18, spans, 1.0).grey.astype(int)
     middle = axial.shape[1] // 2
     assert axial[:, :middle].sum() < 0.9 * axial[:, middle:].sum()
-
-
-def test_the_outline_runs_along_the_border_of_the_mask():
-    rows, columns = np.mgrid[:200, :200]
-    away = np.hypot(rows - 100, columns - 100)
-    disc = np.clip(0.5 - (away - 60) / 8, 0, 1).astype(np.float32)
-    line = Cut(np.zeros((200, 200), np.uint8), disc).outline
-    assert np.abs(away[line > 0.5] - 60).max() < 1.5
-    assert 1.0 < (line.sum() / (2 * np.pi * 60)) < 2.5
 
 
 def test_an_outline_closes_at_the_edge_of_the_field_of_view(ball_head):
@@ -187,18 +178,6 @@ def test_masks_that_cannot_be_drawn(ball_head, tmp_path):
     with pytest.raises(InputError, match='cannot read this mask'):
         draw(in_file, in_mask, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
-
-
-def test_a_canvas_keeps_grey_and_outline_apart(tmp_path):
-    canvas = Canvas(40, 10)
-    canvas.grey[:] = np.linspace(0, 255, 40).astype(np.uint8)
-    canvas.line[:, 20] = 1
-    canvas.save(tmp_path / 'picture.png')
-    found = pixels(tmp_path / 'picture.png')
-    assert tuple(found[0, 20]) == OUTLINE
-    plain = np.delete(found, 20, axis=1)
-    assert np.abs(plain[0, :, 0] - np.delete(np.linspace(0, 255, 40), 20)).max() < 3
-    assert (plain[..., 0] == plain[..., 2]).all()
 
 
 def test_figures_have_names_of_their_own(tmp_path):

@@ -23,7 +23,7 @@ from pumba_pipe.workflows import (
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.training import init_synthetic_training_wf, train
 
-from pumba_pipe.common.errors import InputError, PumbaError
+from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.interfaces import training_mem_gb
 from pumba_pipe.network.unet import members
 from pumba_pipe.network.weights import default_weights, load_weights
@@ -191,36 +191,6 @@ def test_reference_of_a_series_and_its_mask(head, tmp_path):
     assert record['Dropped'] == [0, 5]
     np.testing.assert_allclose(values(found['reference']), head[0] * 1000, atol=15)
     assert dice(values(found['out_mask']).astype(bool), head[1].astype(bool)) > 0.8
-
-
-def test_reference_of_a_diffusion_series_is_of_its_b0_volumes(head, tmp_path):
-    from pumba_pipe.preprocessing.series_reference import make_reference
-
-    weights = np.array([1.0, 0.3, 1.0, 0.2])
-    series, bvals = tmp_path / 'dwi.nii.gz', tmp_path / 'other.bval'
-    data = (head[0][..., None] * weights * 1000).astype(np.float32)
-    nib.save(nib.Nifti1Image(data, np.eye(4)), series)
-    bvals.write_text('0 1000 5 2000\n')
-    reference = make_reference(series, bvals)
-    assert reference.used == (0, 2)
-    np.testing.assert_allclose(reference.volume.data, head[0] * 1000, rtol=1e-5)
-    assert make_reference(series).volume.data.max() < 900
-    bvals.write_text('0 1000')
-    with pytest.raises(InputError, match='2 b-values for 4 volumes'):
-        make_reference(series, bvals)
-    bvals.write_text('700 1000 700 2000')
-    with pytest.raises(InputError, match='no volume of at most 50'):
-        make_reference(series, bvals)
-
-
-def test_a_steady_series_loses_no_volume():
-    from pumba_pipe.preprocessing.series_reference import inliers
-
-    rng = np.random.default_rng(1)
-    steady = 100 + rng.normal(0, 1, (50, 500)).astype(np.float32)
-    assert inliers(steady).all()
-    assert inliers(np.repeat(steady[:1], 6, axis=0)).all()
-    assert inliers(steady[:2] * [[1], [9]]).all()
 
 
 def test_training_as_a_workflow(tmp_path):
