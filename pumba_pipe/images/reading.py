@@ -33,7 +33,7 @@ class Frames:
     Attributes
     ----------
     stored : array-like, shape (x, y, z, volumes, ...)
-        In memory where the file is compressed, else on disk.
+        In memory where the file is compressed, else left on disk.
     trailing : tuple of int
         Zeros, one for each further axis.
     slope, inter : float
@@ -95,14 +95,12 @@ class ImageFile:
             As of `values`.
         """
         with self._damage_named():
-            proxy = self.source.dataobj
-            if self._data_file.suffix.lower() in COMPRESSED and hasattr(proxy, 'get_unscaled'):
-                with self._proxy() as proxy:
-                    stored = proxy.get_unscaled()
-                yield Frames(stored, self._trailing, float(proxy.slope), float(proxy.inter))
-            else:
-                with self._proxy() as proxy:
+            with self._proxy() as proxy:
+                if not hasattr(proxy, 'get_unscaled'):
                     yield Frames(proxy, self._trailing)
+                    return
+                stored = proxy.get_unscaled()
+            yield Frames(stored, self._trailing, float(proxy.slope), float(proxy.inter))
 
     @property
     def _trailing(self) -> tuple[int, ...]:
