@@ -21,9 +21,9 @@ from pumba_pipe.interfaces.evaluate import EvaluateMasks
 from pumba_pipe.interfaces.memory import evaluate_mem_gb, synthesis_mem_gb, training_mem_gb
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
-from pumba_pipe.training.run import SIZES
+from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, TrainingSettings
 
-STEPS = 20_000
+DEFAULTS = TrainingSettings()
 HEADS, HEAD_SIZE = 20, 96
 VALIDATION = 1_000_003  # added to the seed: heads that training does not draw
 RESULTS = {
@@ -38,10 +38,10 @@ RESULTS = {
 
 def init_synthetic_training_wf(
     *,
-    recipe: str = 'default',
-    steps: int = STEPS,
+    recipe: str = DEFAULT_RECIPE,
+    steps: int = DEFAULTS.steps,
     time_limit: float | None = None,
-    seed: int = 1,
+    seed: int = DEFAULTS.seed,
     heads: int = HEADS,
     head_size: int = HEAD_SIZE,
     init_weights: Path | None = None,
@@ -219,10 +219,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         description='Train on synthetic heads, score the weights on others, write a model card.',
     )
     parser.add_argument('out_dir', type=Path, help='folder for the results')
-    parser.add_argument('--recipe', default='default', help='name of a recipe, or a TOML file')
-    parser.add_argument('--steps', type=positive_int, default=STEPS, help=f'default: {STEPS}')
+    parser.add_argument(
+        '--recipe', default=DEFAULT_RECIPE, help='name of a recipe, or a TOML file'
+    )
+    parser.add_argument(
+        '--steps', type=positive_int, default=DEFAULTS.steps, help='default: %(default)s'
+    )
     parser.add_argument('--time-limit', type=positive_float, metavar='MINUTES')
-    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--seed', type=int, default=DEFAULTS.seed)
     parser.add_argument('--heads', type=positive_int, default=HEADS, help='validation heads')
     parser.add_argument('--init', type=Path, metavar='FILE', help='weights to start from')
     parser.add_argument('--gpu', action='store_true', help='train on the GPU')

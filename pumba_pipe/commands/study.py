@@ -99,12 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def study(options: argparse.Namespace) -> int:
     """Train and score everything, and print the table."""
-    from pumba_pipe.commands.train import initial_weights
     from pumba_pipe.common.tables import as_text
     from pumba_pipe.evaluation.cases import chosen_cases
     from pumba_pipe.evaluation.metrics import species_group
     from pumba_pipe.finetuning.labelled import labelled_cases
     from pumba_pipe.finetuning.study import COLUMNS, run_study
+    from pumba_pipe.network.weights import initial_weights
 
     cases = labelled_cases(options.folder)
     if options.cases:

@@ -6,17 +6,24 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
-from pumba_pipe.training.run import FINETUNE_RATE, FINETUNE_STEPS, SIZES, WIDTHS
+from pumba_pipe.finetuning.settings import (
+    FINETUNING,
+    HELD_OUT_SHARE,
+    SYNTHETIC_SHARE,
+    finetuning_settings,
+)
+from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingSettings
 
 if TYPE_CHECKING:
-    from pumba_pipe.finetuning.views import Adaptation
+    from pumba_pipe.finetuning.adaptation import Adaptation
 
 NAME = 'pumba-train'
-STEPS, RATE = 20_000, 1e-3
+DEFAULTS, MACHINE = TrainingSettings(), Hardware()
 
 
 def duration(text: str) -> float:
@@ -40,35 +47,48 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('out', type=Path, metavar='OUT', help='folder of the run')
     parser.add_argument(
         '--recipe',
-        default='default',
-        help='default, easy, clear, paper, or a TOML file (default: default)',
+        default=DEFAULT_RECIPE,
+        help='default, easy, clear, paper, or a TOML file (default: %(default)s)',
     )
-    parser.add_argument('--stage', choices=('both', 'coarse', 'fine'), default='both')
+    parser.add_argument('--stage', choices=('both', 'coarse', 'fine'), default=DEFAULTS.stage)
     parser.add_argument(
         '--steps',
         type=positive_int,
-        help=f'both stages together (default: {STEPS}, with --finetune {FINETUNE_STEPS})',
+        help=f'both stages together (default: {DEFAULTS.steps}, with --finetune '
+        f'{FINETUNING.steps})',
     )
     parser.add_argument(
         '--time-limit', type=duration, metavar='T', help='90m or 1.5h, both stages together'
     )
-    parser.add_argument('--batch', type=positive_int, default=2, help='samples a step and process')
+    parser.add_argument(
+        '--batch',
+        type=positive_int,
+        default=DEFAULTS.batch,
+        help='samples a step and process (default: %(default)s)',
+    )
     parser.add_argument(
         '--optimizer',
         choices=('muon', 'adamw'),
-        help='default: muon, with --finetune adamw',
+        help=f'default: {DEFAULTS.optimizer}, with --finetune {FINETUNING.optimizer}',
     )
     parser.add_argument(
         '--learning-rate',
         type=positive_float,
-        help=f'at its peak (default: {RATE:g}, with --finetune and --init {FINETUNE_RATE:g})',
+        help=f'at its peak (default: {DEFAULTS.learning_rate:g}, with --finetune and --init '
+        f'{FINETUNING.learning_rate:g})',
     )
-    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--seed', type=int, default=DEFAULTS.seed, help='zero or more')
     parser.add_argument(
         '--init', metavar='WEIGHTS', help='weights to start from; default: the shipped ones'
     )
     parser.add_argument('--resume', action='store_true', help='go on with the run in OUT')
-    parser.add_argument('--checkpoint-minutes', type=positive_float, default=2.0, metavar='M')
+    parser.add_argument(
+        '--checkpoint-minutes',
+        type=positive_float,
+        default=DEFAULTS.checkpoint_minutes,
+        metavar='M',
+        help='time between checkpoints (default: %(default)g)',
+    )
     parser.add_argument(
         '--snapshots', action='store_true', help='keep the weights of every checkpoint'
     )
@@ -85,20 +105,22 @@ def build_parser() -> argparse.ArgumentParser:
         '--widths',
         type=positive_int,
         nargs='+',
-        default=list(WIDTHS),
+        default=list(DEFAULTS.widths),
         metavar='C',
-        help='channels at each level (default: 16 32 64 128)',
+        help=f'channels at each level (default: {" ".join(map(str, DEFAULTS.widths))})',
     )
     machine = parser.add_argument_group('machine')
-    machine.add_argument('--device', choices=('auto', 'cpu', 'cuda', 'mps'), default='auto')
     machine.add_argument(
-        '--devices', type=positive_int, default=1, help='processes or GPUs a node'
+        '--device', choices=('auto', 'cpu', 'cuda', 'mps'), default=MACHINE.accelerator
     )
-    machine.add_argument('--nodes', type=positive_int, default=1)
+    machine.add_argument(
+        '--devices', type=positive_int, default=MACHINE.devices, help='processes or GPUs a node'
+    )
+    machine.add_argument('--nodes', type=positive_int, default=MACHINE.nodes)
     machine.add_argument(
         '--precision',
         choices=('auto', 'bf16-mixed', '32-true'),
-        default='auto',
+        default=MACHINE.precision,
         help='auto: bf16-mixed where the device has bfloat16',
     )
     machine.add_argument('--threads', type=positive_int, help='CPU threads of training')
@@ -107,7 +129,13 @@ def build_parser() -> argparse.ArgumentParser:
     cache.add_argument(
         '--cache-dir', type=Path, metavar='DIR', help='shared by runs (default: OUT/head-cache)'
     )
-    cache.add_argument('--cache-size', type=positive_int, default=2000, metavar='N')
+    cache.add_argument(
+        '--cache-size',
+        type=positive_int,
+        default=DEFAULTS.cache_size,
+        metavar='N',
+        help='how many (default: %(default)s)',
+    )
     cache.add_argument(
         '--cache-workers',
         type=positive_int,
@@ -145,13 +173,13 @@ def _add_finetuning(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument('--cases', nargs='+', metavar='CASE', help='only these cases')
     group.add_argument(
-        '--synthetic-share', type=float, default=0.5, metavar='S',
-        help='share of synthetic heads among the samples; 0: none (default: 0.5)',
+        '--synthetic-share', type=float, default=SYNTHETIC_SHARE, metavar='S',
+        help='share of synthetic heads among the samples; 0: none (default: %(default)g)',
     )  # fmt: skip
     group.add_argument(
-        '--hold-out', type=float, default=0.25, metavar='S',
+        '--hold-out', type=float, default=HELD_OUT_SHARE, metavar='S',
         help='of four or more cases, hold out this share, whole subjects at a time, and keep '
-        'the weights that do best on them (default: 0.25)',
+        'the weights that do best on them (default: %(default)g)',
     )  # fmt: skip
 
 
@@ -166,19 +194,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train the stages that were asked for and export the weights."""
+    from pumba_pipe.network.weights import initial_weights
     from pumba_pipe.synthesis.recipe import load_recipe
-    from pumba_pipe.training.loop import Hardware
-    from pumba_pipe.training.run import RunSettings, train_weights
+    from pumba_pipe.training.run import train_weights
 
-    finetuning = args.finetune is not None
-    rate = FINETUNE_RATE if finetuning and args.init else RATE
-    settings = RunSettings(
+    train_weights(
+        args.out,
+        load_recipe(args.recipe),
+        _settings(args),
+        hardware=_hardware(args),
+        init=initial_weights(args.init),
+        resume=args.resume,
+        cache_dir=args.cache_dir,
+        quiet=args.quiet,
+        finetuning=_adaptation(args) if args.finetune is not None else None,
+        written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),
+    )
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> TrainingSettings:
+    """Settings of the options; those left open depend on what is trained on."""
+    settings = DEFAULTS
+    if args.finetune is not None:
+        settings = finetuning_settings(from_weights=args.init is not None)
+    return replace(
+        settings,
         stage=args.stage,
-        steps=args.steps or (FINETUNE_STEPS if finetuning else STEPS),
+        steps=args.steps or settings.steps,
         minutes=args.time_limit,
         batch=args.batch,
-        optimizer=args.optimizer or ('adamw' if finetuning else 'muon'),
-        learning_rate=args.learning_rate or rate,
+        optimizer=args.optimizer or settings.optimizer,
+        learning_rate=args.learning_rate or settings.learning_rate,
         seed=args.seed,
         coarse_size=args.coarse_size,
         fine_size=args.fine_size,
@@ -188,7 +235,10 @@ def run(args: argparse.Namespace) -> int:
         cache_size=args.cache_size,
         cache_workers=args.cache_workers,
     )
-    hardware = Hardware(
+
+
+def _hardware(args: argparse.Namespace) -> Hardware:
+    return Hardware(
         accelerator='gpu' if args.device == 'cuda' else args.device,
         devices=args.devices,
         nodes=args.nodes,
@@ -196,35 +246,13 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         compiled=args.compile,
     )
-    train_weights(
-        args.out,
-        load_recipe(args.recipe),
-        settings,
-        hardware=hardware,
-        init=initial_weights(args.init),
-        resume=args.resume,
-        cache_dir=args.cache_dir,
-        quiet=args.quiet,
-        adaptation=_adaptation(args) if finetuning else None,
-        written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),
-    )
-    return 0
-
-
-def initial_weights(name: str | None) -> Path | None:
-    """The file called `name`; ``default`` is the shipped one."""
-    if name is None:
-        return None
-    from pumba_pipe.network.weights import SHIPPED
-
-    return SHIPPED if name == 'default' else Path(name)
 
 
 def _adaptation(args: argparse.Namespace) -> Adaptation:
     """Read the labelled cases, and say how they are used."""
     from pumba_pipe.evaluation.cases import chosen_cases
+    from pumba_pipe.finetuning.adaptation import Adaptation, split
     from pumba_pipe.finetuning.labelled import labelled_cases, read_labelled
-    from pumba_pipe.finetuning.views import Adaptation, split
 
     cases = labelled_cases(args.finetune, args.bids)
     if args.cases:

@@ -34,7 +34,7 @@ class EarlyStopping:
     device : torch.device
     log : Log
     never_stop : bool
-        Never give up: a network that starts from random values may answer with nothing for long.
+        Never give up: a network that starts from random values may predict nothing for long.
     """
 
     def __init__(
@@ -87,6 +87,9 @@ class EarlyStopping:
         best = max(range(len(self.scores)), key=lambda index: self.scores[index][1])
         return len(self.scores) - 1 - best >= PATIENCE and not self.never_stop
 
+    def at_checkpoint(self, network: Network, progress: Progress) -> None:
+        """Nothing: looks come at even shares of the run."""
+
     def finish(self, network: Network, progress: Progress) -> None:
         """Look a last time and load the weights that did best."""
         if not self.views:
@@ -115,6 +118,6 @@ class EarlyStopping:
         for view in self.views:
             with half_precision(self.device):
                 logits = network(view.image.to(self.device)).cpu()
-            found = (logits > 0).float() * view.inside
-            scores.append(float(soft_dice(found, view.target * view.inside).mean()))
+            predicted = (logits > 0).float() * view.inside
+            scores.append(float(soft_dice(predicted, view.target * view.inside).mean()))
         return sum(scores) / len(scores)

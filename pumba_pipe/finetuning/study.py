@@ -9,20 +9,20 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import MISSING, format_number, write_table
-from pumba_pipe.training.run import FINETUNE_RATE
+from pumba_pipe.finetuning.settings import SYNTHETIC_SHARE, finetuning_settings
+from pumba_pipe.training.settings import DEFAULT_RECIPE, Hardware, TrainingSettings
 
 if TYPE_CHECKING:
     from pumba_pipe.evaluation.cases import Case
     from pumba_pipe.evaluation.metrics import CaseScore
 
-SCRATCH_RATE = 1e-3
 INITIAL, TUNED, HALFWAY, SCRATCH = 'initial', 'fine-tuned', 'half-way', 'from scratch'
 CASE_COLUMNS = ('weights', 'labelled', 'half', 'case', 'dice', 'hd95_mm')
 COLUMNS = ('weights', 'labelled', 'n', 'median_dice', 'min_dice', 'median_hd95_mm')
@@ -54,9 +54,9 @@ class StudySettings:
     counts: tuple[int, ...] = (1, 2, 4)
     halves: int = 2
     steps: int = 200
-    synthetic_share: float = 0.5
+    synthetic_share: float = SYNTHETIC_SHARE
     hold_out: float = 0.0
-    seed: int = 1
+    seed: int = TrainingSettings.seed
     cache_size: int = 40
     threads: int | None = None
 
@@ -94,12 +94,12 @@ def run_study(
     """
     settings = settings or StudySettings()
     rows: list[tuple[str, ...]] = []
-    for half, (pool, rest) in zip(range(settings.halves), halves(cases), strict=False):
+    for half, (labelled, rest) in zip(range(settings.halves), halves(cases), strict=False):
         score = partial(_scored, cases=rest, threads=settings.threads, report=report)
         report(f'half {half}, scored: {", ".join(case.name for case in rest)}')
         rows += score(initial, (INITIAL, '0', str(half)))
         for count in settings.counts:
-            chosen = drawn(pool, count)
+            chosen = drawn(labelled, count)
             report(f'half {half}, labelled: {", ".join(case.name for case in chosen)}')
             for way, weights in _trained(chosen, half, initial, out, settings):
                 rows += score(weights, (way, str(count), str(half)))
@@ -183,11 +183,10 @@ def _train(
     settings: StudySettings,
 ) -> Path:
     """Fine-tune, or train from random values on the labelled cases alone."""
+    from pumba_pipe.finetuning.adaptation import Adaptation, split
     from pumba_pipe.finetuning.labelled import read_labelled
-    from pumba_pipe.finetuning.views import Adaptation, split
     from pumba_pipe.synthesis.recipe import load_recipe
-    from pumba_pipe.training.loop import Hardware
-    from pumba_pipe.training.run import WEIGHTS, RunSettings, train_weights
+    from pumba_pipe.training.run import WEIGHTS, train_weights
 
     if (folder / WEIGHTS).exists():
         return folder / WEIGHTS
@@ -195,11 +194,10 @@ def _train(
     share = settings.synthetic_share if initial else 0.0
     return train_weights(
         folder,
-        load_recipe('default'),
-        RunSettings(
+        load_recipe(DEFAULT_RECIPE),
+        replace(
+            finetuning_settings(from_weights=initial is not None),
             steps=settings.steps,
-            optimizer='adamw',
-            learning_rate=FINETUNE_RATE if initial else SCRATCH_RATE,
             seed=settings.seed,
             cache_size=settings.cache_size,
         ),
@@ -208,7 +206,7 @@ def _train(
         resume=True,
         cache_dir=cache_dir,
         quiet=True,
-        adaptation=Adaptation(heads, held_out, share),
+        finetuning=Adaptation(heads, held_out, share),
     )
 
 

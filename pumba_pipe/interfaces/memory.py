@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from math import prod
 
 from pumba_pipe.registration.options import RegistrationOptions, Transform
-from pumba_pipe.training.run import SIZES, WIDTHS
+from pumba_pipe.training.settings import SIZES, TrainingSettings
 
 UNKNOWN_SHAPE = (256, 256, 256)
 UNKNOWN_SERIES = (128, 128, 64, 300)
+TRAINING = TrainingSettings()
 
 # A process with what it imports, in GB: torch and the networks are most of it.
 # A process with what it imports, in GB: torch and the networks are most of it.
@@ -152,7 +153,9 @@ def synthesis_mem_gb(size: int = 96) -> float:
 
 
 def training_mem_gb(
-    size: int = SIZES['fine'], batch: int = 2, channels: Sequence[int] = WIDTHS[:1]
+    size: int = SIZES['fine'],
+    batch: int = TRAINING.batch,
+    channels: Sequence[int] = TRAINING.widths[:1],
 ) -> float:
     """Memory to declare for a `TrainSynthetic` node (``mem_gb``), in GB.
 

@@ -15,7 +15,10 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-from pumba_pipe.training.run import LOG_COLUMNS, WEIGHTS, WIDTHS, RunSettings
+from pumba_pipe.training.run import LOG_COLUMNS, WEIGHTS
+from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingSettings
+
+DEFAULTS = TrainingSettings()
 
 CARD, LOG = 'weights.md', 'log.tsv'
 
@@ -23,37 +26,51 @@ CARD, LOG = 'weights.md', 'log.tsv'
 class TrainSyntheticInputSpec(BaseInterfaceInputSpec):
     """Inputs of `TrainSynthetic`."""
 
-    recipe = traits.Str('default', usedefault=True, desc='name of a recipe, or a TOML file')
+    recipe = traits.Str(DEFAULT_RECIPE, usedefault=True, desc='name of a recipe, or a TOML file')
     stage = traits.Enum(
         'both', 'coarse', 'fine', usedefault=True, desc='which network, or one after the other'
     )
-    steps = traits.Range(low=1, value=20_000, usedefault=True, desc='all stages together')
+    steps = traits.Range(low=1, value=DEFAULTS.steps, usedefault=True, desc='all stages together')
     time_limit = traits.Range(low=0.0, exclude_low=True, desc='minutes, all stages together')
-    seed = traits.Int(1, usedefault=True, desc='of everything that is drawn')
+    seed = traits.Int(DEFAULTS.seed, usedefault=True, desc='of everything that is drawn')
     init_weights = File(exists=True, desc='weights to start from')
-    batch = traits.Range(low=1, value=2, usedefault=True, desc='samples a step')
+    batch = traits.Range(low=1, value=DEFAULTS.batch, usedefault=True, desc='samples a step')
     learning_rate = traits.Range(
-        low=0.0, value=1e-3, exclude_low=True, usedefault=True, desc='at its peak'
+        low=0.0,
+        value=DEFAULTS.learning_rate,
+        exclude_low=True,
+        usedefault=True,
+        desc='at its peak',
     )
     coarse_size = traits.Range(
-        low=1, desc='side of the coarse cube, in voxels; default: as in init_weights, or else 64'
+        low=1,
+        desc='side of the coarse cube, in voxels; default: as in init_weights, or else '
+        f'{SIZES["coarse"]}',
     )
     fine_size = traits.Range(
-        low=1, desc='side of the fine cube, in voxels; default: as in init_weights, or else 96'
+        low=1,
+        desc='side of the fine cube, in voxels; default: as in init_weights, or else '
+        f'{SIZES["fine"]}',
     )
     widths = traits.List(
-        traits.Range(low=1), list(WIDTHS), usedefault=True, desc='channels at each level'
+        traits.Range(low=1),
+        list(DEFAULTS.widths),
+        usedefault=True,
+        desc='channels at each level',
     )
     pool_size = traits.Int(deprecated='2.0', new_name='cache_size', desc='former name')
     cache_size = traits.Range(
-        low=1, value=2000, usedefault=True, desc='heads made ahead, when training on a CPU'
+        low=1,
+        value=DEFAULTS.cache_size,
+        usedefault=True,
+        desc='heads made ahead, when training on a CPU',
     )
     resume = traits.Bool(
         True, usedefault=True, nohash=True, desc='go on where a killed run of this node stopped'
     )
     checkpoint_minutes = traits.Range(
-        low=0.0, value=2.0, exclude_low=True, usedefault=True, nohash=True,
-        desc='time between checkpoints',
+        low=0.0, value=DEFAULTS.checkpoint_minutes, exclude_low=True, usedefault=True,
+        nohash=True, desc='time between checkpoints',
     )  # fmt: skip
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc='train on the GPU; also reserves one'
@@ -112,9 +129,9 @@ class TrainSynthetic(BaseInterface):
         names = {'weights': WEIGHTS, 'model_card': CARD, 'log': LOG}
         return {field: str(folder / name) for field, name in names.items()}
 
-    def _settings(self) -> RunSettings:
+    def _settings(self) -> TrainingSettings:
         inputs = self.inputs
-        return RunSettings(
+        return TrainingSettings(
             stage=inputs.stage,
             steps=inputs.steps,
             minutes=inputs.time_limit if isdefined(inputs.time_limit) else None,
@@ -128,9 +145,7 @@ class TrainSynthetic(BaseInterface):
             cache_size=inputs.cache_size,
         )
 
-    def _hardware(self) -> Any:
-        from pumba_pipe.training.loop import Hardware
-
+    def _hardware(self) -> Hardware:
         inputs = self.inputs
         device = inputs.device if inputs.use_gpu else 'cpu'
         return Hardware(

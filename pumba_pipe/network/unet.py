@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 WITH_CSF, WITHOUT_CSF = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
 BORDERS = 2
-# Networks of one border were trained on a label between both: by so many logits more than that
-# one is likely inside the wide border, and less inside the tight one.
-WIDER, TIGHTER = 1.0, 0.85
 
 
 @dataclass(frozen=True)
@@ -28,28 +25,36 @@ class NetworkConfig:
     stem : int
         Side of the blocks of voxels that become channels.
     others : tuple of tuple of int
-        Widths of further networks, whose answers are averaged with those of the first.
-    borders : int
-        Masks that are predicted of every image: the wide one, and the tight one within it.
+        Widths of further networks, whose predictions are averaged with those of the first.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     stem: int = 2
     others: tuple[tuple[int, ...], ...] = ()
-    borders: int = BORDERS
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and model cards."""
         widths, others = list(self.widths), [list(widths) for widths in self.others]
-        return {**asdict(self), 'widths': widths, 'others': others}
+        return {**asdict(self), 'widths': widths, 'others': others, 'borders': BORDERS}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape."""
+        """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape.
+
+        Raises
+        ------
+        ValueError
+            The network predicts another number of borders.
+        """
+        if values.get('borders', 1) != BORDERS:
+            raise ValueError(
+                'their network predicts one border of the brain, as before version 0.1; '
+                'networks of today predict two: train it anew'
+            )
         widths = tuple(int(width) for width in values['widths'])
         alike = (widths,) * (int(values.get('members', 1)) - 1)
         others = tuple(tuple(map(int, other)) for other in values.get('others', alike))
-        return cls(widths, int(values['stem']), others, int(values.get('borders', 1)))
+        return cls(widths, int(values['stem']), others)
 
     @property
     def multiple(self) -> int:
@@ -94,7 +99,7 @@ class Block(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """Predict, for every voxel, the logit of being brain, with a wide border and a tight one.
+    """Predict, for every voxel, the logit of being brain, with the CSF rim and without.
 
     A U-Net (Ronneberger et al. 2015; Park et al. 2025, section 2.2) behind a stem that moves
     2x2x2 voxels into channels, which makes it about four times cheaper on a CPU.
@@ -109,10 +114,10 @@ class UNet(nn.Module):
         for narrow, wide in pairwise(widths):
             self.encoder.append(Block(narrow, wide, stride=2))
             self.decoder.append(Block(narrow + wide, narrow))
-        self.head = nn.Conv3d(widths[0], cells * config.borders, 1)
+        self.head = nn.Conv3d(widths[0], cells * BORDERS, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""
+        """Map images (batch, 1, x, y, z) to logits (batch, 2, x, y, z)."""
         features = space_to_depth(image, self.config.stem)
         features = features.contiguous(memory_format=torch.channels_last_3d)
         skips = []
@@ -139,7 +144,7 @@ class Committee(nn.Module):
         return [member for member in self.members if isinstance(member, UNet)]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""
+        """Map images (batch, 1, x, y, z) to logits (batch, 2, x, y, z)."""
         return torch.stack([member(image) for member in self.members]).mean(0)
 
 
@@ -154,20 +159,6 @@ def members(network: Network) -> list[UNet]:
 def build(config: NetworkConfig) -> Network:
     """Make the network, or the networks, of a configuration."""
     return Committee(config) if config.others else UNet(config)
-
-
-def with_borders(network: Network) -> Network:
-    """Return a network with both borders; one that has a single border gets them around it."""
-    if network.config.borders == BORDERS:
-        return network
-    both = build(replace(network.config, borders=BORDERS))
-    state = network.state_dict()
-    for name in [name for name in state if name.endswith('head.weight')]:
-        state[name] = state[name].repeat(BORDERS, 1, 1, 1, 1)
-    for name in [name for name in state if name.endswith('head.bias')]:
-        state[name] = torch.cat([state[name] + WIDER, state[name] - TIGHTER])
-    both.load_state_dict(state)
-    return both
 
 
 @torch.no_grad()

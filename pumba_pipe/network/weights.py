@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.common.files import atomic_path
-from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last, with_borders
+from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +26,7 @@ SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 VARIABLE = 'PUMBA_WEIGHTS'
 FORMAT = 'pumba_pipe/1'
 STAGES: tuple[str, ...] = ('coarse', 'fine')
+KEPT = 2  # weights files that stay in memory
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,23 @@ def default_weights() -> Path:
     return Path(os.environ.get(VARIABLE) or SHIPPED)
 
 
+def initial_weights(name: str | None) -> Path | None:
+    """Return the file called `name`, to start a training from; ``default`` is the shipped one."""
+    if name is None:
+        return None
+    return SHIPPED if name == 'default' else Path(name)
+
+
+# By path, size and time of change; the most recently used last.
+_kept: OrderedDict[tuple[Path, int, int], Model] = OrderedDict()
+_lock = Lock()
+
+
 def load_weights(path: str | Path | None = None) -> Model:
     """Read and verify weights.
+
+    What was read is kept in this process, and read again when the file has changed. Each call
+    returns a copy of its own, which the caller may change, train or move to another device.
 
     Parameters
     ----------
@@ -78,7 +97,31 @@ def load_weights(path: str | Path | None = None) -> Model:
         The file is missing, damaged, or was not made by pumba_pipe.
     """
     path = default_weights() if path is None else Path(path)
-    tensors, metadata = _read(path)
+    try:
+        found, status = path.resolve(), path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    key = (found, status.st_size, status.st_mtime_ns)
+    with _lock:
+        if key not in _kept:
+            _kept[key] = _read(path)
+        _kept.move_to_end(key)
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+        return copy.deepcopy(_kept[key])
+
+
+def _unreadable(path: Path, error: OSError) -> WeightsError:
+    return WeightsError(f'{path}: cannot read these weights ({error.strerror})')
+
+
+def _read(path: Path) -> Model:
+    """Read, verify and hash a file, all from the same bytes."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    tensors, metadata = _parsed(path, content)
     if metadata.get('format') != FORMAT:
         raise WeightsError(f'{path}: these weights were not made by pumba-train')
     try:
@@ -91,22 +134,22 @@ def load_weights(path: str | Path | None = None) -> Model:
     except (KeyError, ValueError, TypeError, RuntimeError, StopIteration) as error:
         message = str(error).split('\n')[0]
         raise WeightsError(f'{path}: the weights do not fit together ({message})') from None
-    return Model(stages.get('coarse', only), stages.get('fine', only), card, _digest(path))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Model(stages.get('coarse', only), stages.get('fine', only), card, sha256)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
+def _parsed(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     try:
-        with path.open('rb'):
-            pass
-        with safe_open(path, 'pt') as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except OSError as error:
-        raise WeightsError(f'{path}: cannot read these weights ({error.strerror})') from None
+        tensors = load(content)
     except SafetensorError as error:
         raise WeightsError(f'{path}: damaged, or not a safetensors file ({error})') from None
+    # The library reads metadata from files alone; the header is a length and JSON, verified above.
+    length = int.from_bytes(content[:8], 'little')
+    metadata = json.loads(content[8 : 8 + length]).get('__metadata__', {})
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise WeightsError(f'{path}: the weights hold values that are not finite')
     return tensors, metadata
@@ -121,16 +164,11 @@ def _stage(name: str, description: Mapping[str, Any], tensors: Mapping[str, Tens
         if key.startswith(prefix)
     }
     network.load_state_dict(state)
-    network = with_borders(network).eval().requires_grad_(False)
-    network = channels_last(network)
+    network = channels_last(network.eval().requires_grad_(False))
     size = int(description['size'])
     if size < network.config.multiple or size % network.config.multiple:
         raise ValueError(f'size {size}')
     return Stage(network, size)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def save_weights(stages: Mapping[str, Stage], card: Mapping[str, Any], path: Path) -> str:
@@ -163,4 +201,4 @@ def save_weights(stages: Mapping[str, Stage], card: Mapping[str, Any], path: Pat
     }
     with atomic_path(path) as partial:
         save_file(tensors, partial, metadata=metadata)
-    return _digest(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,14 +8,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pumba_pipe.common.errors import InputError
+
 
 def seeded(seed: int, device: torch.device | str = 'cpu') -> torch.Generator:
-    """Return a generator on `device` that starts at `seed`."""
+    """Return a generator on `device` that starts at `seed`.
+
+    On the CPU torch uses the lowest 32 bits alone: `seed` and ``seed + 2**32`` draw the same
+    there. So a seed that a user or a counter gave goes through `derived_seed` first, which spreads
+    all of its bits. They cannot be spread here: every sample of today has a seed of 63 bits, and
+    would become another one.
+    """
     return torch.Generator(device=device).manual_seed(seed)
 
 
 def derived_seed(*parts: int) -> int:
-    """Mix integers into one 63-bit seed; near-by inputs give unrelated seeds."""
+    """Mix integers into one 63-bit seed; near-by inputs give unrelated seeds.
+
+    Parameters
+    ----------
+    *parts : int
+        At least zero, of any size: all of their bits count.
+
+    Raises
+    ------
+    InputError
+        One is negative.
+    """
+    if min(parts) < 0:
+        raise InputError(f'seed {min(parts)}: must be zero or more')
     low, high = np.random.SeedSequence(parts).generate_state(2)
     return (int(high) << 31) ^ int(low)
 

@@ -13,11 +13,11 @@ from pumba_pipe.images.resampling import apply_separable, spline_matrix
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.noise import white_noise
 from pumba_pipe.synthesis.recipe import Recipe, Section
-from pumba_pipe.synthesis.regions import BRAIN
 from pumba_pipe.synthesis.shapes import Ball, Ellipsoid, rotated
 
 PUBLISHED_SIZE = 128
-SHELL, EXTRA, CORE, BOUNDARY = 8, 16, BRAIN, BRAIN + 8  # 8 parts each
+# Region codes of this generator, 8 parts each; those of `regions` mean other things.
+SHELL, EXTRA, CORE, BOUNDARY = 8, 16, 32, 40
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def build_regions(head: PaperHead, shape: Sequence[int], device: torch.device) -
     Returns
     -------
     Tensor of uint8, shape (x, y, z)
-        Core and boundary together are the brain, ``>= BRAIN``.
+        Core and boundary together are the brain, see `labels`.
     """
     scale = PUBLISHED_SIZE / max(shape)
     axes = [(torch.arange(n, device=device) - (n - 1) / 2) * scale for n in shape]
@@ -124,6 +124,15 @@ def build_regions(head: PaperHead, shape: Sequence[int], device: torch.device) -
     _assign(regions, brain < 0, BOUNDARY + part)
     _assign(regions, brain < -head.boundary, CORE + part)
     return regions
+
+
+def labels(regions: Tensor) -> Tensor:
+    """Both labels of a region map, of bool, shape (2, x, y, z): the published brain, twice.
+
+    The published synthesis has one border, and no CSF that a label could include or leave out.
+    """
+    brain = regions >= CORE
+    return torch.stack([brain, brain])
 
 
 def _assign(regions: Tensor, where: Tensor, values: Tensor) -> None:

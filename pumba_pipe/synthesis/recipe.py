@@ -131,7 +131,7 @@ def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
 def curriculum_recipe(recipe: Recipe) -> Recipe:
     """Return a recipe with the clear contrast and few artefacts of ``easy.toml``.
 
-    Shapes stay as they are, so both share a pool of heads. The published recipe has no artefacts
+    Shapes stay as they are, so both share a head cache. The published recipe has no artefacts
     and is returned as it is.
     """
     if recipe.generator == 'paper':

@@ -1,4 +1,7 @@
-"""Evaluate a head's plan on a grid: one small integer per voxel says what lies there."""
+"""Evaluate a head's plan on a grid: one small integer per voxel says what lies there.
+
+`REGION_NAMES` translates the codes into the words of anatomy.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,34 @@ TISSUE = 10  # ..17
 BLOB = 20  # ..27
 BRAIN = 32  # this and all above are brain: 32..35 its regions
 RIBBON, FOLD, CENTRE, SHEET, LESION = 36, 37, 38, 39, 40  # lesions 40..42
-LINING = 43  # fluid that every mask includes
-RIM = 44  # the fluid next to it, which masks with a wide border include
+LINING = 43  # CSF that every mask includes
+RIM = 44  # the CSF next to it, which only masks with CSF include
 REGION_COUNT = 48
+
+# What each region stands for, in the words of anatomy. A head is made of random shapes: none of
+# them is fitted to an organ, they only take its place.
+REGION_NAMES = {
+    'BACKGROUND': 'air around the head',
+    'FLUID': 'CSF around the brain and the cord',
+    'HARD': 'skull',
+    'MARROW': 'diploe (marrow of the skull)',
+    'SOFT': 'scalp',
+    'MEMBRANE': 'dura',
+    'STALK': 'brainstem and cord outside the mask',
+    'AIR': 'air in the head (sinuses, ear)',
+    'SECOND': 'a second object in the field of view',
+    'FASCIA': 'fasciae and vessels between muscles',
+    'TISSUE': 'muscle, fat and other tissue; 8 kinds',
+    'BLOB': 'eyes, glands and other round parts; 8 of them',
+    'BRAIN': 'white matter and nuclei; 4 kinds',
+    'RIBBON': 'cortex',
+    'FOLD': 'sulcus, filled with CSF',
+    'CENTRE': 'ventricle',
+    'SHEET': 'falx, tentorium and other thin sheets in the brain',
+    'LESION': 'lesions; 3 of them',
+    'LINING': 'CSF under the outline of the brain; in both masks',
+    'RIM': 'rim of CSF around the outline; only in the mask with CSF',
+}
 
 
 class Field:
@@ -80,10 +108,10 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
 
 
 def labels(regions: Tensor) -> Tensor:
-    """Both labels of a region map, of bool, shape (2, x, y, z): wide border, tight border.
+    """Both labels of a region map of `build_regions`, of bool, shape (2, x, y, z).
 
-    References of real brains agree in what is brain, and differ in how much of the fluid around
-    it they include; no image shows which is wanted.
+    With the CSF rim, and without. References of real brains agree in what is brain, and differ in
+    how much of the CSF around it they include; no image shows which is wanted.
     """
     wide = regions >= BRAIN
     return torch.stack([wide, wide & (regions != RIM)])

@@ -11,7 +11,8 @@ from torch import Tensor
 from pumba_pipe.synthesis import artefacts, contrast, draw, paper
 from pumba_pipe.synthesis.head import draw_head
 from pumba_pipe.synthesis.recipe import Recipe
-from pumba_pipe.synthesis.regions import BRAIN, build_regions
+from pumba_pipe.synthesis.regions import build_regions
+from pumba_pipe.synthesis.regions import labels as shape_labels
 
 SHAPE_STREAM, IMAGE_STREAM, VIEW_STREAM = range(3)
 
@@ -25,7 +26,7 @@ class Sample:
     image : Tensor of float32, shape (x, y, z)
         In 0..1, zero outside the field of view.
     label : Tensor of uint8, shape (x, y, z)
-        One in the brain, also where the field of view cuts the image off.
+        One in the brain and the CSF rim around it, also where the field of view cuts it off.
     inside : Tensor of bool, shape (x, y, z)
         The field of view.
     seed : int
@@ -58,13 +59,21 @@ def make_regions(
     Returns
     -------
     Tensor of uint8, shape (x, y, z)
-        The brain is ``>= BRAIN``.
+        Codes of the recipe's generator; `labels` says which of them are brain.
     """
     rng = draw.seeded(draw.derived_seed(seed, SHAPE_STREAM))
     device = torch.device(device)
     if recipe.generator == 'paper':
         return paper.build_regions(paper.draw_head(recipe, rng), shape, device)
     return build_regions(draw_head(recipe, rng, box), shape, device)
+
+
+def labels(recipe: Recipe, regions: Tensor) -> Tensor:
+    """Both labels of a region map, of bool, shape (2, x, y, z): with CSF, without CSF.
+
+    Each generator has region codes of its own, and says itself which of them are brain.
+    """
+    return (paper.labels if recipe.generator == 'paper' else shape_labels)(regions)
 
 
 def render(recipe: Recipe, regions: Tensor, seed: int) -> tuple[Tensor, Tensor]:
@@ -99,7 +108,7 @@ def synthesize(
     """
     regions = make_regions(recipe, seed, shape, device, box)
     image, inside = render(recipe, regions, seed)
-    return Sample(image, (regions >= BRAIN).to(torch.uint8), inside, seed)
+    return Sample(image, labels(recipe, regions)[0].to(torch.uint8), inside, seed)
 
 
 def stream(

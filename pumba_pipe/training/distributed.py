@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,32 +12,7 @@ import torch
 
 from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.network.devices import choose_device, has_bfloat16
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where to train.
-
-    Attributes
-    ----------
-    accelerator : str
-        ``'auto'``, ``'cpu'``, ``'gpu'`` or ``'mps'``, as Lightning Fabric names them.
-    devices, nodes : int
-        Processes, or GPUs, a node; nodes.
-    precision : str
-        ``'bf16-mixed'``, ``'32-true'``, or ``'auto'``: the first where the device has bfloat16.
-    threads : int or None
-        CPU threads of each training process.
-    compiled : bool
-        Compile the network; needs a C++ compiler on the CPU.
-    """
-
-    accelerator: str = 'auto'
-    devices: int = 1
-    nodes: int = 1
-    precision: Literal['auto', 'bf16-mixed', '32-true'] = 'auto'
-    threads: int | None = None
-    compiled: bool = False
+from pumba_pipe.training.settings import Hardware
 
 
 def launch(hardware: Hardware) -> Any:
@@ -116,6 +90,15 @@ def check_same_step(fabric: Any, step: int, checkpoint: Path) -> None:
             f'{checkpoint}: not the same for all processes; the folder of a run must lie where '
             'all nodes see it'
         )
+
+
+def leave_group() -> None:
+    """Part from the other processes when all is done.
+
+    Else a process may abort at its end: gloo's threads still run when Python takes them down.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextlib.contextmanager

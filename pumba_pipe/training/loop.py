@@ -15,14 +15,10 @@ import torch
 from torch import nn
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.finetuning.early_stopping import EarlyStopping
-from pumba_pipe.finetuning.views import Adaptation, MixedSource
-from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe, curriculum_recipe
 from pumba_pipe.training.distributed import (
-    Hardware,
     broadcast_from_rank0,
     check_same_step,
     launch,
@@ -30,9 +26,11 @@ from pumba_pipe.training.distributed import (
 )
 from pumba_pipe.training.head_cache import HeadCacheSource, cache_folder, filling_cache
 from pumba_pipe.training.log import Log
-from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
+from pumba_pipe.training.losses import dice_and_cross_entropy
 from pumba_pipe.training.optimizers import make_optimizer
+from pumba_pipe.training.protocols import FineTuning, Monitor, SampleSource
 from pumba_pipe.training.samples import Batch, SampleGenerator, StreamSource
+from pumba_pipe.training.settings import Hardware
 from pumba_pipe.training.state import (
     Progress,
     TrainingConfig,
@@ -42,9 +40,7 @@ from pumba_pipe.training.state import (
     schedule,
     share_done,
 )
-
-VALIDATION_STREAM = 2**31
-VALIDATION_HEADS = 16
+from pumba_pipe.training.validation import SyntheticValidation
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def train(
     cache_dir: Path | None = None,
     quiet: bool = False,
     kept: Callable[[TrainingResult], None] = lambda result: None,
-    adaptation: Adaptation | None = None,
+    finetuning: FineTuning | None = None,
 ) -> TrainingResult:
     """Train a network on synthetic heads (Park et al. 2025, section 2, with our recipe).
 
@@ -86,12 +82,12 @@ def train(
     resume : bool
         Go on from the folder's checkpoint, if there is one.
     cache_dir : Path, optional
-        Folder for caches of heads, which several runs may share; default ``folder/head-cache``.
+        Folder for head caches, which several runs may share; default ``folder/head-cache``.
     quiet : bool
         No progress bar.
     kept : callable
         Called on rank 0 with what there is so far whenever a checkpoint is written.
-    adaptation : Adaptation, optional
+    finetuning : FineTuning, optional
         Labelled real images to train on besides.
 
     Returns
@@ -131,40 +127,41 @@ def train(
     forward = torch.compile(network) if hardware.compiled else network
     model, optimizer = fabric.setup(forward, optimizer)
 
-    feed = SampleGenerator(recipe, config.size, config.box_share)
+    generator = SampleGenerator(recipe, config.size, config.box_share)
     easy = SampleGenerator(curriculum_recipe(recipe), config.size, config.box_share)
     easy_until = config.curriculum_fraction if initial is None else 0.0
-    cache = cache_folder(cache_dir or folder / 'head-cache', feed)
+    cache = cache_folder(cache_dir or folder / 'head-cache', generator)
     name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
     described = f'{fabric.world_size} x {name}'
     log = Log(folder, fabric.global_rank == 0, quiet)
-    held_out = adaptation.held_out if adaptation is not None else ()
-    early_stopping = EarlyStopping(
-        held_out, config, folder, fabric.device, log, never_stop=initial is None
-    )
+    monitor: Monitor = SyntheticValidation(generator, config, fabric.device, log)
+    if finetuning is not None:
+        never_stop = initial is None
+        monitor = finetuning.monitor(config, folder, fabric.device, log, never_stop)
     if progress.step:
-        early_stopping.resume()
-    synthetic = adaptation is None or adaptation.needs_synthetic
+        monitor.resume()
+    synthetic = finetuning is None or finetuning.needs_synthetic
     cache_workers = config.cache_workers_on(fabric.device)
     fills_cache = cache_workers > 0 and synthetic and fabric.global_rank == 0
     fills_cache = fills_cache and not finished(progress, config)
-    filling = filling_cache(cache, feed, config, cache_workers) if fills_cache else None
+    filling = filling_cache(cache, generator, config, cache_workers) if fills_cache else None
     with filling or contextlib.nullcontext(), log:
         fabric.barrier()  # the other ranks wait here for the first heads
-        source: Any = StreamSource(feed, fabric.device)
+        source: SampleSource = StreamSource(fabric.device)
         if cache_workers:
-            source = HeadCacheSource(feed, cache, fabric.device)
-        if adaptation is not None:
-            source = MixedSource(adaptation, config, source, fabric.device)
+            source = HeadCacheSource(cache, config, fabric.device)
+        if finetuning is not None:
+            source = finetuning.source(source, config, fabric.device)
         started = time.monotonic() - progress.seconds
         saved = time.monotonic()
         while not finished(progress, config):
-            if broadcast_from_rank0(fabric, early_stopping.should_stop(average, progress)):
+            if broadcast_from_rank0(fabric, monitor.should_stop(average, progress)):
                 break
             for group in optimizer.param_groups:
                 group['lr'] = config.learning_rate * schedule(progress, config)
-            source.feed = easy if share_done(progress, config) < easy_until else feed
-            batch = source.batch(sample_seeds(config, progress.step, fabric.global_rank))
+            seeds = sample_seeds(config, progress.step, fabric.global_rank)
+            shown = easy if share_done(progress, config) < easy_until else generator
+            batch = source.batch(seeds, shown, progress.samples)
             batch = Batch(*(tensor.to(fabric.device) for tensor in batch))
             logits = model(batch.image)
             loss = dice_and_cross_entropy(logits, batch.target, batch.inside)
@@ -185,21 +182,20 @@ def train(
                 broadcast_from_rank0(fabric, time.monotonic() - saved)
                 > config.checkpoint_minutes * 60
             ):
-                if adaptation is None:
-                    log.validation(progress, validation_dice(average, feed, config, fabric.device))
+                monitor.at_checkpoint(average, progress)
                 if fabric.global_rank == 0:
                     save_checkpoint(checkpoint, network, average, optimizer, progress, config)
                     kept(TrainingResult(average, progress, described, fabric.global_rank))
                 saved = time.monotonic()
         if fabric.global_rank == 0:
             save_checkpoint(checkpoint, network, average, optimizer, progress, config)
-        early_stopping.finish(average, progress)
+        monitor.finish(average, progress)
     return TrainingResult(
         average.cpu().eval(),
         progress,
         described,
         fabric.global_rank,
-        early_stopping.best,
+        monitor.best,
     )
 
 
@@ -246,20 +242,3 @@ def update_average(average: nn.Module, network: nn.Module, memory: float, step: 
     memory = min(memory, (1 + step) / (10 + step))
     for mean, value in zip(average.parameters(), network.parameters(), strict=True):
         mean.lerp_(value.detach(), 1 - memory)
-
-
-@torch.inference_mode()
-def validation_dice(
-    network: Network, feed: SampleGenerator, config: TrainingConfig, device: torch.device
-) -> float:
-    """Mean Dice on synthetic heads that training never sees."""
-    scores = []
-    for index in range(VALIDATION_HEADS):
-        seed = derived_seed(config.seed, VALIDATION_STREAM, index)
-        batch = feed.make_sample(feed.make_label_map(seed, device), seed)
-        with half_precision(device):
-            logits = network(batch.image)
-        found = (logits > 0).float()
-        dice = soft_dice(found * batch.inside, batch.target * batch.inside)
-        scores.append(float(dice.mean()))
-    return sum(scores) / len(scores)

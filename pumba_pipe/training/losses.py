@@ -18,7 +18,7 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Te
 
     Parameters
     ----------
-    logits, target : Tensor, shape (batch, borders, x, y, z)
+    logits, target : Tensor, shape (batch, 2, x, y, z)
         `target` in 0..1 is the share of the voxel that is brain.
     inside : Tensor, shape (batch, 1, x, y, z)
         One where the image was scanned; elsewhere nothing is asked of the network.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,12 +26,13 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     return x.T if tall else x
 
 
-class Muon(torch.optim.AdamW):
-    """AdamW whose groups with ``muon=True`` take orthogonalized momentum steps instead.
+class Muon(torch.optim.Optimizer):
+    """Muon for the weights that are matrices, AdamW for all others.
 
-    A convolution's weights (out, in, x, y, z) count as a matrix (out, in x y z). Steps are scaled
-    to the size of AdamW's, so one learning rate serves both (Liu et al. 2025, arXiv 2502.16982,
-    section 2.2).
+    A convolution's weights (out, in, x, y, z) count as a matrix (out, in x y z). Steps of Muon are
+    scaled to the size of AdamW's, so one learning rate serves both (Liu et al. 2025, arXiv
+    2502.16982, section 2.2). AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) steps as
+    ``torch.optim.AdamW`` does.
 
     Parameters
     ----------
@@ -49,40 +49,51 @@ class Muon(torch.optim.AdamW):
     ) -> None:
         matrices = [p for p in network.parameters() if _is_matrix(p)]
         others = [p for p in network.parameters() if not _is_matrix(p)]
-        super().__init__(
-            [{'params': matrices, 'muon': True}, {'params': others, 'muon': False}],
-            lr=learning_rate,
-            weight_decay=weight_decay,
-        )
-        for group in self.param_groups:
-            group['momentum'] = momentum
+        defaults = {
+            'lr': learning_rate,
+            'weight_decay': weight_decay,
+            'momentum': momentum,
+            'betas': (0.9, 0.999),
+            'eps': 1e-8,
+        }
+        groups: list[dict[str, Any]] = [
+            {'params': matrices, 'muon': True},
+            {'params': others, 'muon': False},
+        ]
+        super().__init__(groups, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step; see ``torch.optim.Optimizer.step``."""
-        groups = self.param_groups
-        for group in groups:
-            if group['muon']:
-                for weight in group['params']:
-                    if weight.grad is not None:
-                        self._muon_update(weight, weight.grad, group)
-        self.param_groups = [group for group in groups if not group['muon']]
-        try:
-            return super().step(closure)
-        finally:
-            self.param_groups = groups
+    def step(self) -> None:  # type: ignore[override]
+        """Take one step along the gradients that are there."""
+        for group in self.param_groups:
+            update = self._muon_update if group['muon'] else self._adamw_update
+            for weight in group['params']:
+                if weight.grad is not None:
+                    weight.mul_(1 - group['lr'] * group['weight_decay'])
+                    update(weight, weight.grad, group)
 
     def _muon_update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if 'momentum' not in state:
             state['momentum'] = torch.zeros_like(weight)
-            state['step'] = torch.zeros(())  # unused; AdamW asks for it when a state is loaded
         mean = state['momentum'].lerp_(gradient, 1 - group['momentum'])
         ahead = gradient.lerp(mean, group['momentum'])
         flat = ahead.reshape(len(ahead), -1)
         step = orthogonalized(flat) * (RMS_SCALE * max(flat.shape) ** 0.5)
-        weight.mul_(1 - group['lr'] * group['weight_decay'])
         weight.add_(step.reshape(weight.shape), alpha=-group['lr'])
+
+    def _adamw_update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if 'step' not in state:
+            state['step'] = torch.zeros(())
+            state['exp_avg'] = torch.zeros_like(weight)
+            state['exp_avg_sq'] = torch.zeros_like(weight)
+        state['step'] += 1
+        (first, second), step = group['betas'], float(state['step'])
+        mean = state['exp_avg'].lerp_(gradient, 1 - first)
+        square = state['exp_avg_sq'].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        spread = (square.sqrt() / (1 - second**step) ** 0.5).add_(group['eps'])
+        weight.addcdiv_(mean, spread, value=-group['lr'] / (1 - first**step))
 
 
 def _is_matrix(parameter: Tensor) -> bool:

@@ -13,8 +13,7 @@ from pumba_pipe.images.resampling import apply_separable, zoom_matrix
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe
-from pumba_pipe.synthesis.regions import labels
-from pumba_pipe.synthesis.sample import make_regions, render
+from pumba_pipe.synthesis.sample import labels, make_regions, render
 
 # Heads are made on a finer grid than the network sees, so that resampling them, as real images
 # are resampled, mixes tissues within a voxel.
@@ -31,7 +30,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     image, inside : Tensor, shape (batch, 1, size, size, size)
-    target : Tensor, shape (batch, borders, size, size, size)
+    target : Tensor, shape (batch, 2, size, size, size)
     """
 
     image: Tensor
@@ -84,7 +83,8 @@ class SampleGenerator:
         regions = turned(regions, rng)
         image, inside = render(self.recipe, regions, seed)
         matrices = draw_zoom(rng, self.head_size, self.size, image.device)
-        stack = torch.cat([image[None], inside.float()[None], labels(regions).float()])
+        both = labels(self.recipe, regions).float()
+        stack = torch.cat([image[None], inside.float()[None], both])
         stack = apply_separable(stack, matrices)[None]
         image, inside, target = stack[:, :1], (stack[:, 1:2] > 0.5).float(), stack[:, 2:]
         return Batch(image * inside, target, inside)
@@ -117,13 +117,14 @@ def concatenated(pairs: Sequence[Batch]) -> Batch:
 class StreamSource:
     """Makes every head anew, on the device of training."""
 
-    def __init__(self, feed: SampleGenerator, device: torch.device) -> None:
-        self.feed, self.device = feed, device
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
 
-    def batch(self, seeds: Sequence[int]) -> Batch:
-        """Make one batch, sample `i` from ``seeds[i]`` alone."""
-        pairs = [
-            self.feed.make_sample(self.feed.make_label_map(seed, self.device), seed)
-            for seed in seeds
-        ]
-        return concatenated(pairs)
+    def batch(self, seeds: Sequence[int], generator: SampleGenerator, drawn: int) -> Batch:
+        """Make one batch, sample `i` from ``seeds[i]`` alone; see `SampleSource`."""
+        return concatenated(
+            [
+                generator.make_sample(generator.make_label_map(seed, self.device), seed)
+                for seed in seeds
+            ]
+        )

@@ -1,4 +1,4 @@
-"""Settings, schedule and checkpoints of a training run."""
+"""Settings of one stage, its schedule and its checkpoints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.network.unet import Network
+from pumba_pipe.training.settings import SIZES, TrainingSettings
 
 FORMER_NAMES = {
     'easy_share': 'curriculum_fraction',
@@ -22,7 +23,7 @@ FORMER_NAMES = {
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of one training run.
+    """Settings of one stage of a training run.
 
     Attributes
     ----------
@@ -30,47 +31,30 @@ class TrainingConfig:
         Side of the training cubes, a multiple of the network's.
     box_share : float
         Share of samples that show a box around the brain: what the fine pass sees.
-    curriculum_fraction : float
-        Share of a run from random values, at its start, that sees images of clear contrast and
-        few artefacts: without it a network answers with blobs for thousands of samples.
-    batch : int
-        Samples per step and process.
     steps : int
         Length of the learning-rate schedule, reached earlier when `minutes` runs out.
     minutes : float or None
-        Time limit of training, all resumed pieces together.
-    optimizer : str
-        ``'muon'`` or ``'adamw'``.
-    learning_rate, warm_up, weight_decay, clip : float
-        Peak rate, steps up to it, decay, and the largest gradient norm.
-    ema : float
-        Memory of the running average of the weights, which is what is exported.
-    checkpoint_minutes : float
-        Time between checkpoints.
-    seed : int
-    cache_size : int
-        Heads made ahead on the CPU.
-    cache_workers : int or None
-        Processes that make them. None: one where training runs on a CPU; on a GPU none, and
-        every sample is of a head of its own, made there.
+        Time limit of the stage, all resumed pieces together.
+    others
+        See `TrainingSettings`, whose defaults they have.
     """
 
-    size: int = 96
+    size: int = SIZES['fine']
     box_share: float = 0.5
-    curriculum_fraction: float = 0.3
-    batch: int = 2
-    steps: int = 20_000
-    minutes: float | None = None
-    optimizer: Literal['muon', 'adamw'] = 'muon'
-    learning_rate: float = 1e-3
-    warm_up: int = 100
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    ema: float = 0.998
-    checkpoint_minutes: float = 2.0
-    seed: int = 1
-    cache_size: int = 2000
-    cache_workers: int | None = None
+    curriculum_fraction: float = TrainingSettings.curriculum_fraction
+    batch: int = TrainingSettings.batch
+    steps: int = TrainingSettings.steps
+    minutes: float | None = TrainingSettings.minutes
+    optimizer: Literal['muon', 'adamw'] = TrainingSettings.optimizer
+    learning_rate: float = TrainingSettings.learning_rate
+    warm_up: int = TrainingSettings.warm_up
+    weight_decay: float = TrainingSettings.weight_decay
+    clip: float = TrainingSettings.clip
+    ema: float = TrainingSettings.ema
+    checkpoint_minutes: float = TrainingSettings.checkpoint_minutes
+    seed: int = TrainingSettings.seed
+    cache_size: int = TrainingSettings.cache_size
+    cache_workers: int | None = TrainingSettings.cache_workers
 
     def cache_workers_on(self, device: torch.device) -> int:
         """Processes that make heads ahead for training on `device`."""

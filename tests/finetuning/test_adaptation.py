@@ -14,16 +14,10 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.evaluation.cases import Case, find_cases
 from pumba_pipe.extraction.passes import BOX_FILL
 from pumba_pipe.finetuning import study as adaptation_study
+from pumba_pipe.finetuning.adaptation import Adaptation, split
 from pumba_pipe.finetuning.early_stopping import PATIENCE, EarlyStopping
 from pumba_pipe.finetuning.labelled import file_digest, labelled_cases, read_labelled, subject_of
-from pumba_pipe.finetuning.views import (
-    Adaptation,
-    LabelledHead,
-    MixedSource,
-    augmented_view,
-    inference_view,
-    split,
-)
+from pumba_pipe.finetuning.views import LabelledHead, augmented_view, inference_view
 from pumba_pipe.network.averaging import average_weights
 from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_images
 from pumba_pipe.network.unet import NetworkConfig, UNet
@@ -199,36 +193,36 @@ def test_label_and_image_move_together(heads):
     from dataclasses import replace
     from unittest import mock
 
-    from pumba_pipe.finetuning import views as adaptation
+    from pumba_pipe.finetuning import views
 
     head = replace(heads[0], image=heads[0].mask.float())
-    with mock.patch.object(adaptation, 'P_ARTEFACTS', 0.0):
+    with mock.patch.object(views, 'P_ARTEFACTS', 0.0):
         for seed in range(12):
             view = augmented_view(head, 32, True, curriculum_recipe(load_recipe()), seed)
             assert (view.image - view.target * view.inside).abs().max() < 0.02
 
 
 def test_samples_are_mixed_by_the_share(heads):
-    class Inner:
-        feed = None
-
+    class Synthetic:
         def __init__(self):
             self.asked = 0
 
-        def batch(self, seeds):
+        def batch(self, seeds, generator, drawn):
             self.asked += len(seeds)
+            assert (generator, drawn) == ('generator', 12)
             image = torch.full((1, 1, 16, 16, 16), 7.0)
             return Batch(image, image.expand(-1, 2, -1, -1, -1), image)
 
     config = TrainingConfig(size=16, box_share=1.0)
     for share, least, most in ((0.0, 0, 0), (0.5, 12, 28)):
-        inner = Inner()
-        source = MixedSource(Adaptation(heads, (), share), config, inner, CPU)
-        batch = source.batch(range(40))
+        inner = Synthetic()
+        source = Adaptation(heads, (), share).source(inner, config, CPU)
+        batch = source.batch(range(40), 'generator', 12)
         assert batch.image.shape == (40, 1, 16, 16, 16)
         assert least <= inner.asked <= most
         assert int((batch.image.amax((1, 2, 3, 4)) == 7).sum()) == inner.asked
-        assert torch.equal(source.batch([3]).image, source.batch([3]).image)
+        first, again = (source.batch([3], 'generator', 12) for _ in range(2))
+        assert torch.equal(first.image, again.image)
 
 
 # ---- the best weights are kept ----
@@ -245,8 +239,8 @@ def watch(heads, folder, never_stop=False):
     return EarlyStopping(heads, CONFIG, folder, CPU, Silent(), never_stop)
 
 
-class Answering(UNet):
-    """Answers with a ball whose radius is its one weight."""
+class Ball(UNet):
+    """Predicts a ball whose radius is its one weight."""
 
     def __init__(self, radius):
         torch.nn.Module.__init__(self)
@@ -260,7 +254,7 @@ class Answering(UNet):
 
 
 def ball_head():
-    mask = (Answering(8)(torch.zeros(1, 1, 24, 24, 24)) > 0)[0, 0]
+    mask = (Ball(8)(torch.zeros(1, 1, 24, 24, 24)) > 0)[0, 0]
     return LabelledHead('s', 'd', mask + 0.1 * torch.rand(24, 24, 24), mask, np.ones(3))
 
 
@@ -271,7 +265,7 @@ def test_the_best_weights_are_kept_and_a_hopeless_run_given_up(tmp_path):
     seen = EarlyStopping([ball_head()], config, tmp_path, CPU, Silent(), never_stop=False)
     radii, steps = [3, 8, 7, 6, 5, 4, 3], range(0, 70, 10)
     ends = [
-        seen.should_stop(Answering(radius), Progress(step))
+        seen.should_stop(Ball(radius), Progress(step))
         for radius, step in zip(radii, steps, strict=True)
     ]
     assert ends.index(True) == 1 + PATIENCE
@@ -281,14 +275,14 @@ def test_the_best_weights_are_kept_and_a_hopeless_run_given_up(tmp_path):
     resumed = EarlyStopping([ball_head()], config, tmp_path, CPU, Silent(), never_stop=True)
     resumed.resume()
     assert resumed.best == seen.best
-    assert not resumed.should_stop(Answering(2), Progress(60))  # never_stop
-    last = Answering(1)
+    assert not resumed.should_stop(Ball(2), Progress(60))  # never_stop
+    last = Ball(1)
     resumed.finish(last, Progress(80))
     assert last.radius.item() == 8
 
 
 def test_without_held_out_cases_nothing_is_kept_or_given_up(tmp_path):
-    network = Answering(5)
+    network = Ball(5)
     seen = watch([], tmp_path)
     assert not seen.should_stop(network, Progress(3))
     seen.finish(network, Progress(80))
@@ -380,15 +374,6 @@ def test_evaluation_says_which_cases_the_weights_have_seen(tuned, folder, tmp_pa
     more = ['--cases', 'ape_T1w_a', '--weights', str(tuned[1]), '--threads', '1']
     evaluate([str(folder), '--out', str(tmp_path), *more])
     assert 'have seen 1 of these images' in capsys.readouterr().err
-
-
-def test_default_is_the_shipped_file(tmp_path, folder, monkeypatch):
-    from pumba_pipe.commands.train import initial_weights
-
-    monkeypatch.setenv('PUMBA_WEIGHTS', str(tmp_path / 'other.safetensors'))
-    assert initial_weights('default') == SHIPPED
-    assert initial_weights(None) is None
-    assert str(initial_weights('x.safetensors')) == 'x.safetensors'
 
 
 def test_wrong_use_is_one_line(tmp_path, folder, capsys):

@@ -12,7 +12,7 @@ from nipype.pipeline import engine as pe
 
 from pumba_pipe.interfaces import TrainSynthetic, WriteModelCard
 from pumba_pipe.network.weights import default_weights, load_weights
-from pumba_pipe.training.run import RunSettings
+from pumba_pipe.training.settings import TrainingSettings
 
 TINY = {
     'recipe': 'easy',
@@ -37,7 +37,7 @@ def save_and_die(*arguments):
 
 if __name__ == '__main__':
     training.save_checkpoint = save_and_die
-    training.validation_dice = lambda *arguments: 0.5
+    training.SyntheticValidation.dice = lambda *arguments: 0.5
     pe.Node(TrainSynthetic(**{inputs!r}), 'train', base_dir={folder!r}).run()
 """
 
@@ -104,7 +104,7 @@ def test_every_input_reaches_the_run(tmp_path, monkeypatch):
         recipe='easy', out_dir='own', time_limit=1.5, widths=[4, 8], num_threads=3,
         init_weights=str(default_weights()), resume=False, **settings,
     ).run()  # fmt: skip
-    assert asked['settings'] == RunSettings(minutes=1.5, widths=(4, 8), **settings)
+    assert asked['settings'] == TrainingSettings(minutes=1.5, widths=(4, 8), **settings)
     assert asked['folder'] == tmp_path / 'own'
     assert (asked['recipe'], asked['init'], asked['resume']) == ('easy', default_weights(), False)
     assert asked['hardware'].threads == 3

@@ -1,13 +1,27 @@
-"""Model cards: scores in them, and what is said of a weights file in plain lines."""
+"""Model cards: scores and runs in them, and what is said of a weights file in plain lines."""
 
 import copy
 
 import pytest
 
 from pumba_pipe.common.errors import InputError, WeightsError
-from pumba_pipe.network.model_card import declare_real_images, describe, read_scores, write_card
+from pumba_pipe.network.model_card import (
+    SYNTHETIC_STATEMENT,
+    declare_real_images,
+    describe,
+    markdown,
+    read_scores,
+    real_images,
+    training_card,
+    write_card,
+)
 from pumba_pipe.network.weights import default_weights, load_weights, save_weights
+from pumba_pipe.synthesis.recipe import load_recipe
 
+RUN = {
+    'size': 64, 'parameters': 1000, 'steps': 30, 'samples': 60, 'seconds': 90, 'seed': 9,
+    'hardware': '1 x CPU', 'initial': 'random values',
+}  # fmt: skip
 HEADER = 'case\tspecies\tmodality\tdice\thd95_mm\n'
 
 
@@ -59,3 +73,34 @@ def test_weights_in_plain_lines(tmp_path, monkeypatch):
     save_weights({'fine': model.fine}, card, marked)
     text = '\n'.join(describe(marked))
     assert '0123456789abcdef' in text and 'FINE-TUNED ON REAL IMAGES: 1 ' in text
+
+
+@pytest.fixture
+def card():
+    stages = {'coarse': {**RUN, 'steps': 40, 'seed': 8, 'before': RUN}, 'fine': RUN}
+    return training_card(load_recipe(), 8, stages)
+
+
+def rows(text, word):
+    return [line for line in text.splitlines() if line.startswith(f'| {word}')]
+
+
+def test_a_stage_has_a_row_after_the_rows_of_the_runs_before(card):
+    text = markdown(card, 'abc', 1, [])
+    assert [row.split(' | ')[0] for row in rows(text, 'coarse')] == [
+        '| coarse, before', '| coarse',
+    ]  # fmt: skip
+    before, last = (row.split(' | ') for row in rows(text, 'coarse'))
+    assert (before[4], before[5], last[4], last[5]) == ('9', '30', '8', '40')
+    assert len(rows(text, 'fine')) == 1
+    assert '`abc`' in text and load_recipe().digest in text
+
+
+def test_a_card_says_whether_real_images_took_part(card):
+    assert card['training_data'] == SYNTHETIC_STATEMENT
+    assert real_images(card) == []
+    marked = declare_real_images(card, ['b', 'a', 'b'])
+    assert real_images(marked) == ['a', 'b']
+    assert 'FINE-TUNED ON REAL IMAGES: 2 ' in markdown(marked, 'abc', 1, [])
+    assert real_images(card) == [], 'the first card stays as it is'
+    assert declare_real_images(card, []) == card

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.synthesis import draw, paper, regions
 from pumba_pipe.synthesis.recipe import Recipe, load_recipe
-from pumba_pipe.synthesis.regions import BRAIN, REGION_COUNT
-from pumba_pipe.synthesis.sample import Sample, make_regions, render, stream, synthesize
+from pumba_pipe.synthesis.regions import REGION_COUNT, REGION_NAMES, RIM
+from pumba_pipe.synthesis.sample import (
+    Sample,
+    labels,
+    make_regions,
+    render,
+    stream,
+    synthesize,
+)
 
 SHAPE = (40, 40, 40)
 
@@ -77,11 +86,13 @@ def test_image_and_label_are_in_range(recipe, seed):
 
 def test_label_is_the_brain_region(recipe):
     for seed in range(4):
-        regions = make_regions(recipe, seed, SHAPE)
-        image, inside = render(recipe, regions, seed)
+        region_map = make_regions(recipe, seed, SHAPE)
+        image, inside = render(recipe, region_map, seed)
         sample = synthesize(recipe, seed, SHAPE)
-        assert regions.dtype == torch.uint8
-        assert torch.equal(sample.label.bool(), regions >= BRAIN)
+        assert region_map.dtype == torch.uint8
+        with_csf, without_csf = labels(recipe, region_map)
+        assert torch.equal(sample.label.bool(), with_csf)
+        assert not (without_csf & ~with_csf).any()
         assert torch.equal(sample.image, image) and torch.equal(sample.inside, inside)
 
 
@@ -169,3 +180,56 @@ def test_the_published_recipe_has_its_proportions():
     shares = [brain_share(sample) for sample in samples]
     assert min(shares) > 0.05 and max(shares) < 0.5
     assert all(sample.inside.all() for sample in samples)
+
+
+def test_each_generator_says_itself_what_is_brain():
+    """The published one uses the code of the CSF rim for an eighth of its brain's boundary."""
+    published, default = load_recipe('paper'), load_recipe('default')
+    for seed in range(3):
+        region_map = make_regions(published, seed, SHAPE)
+        assert (region_map == RIM).any()
+        with_csf, without_csf = labels(published, region_map)
+        assert torch.equal(with_csf, without_csf)
+        assert torch.equal(with_csf, region_map >= paper.CORE)
+        region_map = make_regions(default, seed, SHAPE)
+        with_csf, without_csf = labels(default, region_map)
+        assert torch.equal(with_csf & ~without_csf, region_map == RIM)
+
+
+def test_every_region_has_a_name_in_the_words_of_anatomy():
+    codes = {name: getattr(regions, name) for name in REGION_NAMES}
+    assert len(set(codes.values())) == len(codes)
+    assert max(codes.values()) < REGION_COUNT
+    kinds = {'TISSUE': 8, 'BLOB': 8, 'BRAIN': 4, 'LESION': 3}
+    named = {code + kind for name, code in codes.items() for kind in range(kinds.get(name, 1))}
+    found = set()
+    for seed in range(25):
+        found |= set(make_regions(load_recipe(), seed, (24, 24, 24)).unique().tolist())
+    assert found <= named
+
+
+def test_all_bits_of_a_seed_count():
+    """Although torch's generator on the CPU knows 32 of them alone."""
+    recipe = load_recipe()
+    assert torch.equal(*(torch.rand(3, generator=draw.seeded(s)) for s in (7, 7 + 2**32)))
+    images = [synthesize(recipe, seed, (24, 24, 24)).image for seed in (7, 7 + 2**32, 7 + 2**40)]
+    for first, second in itertools.combinations(images, 2):
+        assert not torch.equal(first, second)
+    heads = [next(stream(recipe, seed, (24, 24, 24))).image for seed in (7, 7 + 2**32)]
+    assert not torch.equal(*heads)
+    derived = {draw.derived_seed(7 + high * 2**32, 1) % 2**32 for high in range(100)}
+    assert len(derived) == 100
+
+
+def test_the_seeds_of_samples_stay_as_they_are():
+    """Else the shipped weights could not be made again."""
+    assert [draw.derived_seed(*parts) for parts in ((1, 0), (3, 2), (2**40, 5))] == [
+        3717377838864110079,
+        5737856172015057001,
+        3989005993855766925,
+    ]
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(InputError, match='seed -1'):
+        draw.derived_seed(-1, 3)

@@ -47,7 +47,7 @@ for word in "$@"; do printf '%s\\n' "$word"; done > "$SRUN_LOG"
 
 
 @pytest.fixture(scope='module')
-def pool(tmp_path_factory):
+def cache(tmp_path_factory):
     """Options that let all runs here share their heads."""
     return ['--cache-dir', str(tmp_path_factory.mktemp('head-cache'))]
 
@@ -75,10 +75,10 @@ def test_samples_are_counted_through_the_ranks():
     assert not set(whole) & set(sample_seeds(TrainingConfig(batch=4), step=8, rank=0))
 
 
-def test_two_ranks_have_the_gradient_of_one_process_with_their_samples(pool, tmp_path):
+def test_two_ranks_have_the_gradient_of_one_process_with_their_samples(cache, tmp_path):
     script = tmp_path / 'witness.py'
     script.write_text(WITNESS)
-    one_step = [*SETTINGS, *pool, '--steps', '1']
+    one_step = [*SETTINGS, *cache, '--steps', '1']
     alone, half, both = (tmp_path / name for name in ('alone', 'half', 'both'))
     assert main([str(alone), *one_step, '--batch', '2']) == 0
     assert main([str(half), *one_step, '--batch', '1']) == 0
@@ -106,9 +106,9 @@ def start_rank(rank, port, command, folder):
 
 
 @pytest.mark.parametrize('victim', [0, 1])
-def test_a_killed_rank_ends_the_other_in_one_line_and_the_run_resumes(victim, pool, tmp_path):
+def test_a_killed_rank_ends_the_other_in_one_line_and_the_run_resumes(victim, cache, tmp_path):
     out = tmp_path / 'run'
-    command = [*COMMAND, str(out), *SETTINGS, *pool, '--devices', '2', '--batch', '1']
+    command = [*COMMAND, str(out), *SETTINGS, *cache, '--devices', '2', '--batch', '1']
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]

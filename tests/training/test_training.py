@@ -15,21 +15,15 @@ from safetensors import safe_open
 
 from pumba_pipe.commands.train import duration, main
 from pumba_pipe.common.errors import InputError, WeightsError
-from pumba_pipe.network.model_card import markdown
-from pumba_pipe.network.unet import (
-    TIGHTER,
-    WIDER,
-    NetworkConfig,
-    UNet,
-    depth_to_space,
-    space_to_depth,
-    with_borders,
-)
+from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import load_weights
 from pumba_pipe.synthesis.recipe import load_recipe
-from pumba_pipe.training.loop import Hardware, initialize, train
+from pumba_pipe.training import validation
+from pumba_pipe.training.head_cache import cache_folder, fill_cache
+from pumba_pipe.training.loop import initialize, train
 from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
-from pumba_pipe.training.run import RunSettings
+from pumba_pipe.training.samples import SampleGenerator
+from pumba_pipe.training.settings import Hardware, TrainingSettings
 from pumba_pipe.training.state import Progress, TrainingConfig, finished, schedule
 
 SMALL = TrainingConfig(
@@ -57,20 +51,6 @@ def scalars(folder):
     return {tag: events.Scalars(tag) for tag in events.Tags()['scalars']}
 
 
-def test_space_to_depth_is_undone():
-    volume = torch.arange(2 * 3 * 4 * 6 * 8.0).reshape(2, 3, 4, 6, 8)
-    folded = space_to_depth(volume, 2)
-    assert folded.shape == (2, 24, 2, 3, 4)
-    assert torch.equal(depth_to_space(folded, 2), volume)
-
-
-def test_network_keeps_shape_and_names_its_multiple():
-    network = UNet(TINY)
-    assert network.config.multiple == 4
-    assert network(torch.zeros(1, 1, 8, 12, 16)).shape == (1, 2, 8, 12, 16)
-    assert NetworkConfig.from_dict(network.config.to_dict()) == TINY
-
-
 def test_loss_is_low_when_right_and_blind_outside():
     target = torch.zeros(1, 1, 8, 8, 8)
     target[..., :4] = 1
@@ -79,9 +59,9 @@ def test_loss_is_low_when_right_and_blind_outside():
     assert dice_and_cross_entropy(right, target, inside) < 0.01
     assert dice_and_cross_entropy(wrong, target, inside) > 2
     inside[..., 4:] = 0
-    spoiled = right.clone()
-    spoiled[..., 4:] = 50
-    assert dice_and_cross_entropy(spoiled, target, inside) < 0.01
+    wrong_outside = right.clone()
+    wrong_outside[..., 4:] = 50
+    assert dice_and_cross_entropy(wrong_outside, target, inside) < 0.01
     assert soft_dice(target, target) == pytest.approx(1)
 
 
@@ -96,19 +76,6 @@ def test_both_borders_count():
         wrong = right.clone()
         wrong[:, border] = right[:, 1 - border]
         assert dice_and_cross_entropy(wrong, target, inside) > 0.5
-
-
-def test_a_network_of_one_border_gets_both_around_its_own():
-    one = UNet(replace(TINY, borders=1))
-    initialize(one, 3)
-    image = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(2))
-    with torch.inference_mode():
-        answer, both = one(image), with_borders(one)(image)
-    assert answer.shape == image.shape
-    expected = torch.cat([answer + WIDER, answer - TIGHTER], 1)
-    assert torch.allclose(both, expected, atol=1e-5)
-    two = UNet(TINY)
-    assert with_borders(two) is two
 
 
 def test_schedule_warms_up_and_decays():
@@ -144,31 +111,30 @@ def test_training_lowers_the_loss(tmp_path):
 
 
 def test_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
+    """Also when more heads are there by then than the unbroken run has had."""
     recipe = load_recipe()
-    pool = tmp_path / 'head-cache'
-    # Fill the pool first: samples depend on how many heads are there.
-    from pumba_pipe.training.head_cache import cache_folder, fill_cache
-    from pumba_pipe.training.samples import SampleGenerator
-
-    feed = SampleGenerator(recipe, SMALL.size, SMALL.box_share)
-    fill_cache(cache_folder(pool, feed), feed, SMALL.seed, SMALL.cache_size, 0, 1)
-    options = {'hardware': CPU, 'cache_dir': pool, 'quiet': True}
-    whole = train(recipe, tmp_path / 'whole', SMALL, TINY, **options)
+    config = replace(SMALL, cache_size=30)
+    few, many = tmp_path / 'few', tmp_path / 'many'
+    generator = SampleGenerator(recipe, config.size, config.box_share)
+    for cache, count in ((few, 13), (many, 30)):
+        fill_cache(cache_folder(cache, generator), generator, config.seed, count, 0, 1)
+    options = {'hardware': CPU, 'quiet': True}
+    whole = train(recipe, tmp_path / 'whole', config, TINY, cache_dir=few, **options)
     # A schedule by steps: stop after three of six by a checkpoint made there.
     part = tmp_path / 'part'
     with pytest.raises(KeyboardInterrupt):
-        interrupted(recipe, part, pool)
-    resumed = train(recipe, part, SMALL, TINY, resume=True, **options)
+        interrupted(recipe, part, config, few)
+    resumed = train(recipe, part, config, TINY, resume=True, cache_dir=many, **options)
     assert resumed.progress.step == whole.progress.step == 6
     assert resumed.progress.samples == 12
     assert_same(state(resumed.network), state(whole.network))
 
 
-def interrupted(recipe, folder, pool):
+def interrupted(recipe, folder, config, cache):
     """Train with a checkpoint after every step, and stop in the fourth."""
     from unittest import mock
 
-    from pumba_pipe.training import loop as training
+    from pumba_pipe.training import loop
 
     calls = []
 
@@ -178,9 +144,43 @@ def interrupted(recipe, folder, pool):
             raise KeyboardInterrupt
         return dice_and_cross_entropy(*args)
 
-    config = replace(SMALL, checkpoint_minutes=1e-9)
-    with mock.patch.object(training, 'dice_and_cross_entropy', stopping_loss):
-        train(recipe, folder, config, TINY, CPU, cache_dir=pool, quiet=True)
+    config = replace(config, checkpoint_minutes=1e-9)
+    with mock.patch.object(loop, 'dice_and_cross_entropy', stopping_loss):
+        train(recipe, folder, config, TINY, CPU, cache_dir=cache, quiet=True)
+
+
+def test_validation_heads_are_made_once_a_run_and_on_the_first_process_alone(monkeypatch):
+    made = []
+    make = SampleGenerator.make_label_map
+    monkeypatch.setattr(
+        SampleGenerator,
+        'make_label_map',
+        lambda self, seed, *rest: made.append(seed) or make(self, seed, *rest),
+    )
+    monkeypatch.setattr(validation, 'VALIDATION_HEADS', 3)
+    generator = SampleGenerator(load_recipe(), 24, 1.0)
+    logged = []
+
+    class Log:
+        def __init__(self, active):
+            self.active = active
+
+        def validation(self, progress, dice):
+            logged.append((progress.step, dice))
+
+    networks = [UNet(TINY) for _ in range(3)]
+    for seed, network in enumerate(networks):
+        initialize(network, seed)
+    device = torch.device('cpu')
+    for active in (False, True):
+        monitor = validation.SyntheticValidation(generator, SMALL, device, Log(active))
+        for step in (0, 1, 2, 0):
+            monitor.at_checkpoint(networks[step], Progress(step))
+            assert not monitor.should_stop(networks[step], Progress(step))
+    assert len(made) == len(set(made)) == 3
+    assert [step for step, _ in logged] == [0, 1, 2, 0]
+    assert logged[0][1] == logged[3][1], 'the same images each time'
+    assert len({dice for _, dice in logged}) == 3
 
 
 def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
@@ -230,8 +230,6 @@ def test_command_starts_from_weights_and_keeps_the_other_stage(tmp_path, capsys)
     coarse = card['stages']['coarse']
     assert (coarse['steps'], coarse['seed']) == (3, 9)
     assert (coarse['before']['steps'], coarse['before']['seed']) == (2, 1)
-    rows = [line for line in markdown(card, 'abc', 1, []).splitlines() if 'coarse' in line]
-    assert [row.split(' | ')[0] for row in rows[:2]] == ['| coarse, before', '| coarse']
 
 
 def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
@@ -241,7 +239,7 @@ def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
     assert main([str(tmp_path / 'b'), *more, '--device', 'cpu', '--threads', '1', '-q']) == 0
     model = load_weights(tmp_path / 'b' / 'weights.safetensors')
     assert model.coarse.size == model.card['stages']['coarse']['size'] == 32
-    settings = RunSettings(fine_size=48).with_sizes_of({'fine': model.coarse})
+    settings = TrainingSettings(fine_size=48).with_sizes_of({'fine': model.coarse})
     assert (settings.size('coarse'), settings.size('fine')) == (64, 48)
 
 
@@ -323,7 +321,7 @@ def test_heads_are_made_ahead_on_a_cpu_and_where_asked_for(asked, device, wanted
 
 
 def test_generators_end_with_a_killed_training(tmp_path):
-    """A pool that would take hours must not go on filling for nobody."""
+    """A head cache that would take hours must not go on filling for nobody."""
     command = [sys.executable, '-m', 'pumba_pipe.commands.train'] + arguments(
         tmp_path, '--stage', 'coarse', '--steps', '100000', '--cache-size', '100000'
     )

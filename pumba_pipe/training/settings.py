@@ -1,0 +1,139 @@
+"""Settings of a training run, with every default: commands, nodes and workflows take them here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pumba_pipe.network.weights import Stage
+    from pumba_pipe.training.state import TrainingConfig
+
+DEFAULT_RECIPE = 'default'
+SIZES = {'coarse': 64, 'fine': 96}  # sides of the cubes, in voxels
+BOX_SHARES = {'coarse': 0.3, 'fine': 1.0}
+EFFORT = {'coarse': 0.4, 'fine': 0.6}  # share of steps and time when both are trained
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What is trained, for how long.
+
+    Attributes
+    ----------
+    stage : str
+        The coarse stage sees whole heads, the fine stage boxes around brains; of both, the fine
+        one starts from the coarse one.
+    steps : int
+        All stages together; the learning rate ends there, or where `minutes` runs out.
+    minutes : float or None
+        Time limit, all stages and resumed pieces together.
+    batch : int
+        Samples a step and process.
+    optimizer : str
+        ``'muon'`` or ``'adamw'``.
+    learning_rate, warm_up, weight_decay, clip : float
+        Peak rate, steps up to it, decay, and the largest gradient norm.
+    ema : float
+        Memory of the running average of the weights, which is what is exported.
+    curriculum_fraction : float
+        Share of a run from random values, at its start, that sees images of clear contrast and
+        few artefacts: without it a network predicts blobs for thousands of samples.
+    seed : int
+        Of everything that is drawn.
+    coarse_size, fine_size : int or None
+        Sides of the cubes the networks see, in voxels, multiples of the network's; None: as the
+        initial weights have them, or else those in `SIZES`.
+    widths : tuple of int
+        Channels at each level of the network.
+    checkpoint_minutes : float
+        Time between checkpoints.
+    snapshots : bool
+        Keep the weights of every checkpoint, as ``weights-<samples>.safetensors``.
+    cache_size : int
+        Heads made ahead on the CPU.
+    cache_workers : int or None
+        Processes that make them. None: one where training runs on a CPU; on a GPU none, and
+        every sample is of a head of its own, made there.
+    """
+
+    stage: Literal['both', 'coarse', 'fine'] = 'both'
+    steps: int = 20_000
+    minutes: float | None = None
+    batch: int = 2
+    optimizer: Literal['muon', 'adamw'] = 'muon'
+    learning_rate: float = 1e-3
+    warm_up: int = 100
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.998
+    curriculum_fraction: float = 0.3
+    seed: int = 1
+    coarse_size: int | None = None
+    fine_size: int | None = None
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    checkpoint_minutes: float = 2.0
+    snapshots: bool = False
+    cache_size: int = 2000
+    cache_workers: int | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that are trained, in order."""
+        return ('coarse', 'fine') if self.stage == 'both' else (self.stage,)
+
+    def size(self, stage: str) -> int:
+        """Side of a stage's cube, in voxels."""
+        chosen = self.coarse_size if stage == 'coarse' else self.fine_size
+        return SIZES[stage] if chosen is None else chosen
+
+    def with_sizes_of(self, stages: Mapping[str, Stage]) -> TrainingSettings:
+        """Return settings in which sizes that are left open are those of `stages`."""
+        known = {name: stage.size for name, stage in stages.items()}
+        return replace(
+            self,
+            coarse_size=self.coarse_size or known.get('coarse'),
+            fine_size=self.fine_size or known.get('fine'),
+        )
+
+    def config(self, stage: str) -> TrainingConfig:
+        """Settings of one stage."""
+        from pumba_pipe.training.state import TrainingConfig
+
+        effort = EFFORT[stage] if self.stage == 'both' else 1.0
+        own: dict[str, Any] = {
+            'size': self.size(stage),
+            'box_share': BOX_SHARES[stage],
+            'steps': max(1, math.floor(self.steps * effort)),
+            'minutes': self.minutes * effort if self.minutes else None,
+        }
+        names = {field.name for field in fields(TrainingConfig)} - set(own)
+        return TrainingConfig(**own, **{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where to train.
+
+    Attributes
+    ----------
+    accelerator : str
+        ``'auto'``, ``'cpu'``, ``'gpu'`` or ``'mps'``, as Lightning Fabric names them.
+    devices, nodes : int
+        Processes, or GPUs, a node; nodes.
+    precision : str
+        ``'bf16-mixed'``, ``'32-true'``, or ``'auto'``: the first where the device has bfloat16.
+    threads : int or None
+        CPU threads of each training process.
+    compiled : bool
+        Compile the network; needs a C++ compiler on the CPU.
+    """
+
+    accelerator: str = 'auto'
+    devices: int = 1
+    nodes: int = 1
+    precision: Literal['auto', 'bf16-mixed', '32-true'] = 'auto'
+    threads: int | None = None
+    compiled: bool = False
