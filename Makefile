@@ -1,6 +1,7 @@
-# make demo   synthetic heads in, brain masks out: the main job on a small data set
+# make demo   real heads in, brain masks out: the main job on a small data set
 # make test   the tests
 # make lint   style, types, and which folder may import which
+# make picture   the picture that README opens with
 # make dist   wheel and source distribution of the last commit; make release: of a tagged one
 #
 # Each makes the virtual environment it needs, once. Another Python: make demo PYTHON=python3.12
@@ -13,17 +14,31 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/_version.py
 
-.PHONY: demo test lint dist release
+.PHONY: demo test lint picture dist release
 .DELETE_ON_ERROR:
 
-demo: $(DEMO)/bids/dataset_description.json
-	$(BIN)/pumba $(DEMO)/bids $(DEMO)/derivatives participant \
+# Three people, one with two contrasts, and a phantom whose mask has to be flagged.
+PHANTOM := sub-phantom/anat/sub-phantom
+demo: $(DEMO)/heads/$(PHANTOM)_T1w.nii.gz
+	@echo 'Stripping three people and sub-phantom, which is no head: look for its flag.'
+	$(BIN)/pumba $(DEMO)/heads $(DEMO)/masks participant \
 	    --skip-bids-validation -w $(DEMO)/work
-	@echo 'Done. Masks and stripped images: $(DEMO)/derivatives/sub-*/anat'
-	@echo 'To look at: $(DEMO)/derivatives/sub-*.html. To go on: . $(BIN)/activate'
+	@echo 'Comparing with the reference masks, which there are of sub-ms12.'
+	$(BIN)/pumba-evaluate tests/data/references --bids $(DEMO)/heads \
+	    --predictions $(DEMO)/masks --out $(DEMO)/scores
+	@if grep -q '"flags": \[\]' $(DEMO)/masks/$(PHANTOM)_desc-brain_mask.json; \
+	    then echo 'sub-phantom is no head, but its mask was not flagged. That is wrong.'; \
+	    else echo 'sub-phantom is no head, and its mask is flagged. That is right.'; fi
+	@echo 'Done. Masks and stripped images: $(DEMO)/masks/sub-*/anat'
+	@echo 'Pages to look at: $(DEMO)/masks/sub-*.html. To go on: . $(BIN)/activate'
 
-$(DEMO)/bids/dataset_description.json: | $(VENV)/installed
-	$(BIN)/pumba-synth $(DEMO)/bids -n 3
+$(DEMO)/heads/$(PHANTOM)_T1w.nii.gz: tests/data/make_phantom.py | $(VENV)/installed
+	mkdir -p $(DEMO)/heads
+	cp -R tests/data/bids/. $(DEMO)/heads
+	$(BIN)/python tests/data/make_phantom.py $(DEMO)/heads
+
+picture: $(VENV)/installed
+	$(BIN)/python tests/data/make_picture.py docs/images/masks.png
 
 # The tests' images are tiny: more threads only wait for each other. A process a core.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)

@@ -26,8 +26,9 @@ EPILOG = """
 DIR is a folder of <case>/image.nii.gz and <case>/mask.nii.gz. Species and modality come from
 its MANIFEST.tsv (columns case, species, modality), or from names <species>_<modality>_<name>.
 With --bids DIR is a BIDS derivative: every sub-*_desc-brain_mask.nii.gz (or label-brain) goes
-with the images of RAW that have its name without desc and label. The species comes from
-participants.tsv of RAW; without it, it is human.
+with the images of RAW that have its name without desc and label; space-FLAIR in its name may
+stand for the suffix of the image. The species comes from participants.tsv of RAW; without it, it
+is human.
 
 Written to --out: scores.tsv (a row per case), summary.tsv, worst.png. Distances are in mm.
 hd95_mm is the 95th percentile of the distances between the two surfaces, the larger of both

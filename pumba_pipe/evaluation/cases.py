@@ -86,8 +86,9 @@ def find_bids_cases(derivative: Path, raw: Path) -> list[Case]:
     A reference is ``sub-*_desc-brain_mask.nii.gz`` or ``sub-*_label-brain_mask.nii.gz``. Its
     images lie in the same folder of the raw data set under the same name without ``desc`` and
     ``label``, whatever their suffix; where the mask's sidecar names `Sources` among them, only
-    those. The suffix is the modality; the species comes from ``participants.tsv``, and is human
-    where that says nothing.
+    those. A mask with ``space-FLAIR``, as `pumba` names masks of images that are no T1w, may also
+    go with the image of that suffix. The suffix is the modality; the species comes from
+    ``participants.tsv``, and is human where that says nothing.
 
     Raises
     ------
@@ -115,18 +116,26 @@ def find_bids_cases(derivative: Path, raw: Path) -> list[Case]:
 
 
 def _images_of(mask: Path, derivative: Path, raw: Path) -> Iterator[Path]:
-    entities = parse_name(mask).entities
-    kept = [pair for pair in entities if pair[1] and pair[0] not in MASK_ENTITIES]
-    start = join_name(kept, '')
     folder = raw / mask.parent.relative_to(derivative)
-    images = sorted(
-        image
-        for image in folder.glob(f'{start}*.nii*')
-        if '-' not in image.name.removeprefix(start)
-    )
+    name = parse_name(mask)
+    kept = [pair for pair in name.entities if pair[1] and pair[0] not in MASK_ENTITIES]
+    images = _images_named(folder, kept)
+    space = name.get('space')
+    if not images and space:
+        kept.remove(('space', space))
+        images = [
+            image for image in _images_named(folder, kept) if parse_name(image).suffix == space
+        ]
     sources = _sources(mask)
     named = [image for image in images if image.name in sources]
     yield from named or images
+
+
+def _images_named(folder: Path, entities: Sequence[tuple[str, str]]) -> list[Path]:
+    """Images whose names hold these entities and no others, of any suffix."""
+    start = join_name(entities, '')
+    found = sorted(folder.glob(f'{start}*.nii*'))
+    return [image for image in found if '-' not in image.name.removeprefix(start)]
 
 
 def _sources(mask: Path) -> set[str]:

@@ -243,3 +243,13 @@ class TestFiles:
             ('sub-b_T1w', 'mus musculus', 'T1w'),
             ('sub-b_T2w', 'mus musculus', 'T2w'),
         ]
+
+    def test_masks_named_by_pumba_find_the_image_of_their_contrast(self, tmp_path):
+        raw, masks = tmp_path / 'raw', tmp_path / 'masks'
+        image = np.zeros((4, 4, 4), np.uint8)
+        for name in ('sub-a_T1w', 'sub-a_FLAIR', 'sub-a_space-MNI_T1w'):
+            save(raw / 'sub-a/anat' / f'{name}.nii.gz', image)
+        for space in ('FLAIR', 'MNI', 'T2w', 'LAIR'):
+            save(masks / f'sub-a/anat/sub-a_space-{space}_desc-brain_mask.nii.gz', image)
+        found = {(case.mask.name.split('_')[1], case.name) for case in find_bids_cases(masks, raw)}
+        assert found == {('space-FLAIR', 'sub-a_FLAIR'), ('space-MNI', 'sub-a_space-MNI_T1w')}

@@ -116,6 +116,18 @@ def test_source_distribution_is_the_repository(built: Built) -> None:
     assert sorted(wanted - held) == []
 
 
+def test_real_heads_are_in_no_wheel(built: Built, wheel_names: set[str]) -> None:
+    """The source distribution has them: its tests need them."""
+    with tarfile.open(built.sdist) as archive:
+        held = {name.partition('/')[2] for name in archive.getnames()}
+    images = {
+        file.relative_to(ROOT).as_posix() for file in (ROOT / 'tests' / 'data').rglob('*.nii.gz')
+    }
+    assert images
+    assert images | {'tests/data/ATTRIBUTION.md'} <= held
+    assert [name for name in wheel_names if '.nii' in name or 'tests/' in name] == []
+
+
 def test_every_tracked_file_is_known_here() -> None:
     """A new folder of the repository has to be thought of in MANIFEST.in and above."""
     if not (ROOT / '.git').exists():
