@@ -1,4 +1,13 @@
-"""Skull stripping for any brain MRI by a network trained on random shapes alone."""
+"""Skull stripping for any brain MRI by a network trained on random shapes alone.
+
+Examples
+--------
+>>> import pumba_pipe
+>>> [name for name in dir(pumba_pipe) if name.startswith('load')]
+['load_recipe', 'load_volume', 'load_weights']
+>>> pumba_pipe.__version__[0].isdigit()
+True
+"""
 
 from __future__ import annotations
 
@@ -9,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pumba_pipe._version import __version__
 
 if TYPE_CHECKING:
+    from pumba_pipe.common.errors import NothingFoundError, PumbaError
+    from pumba_pipe.extraction import simpleitk as sitk
     from pumba_pipe.extraction.pipeline import BrainExtraction, extract, strip_file
     from pumba_pipe.images.volume import Volume, load_volume
     from pumba_pipe.network.weights import load_weights
@@ -17,6 +28,8 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: `import pumba_pipe` costs no torch.
 _HOMES = {
+    'NothingFoundError': 'common.errors',
+    'PumbaError': 'common.errors',
     'BrainExtraction': 'extraction.pipeline',
     'extract': 'extraction.pipeline',
     'strip_file': 'extraction.pipeline',
@@ -26,22 +39,32 @@ _HOMES = {
     'load_volume': 'images.volume',
     'load_weights': 'network.weights',
 }
+# Modules that are imported when first used, likewise.
+_MODULES = {
+    'interfaces': 'interfaces',
+    'sitk': 'extraction.simpleitk',
+    'workflows': 'workflows',
+}
 
 __all__ = [
     'BrainExtraction',
+    'NothingFoundError',
+    'PumbaError',
     'Volume',
     '__version__',
     'extract',
     'load_recipe',
     'load_volume',
     'load_weights',
+    'sitk',
     'strip_file',
     'synthesize',
 ]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    special = {name for name in globals() if name.startswith('__')}
+    return sorted({*__all__, *_MODULES, *special})
 
 
 # In a source tree `workflows/` and `bids_app/` lie beside this folder, and Python started there
@@ -55,4 +78,6 @@ if not (Path(__file__).parent / 'workflows').exists():
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f'pumba_pipe.{_HOMES[name]}'), name)
+    if name in _MODULES:
+        return import_module(f'pumba_pipe.{_MODULES[name]}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

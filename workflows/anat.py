@@ -49,6 +49,15 @@ def init_anat_preproc_wf(
         that are all corrected, ``out_prob`` settings that ask for it.
     forward_xfm, inverse_xfm, warped_file, warped_mask
         Lists in the order of `images`, for each image in that of the spaces; only with spaces.
+
+    Examples
+    --------
+    >>> from pumba_pipe.network.weights import default_weights
+    >>> settings = StripSettings(weights=default_weights(), sha256='...')
+    >>> images = [Path('sub-01_T1w.nii.gz'), Path('sub-01_T2w.nii.gz')]
+    >>> wf = init_anat_preproc_wf(images=images, settings=settings)
+    >>> [part for part in wf.list_node_names() if part.endswith('.strip')]
+    ['image0_wf.strip', 'image1_wf.strip']
     """
     workflow = pe.Workflow(name=name)
     suffixes = [parse_name(image).suffix for image in images]
@@ -120,6 +129,14 @@ def init_image_preproc_wf(
         Quality record, JSON
     mosaic, before_after, viewer
         Figures, when they were asked for
+
+    Examples
+    --------
+    >>> from pumba_pipe.network.weights import default_weights
+    >>> settings = StripSettings(weights=default_weights(), sha256='...', reports=False)
+    >>> wf = init_image_preproc_wf(settings=settings)
+    >>> sorted(wf.list_node_names())
+    ['apply_mask', 'inputnode', 'inu_n4', 'inu_n4_final', 'outputnode', 'strip']
     """
     workflow = pe.Workflow(name=name)
     corrected = settings.n4_applies(suffix)

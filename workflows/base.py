@@ -36,6 +36,16 @@ def init_participant_wf(
     crash_dir : Path
         Where Nipype writes a file about each node that fails.
     name : str
+
+    Examples
+    --------
+    >>> from pumba_pipe.network.weights import default_weights
+    >>> settings = StripSettings(weights=default_weights(), sha256='...')
+    >>> image = Path('bids/sub-01/anat/sub-01_T1w.nii.gz')
+    >>> outputs = BrainOutputs(image, Path('bids'), Path('out'), settings)
+    >>> wf = init_participant_wf(images=[outputs], settings=settings, crash_dir=Path('crash'))
+    >>> [node for node in wf.list_node_names() if node.endswith('ds_mask')]
+    ['ds_sub01_T1w_wf.ds_mask']
     """
     workflow = pe.Workflow(name=name)
     workflow.config['execution'] = {'crashdump_dir': str(crash_dir)}

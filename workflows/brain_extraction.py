@@ -84,6 +84,12 @@ def init_brain_extraction_wf(
     ------
     TypeError
         An argument that the original does not have either.
+
+    Examples
+    --------
+    >>> wf = init_brain_extraction_wf(omp_nthreads=1, normalization_quality='testing')
+    >>> sorted(wf.get_node('outputnode').outputs.get())
+    ['bias_corrected', 'bias_image', 'out_file', 'out_mask', 'out_segm', 'out_tpms']
     """
     unknown = sorted(set(tolerated) - set(TOLERATED))
     if unknown:

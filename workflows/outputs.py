@@ -240,6 +240,16 @@ def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.
         Quality record, JSON
     mosaic, before_after, viewer
         Figures, when they were asked for
+
+    Examples
+    --------
+    >>> from pumba_pipe.network.weights import default_weights
+    >>> settings = StripSettings(weights=default_weights(), sha256='...', reports=False)
+    >>> image = Path('bids/sub-01/anat/sub-01_T1w.nii.gz')
+    >>> outputs = BrainOutputs(image, Path('bids'), Path('out'), settings)
+    >>> wf = init_ds_brain_wf(outputs=outputs)
+    >>> Path(wf.get_node('ds_mask').inputs.out_path).as_posix()
+    'out/sub-01/anat/sub-01_desc-brain_mask.nii.gz'
     """
     return _sinks(outputs.targets(), name)
 
@@ -261,6 +271,18 @@ def init_ds_space_wf(
         Transforms to the standard space and back
     warped_file, warped_mask
         Image and brain mask in the standard space
+
+    Examples
+    --------
+    >>> from pumba_pipe.network.weights import default_weights
+    >>> settings = StripSettings(weights=default_weights(), sha256='...', reports=False)
+    >>> image = Path('bids/sub-01/anat/sub-01_T1w.nii.gz')
+    >>> outputs = BrainOutputs(image, Path('bids'), Path('out'), settings)
+    >>> from pumba_pipe.workflows.templates import find_template, parse_space
+    >>> template = find_template(parse_space('MNI152NLin2009cAsym:res-2'))
+    >>> wf = init_ds_space_wf(outputs=outputs, template=template)
+    >>> Path(wf.get_node('ds_forward_xfm').inputs.out_path).suffix
+    '.txt'
     """
     return _sinks(outputs.registered(template), name)
 

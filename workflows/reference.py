@@ -64,6 +64,12 @@ def init_reference_wf(
         ``reference`` with everything outside the mask set to zero
     quality
         Quality record of the mask, JSON
+
+    Examples
+    --------
+    >>> wf = init_reference_wf(diffusion=True)
+    >>> sorted(wf.get_node('inputnode').outputs.get())
+    ['bval_file', 'in_file']
     """
     workflow = pe.Workflow(name=name)
     fields = ['in_file', *(['bval_file'] if diffusion else [])]

@@ -61,6 +61,14 @@ def init_registration_wf(
         The image on the template's grid
     warped_mask
         The mask on the template's grid
+
+    Examples
+    --------
+    >>> from pumba_pipe.workflows.templates import find_template, parse_space
+    >>> template = find_template(parse_space('MNI152NLin2009cAsym:res-2'))
+    >>> wf = init_registration_wf(template=template, num_threads=1)
+    >>> wf.get_node('register').inputs.transform
+    'affine'
     """
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(IdentityInterface(fields=['in_file', 'in_mask']), name='inputnode')

@@ -58,6 +58,15 @@ class StripSettings:
     ------
     InputError
         A space is named twice: its transforms would have one name.
+
+    Examples
+    --------
+    >>> from pumba_pipe.network.weights import default_weights
+    >>> settings = StripSettings(weights=default_weights(), sha256='...', border_mm=1.0)
+    >>> settings.n4_applies('T1w'), settings.n4_applies('T1map')
+    (True, False)
+    >>> settings.transform, settings.use_gpu
+    ('affine', False)
     """
 
     weights: Path

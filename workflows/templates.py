@@ -44,6 +44,12 @@ class Space:
     cohort : str or None
     resolution : int or None
         Index of a grid of the template, not millimetres; None was not asked for.
+
+    Examples
+    --------
+    >>> space = Space('MNIPediatricAsym', cohort='2', resolution=1)
+    >>> str(space), space.label
+    ('MNIPediatricAsym:cohort-2:res-1', 'MNIPediatricAsym+2')
     """
 
     name: str
@@ -74,6 +80,12 @@ class Template:
         Of the files; None for a template with a single grid.
     space : Space
         As asked for.
+
+    Examples
+    --------
+    >>> folder = Path('templates/tpl-MNI152Lin')
+    >>> Template(folder / 'tpl-MNI152Lin_res-01_T1w.nii.gz', None, 1, Space('MNI152Lin')).uri
+    'bids:templateflow:tpl-MNI152Lin/tpl-MNI152Lin_res-01_T1w.nii.gz'
     """
 
     path: Path
@@ -130,6 +142,14 @@ def find_template(space: Space) -> Template:
     ------
     InputError
         No such template, cohort or resolution; or it has to be fetched and cannot be.
+
+    Examples
+    --------
+    >>> template = find_template(parse_space('MNI152NLin2009cAsym:res-2'))
+    >>> template.path.name
+    'tpl-MNI152NLin2009cAsym_res-02_T1w.nii.gz'
+    >>> template.mask.name
+    'tpl-MNI152NLin2009cAsym_res-02_desc-brain_mask.nii.gz'
     """
     archive = _Archive(space)
     query = {**WHOLE_HEAD, 'suffix': list(SUFFIXES)}

@@ -86,6 +86,12 @@ def init_synthetic_training_wf(
         Outlines of the worst cases
     heads
         BIDS data set of the validation heads
+
+    Examples
+    --------
+    >>> wf = init_synthetic_training_wf(steps=500, heads=4, training={'fine_size': 64})
+    >>> wf.get_node('make_heads').inputs.count, wf.get_node('train').inputs.fine_size
+    (4, 64)
     """
     workflow = pe.Workflow(name=name)
     outputnode = pe.Node(IdentityInterface(fields=[*RESULTS, 'heads']), name='outputnode')

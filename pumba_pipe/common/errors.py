@@ -4,7 +4,17 @@ from __future__ import annotations
 
 
 class PumbaError(Exception):
-    """Base of all errors with a message meant for the user: what, where, what to do."""
+    """Base of all errors with a message meant for the user: what, where, what to do.
+
+    Examples
+    --------
+    >>> import pumba_pipe
+    >>> try:
+    ...     pumba_pipe.extract('nowhere.nii.gz')
+    ... except pumba_pipe.PumbaError as error:
+    ...     print(error)
+    nowhere.nii.gz: cannot read this file: No such file or directory
+    """
 
 
 class InputError(PumbaError):
@@ -24,4 +34,17 @@ class WeightsError(PumbaError):
 
 
 class NothingFoundError(PumbaError):
-    """No brain was found in an image; no mask is written."""
+    """No brain was found in an image; no mask is written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pumba_pipe
+    >>> almost_empty = np.zeros((32, 32, 32))
+    >>> almost_empty[3, 3, 3] = 1
+    >>> try:
+    ...     pumba_pipe.extract(almost_empty, affine=np.diag([3, 3, 3, 1]))
+    ... except pumba_pipe.NothingFoundError as error:
+    ...     print(error)
+    image: no brain was found in this image
+    """

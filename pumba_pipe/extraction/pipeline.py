@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,12 +30,21 @@ from pumba_pipe.extraction.quality import (
     confidence_score,
     quality_record,
 )
+from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.field_of_view import content_block
 from pumba_pipe.images.grids import whole_cube
 from pumba_pipe.images.masks import clean, dice, moved_border, signed_distance
 from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes, restored
-from pumba_pipe.images.saving import check_folder, check_output, save_map, save_mask, save_masked
-from pumba_pipe.images.volume import Volume, load_volume
+from pumba_pipe.images.saving import (
+    check_folder,
+    check_output,
+    grid_image,
+    masked_image,
+    save_map,
+    save_mask,
+    save_masked,
+)
+from pumba_pipe.images.volume import Volume
 from pumba_pipe.network.devices import choose_device, limited_threads, with_fallback
 from pumba_pipe.network.weights import Model, load_weights
 
@@ -51,12 +60,16 @@ ALL_TAKEN = 'stripped before and the network unsure: everything that is not blan
 
 @dataclass(frozen=True)
 class BrainExtraction:
-    """The result of skull stripping one volume.
+    """The result of skull stripping one image.
+
+    What the network said is kept in attributes; what follows from it is computed by methods. The
+    methods that end in ``_image`` return a `nibabel.Nifti1Image` (`nibabel.Nifti2Image` where the
+    input is one) on the input's grid, with its affine, codes and units.
 
     Attributes
     ----------
     volume : Volume
-        The image that was stripped.
+        The image that was stripped, of a 4D input the mean that was looked at.
     mask : ndarray of uint8, shape (x, y, z)
     probability : ndarray of float32, shape (x, y, z)
         Of belonging to the mask, 0..1, before the largest component was chosen and holes were
@@ -64,6 +77,18 @@ class BrainExtraction:
     quality : Quality
     seconds : dict
         Where the time went.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pumba_pipe
+    >>> ball = np.linalg.norm(np.indices((8, 8, 8)) - 3.5, axis=0) < 3
+    >>> scan = pumba_pipe.Volume(ball * np.float32(700), np.diag([3.0, 3.0, 3.0, 1.0]))
+    >>> result = pumba_pipe.BrainExtraction(scan, ball.astype('u1'), ball * 0.9, None, {})
+    >>> bool(result.distance().max() > 0 > result.distance().min())
+    True
+    >>> result.mask_image().get_data_dtype().name, result.brain_image().shape
+    ('uint8', (8, 8, 8))
     """
 
     volume: Volume
@@ -75,6 +100,36 @@ class BrainExtraction:
     def distance(self) -> NDArray[np.float32]:
         """Distance in millimetres to the mask's surface, negative inside, (x, y, z)."""
         return signed_distance(self.mask > 0, self.volume.voxel_size)
+
+    def brain(self) -> NDArray[Any]:
+        """Values of the input, zero outside the mask, in the input's shape.
+
+        All volumes of a 4D input are masked. Integers keep their type, and so do floating-point
+        arrays; complex values become their magnitude, scaled data of a file float32. An input
+        file is read again.
+
+        Raises
+        ------
+        InputError
+            The input file is not there any more.
+        """
+        return np.asarray(self.brain_image().dataobj)
+
+    def mask_image(self) -> Any:
+        """Return the mask as a nibabel image of uint8."""
+        return grid_image(self.volume, self.mask.astype(np.uint8))
+
+    def probability_image(self) -> Any:
+        """Return the probability as a nibabel image of float32."""
+        return grid_image(self.volume, self.probability.astype(np.float32))
+
+    def distance_image(self) -> Any:
+        """Return the distance to the mask's surface, see `distance`, as a nibabel image."""
+        return grid_image(self.volume, self.distance().astype(np.float32))
+
+    def brain_image(self) -> Any:
+        """Return the values inside the mask, see `brain`, as a nibabel image."""
+        return masked_image(self.volume, self.mask)
 
 
 class Stopwatch:
@@ -92,12 +147,14 @@ class Stopwatch:
 
 
 def extract(
-    image: Volume | str | Path,
+    image: Any,
     model: Model | None = None,
     device: str = ExtractionOptions.device,
     threads: int | None = ExtractionOptions.threads,
     border_mm: float = ExtractionOptions.border_mm,
     csf: Csf = ExtractionOptions.csf,
+    *,
+    affine: Any = None,
 ) -> BrainExtraction:
     """Find the brain in an MRI scan of any contrast, species, orientation and voxel size.
 
@@ -107,7 +164,13 @@ def extract(
 
     Parameters
     ----------
-    image : Volume, str or Path
+    image : str, Path, nibabel image, array or Volume
+        The scan, 3D, or a 4D series. Of a series whose file has a ``.bval`` file beside it the
+        mean of the unweighted volumes is looked at, of any other the mean of all volumes (at most
+        200, evenly spaced). Arrays, (x, y, z[, t]), are those of numpy, of any real or complex
+        type and byte order, or what numpy makes one of, such as torch tensors on the CPU. Complex
+        values count by their magnitude; masked and non-finite ones are zero. The input is not
+        changed. For SimpleITK images see `pumba_pipe.sitk.extract`.
     model : Model, optional
         Default: the shipped weights.
     device : str
@@ -121,6 +184,9 @@ def extract(
         ``'include'`` takes in a rim of the CSF around the brain, ``'exclude'`` leaves it out,
         ``'auto'`` leaves it out of large brains: see `pumba_pipe.extraction.border.csf_exclusion`.
         CSF in sulci is always part of the mask.
+    affine : array-like, shape (4, 4)
+        Of an array, and only of an array: voxel indices to millimetres (right, anterior,
+        superior). Where only voxel sizes are known: ``numpy.diag([x_mm, y_mm, z_mm, 1])``.
 
     Returns
     -------
@@ -132,9 +198,34 @@ def extract(
         The image cannot be used.
     NothingFoundError
         No brain was found.
+
+    Examples
+    --------
+    >>> import nibabel as nib
+    >>> import numpy as np
+    >>> import pumba_pipe
+    >>> image = nib.load('head.nii.gz')
+    >>> result = pumba_pipe.extract(image)
+    >>> result.mask.shape == image.shape, result.mask.dtype.name, result.probability.dtype.name
+    (True, 'uint8', 'float32')
+    >>> np.array_equal(result.mask_image().affine, image.affine)
+    True
+    >>> bool(result.brain()[result.mask == 0].any())
+    False
+
+    An array comes with its affine:
+
+    >>> pumba_pipe.extract(np.asarray(image.dataobj))
+    Traceback (most recent call last):
+    pumba_pipe.common.errors.InputError: an array needs affine=, the 4x4 matrix from ...
     """
     stopwatch = Stopwatch()
-    volume = image if isinstance(image, Volume) else load_volume(image)
+    if model is not None and not isinstance(model, Model):
+        raise InputError(
+            f'model= is what pumba_pipe.load_weights returns, not a {type(model).__name__} '
+            '(the affine of an array is given by name, affine=)'
+        )
+    volume = as_volume(image, affine)
     stopwatch.lap('read')
     model = load_weights() if model is None else model
     chosen = choose_device(device)
@@ -143,7 +234,8 @@ def extract(
     data = oriented(volume.data, axes)
     voxel_size = oriented_sizes(volume.voxel_size, axes)
     seen = content_block(data)
-    visible = np.ascontiguousarray(data[seen])
+    # torch warns of arrays that cannot be written to, as those of some callers
+    visible = np.require(data[seen], requirements=('C', 'W'))
     with torch.inference_mode(), limited_threads(threads):
         passes, failure = with_fallback(
             lambda place: _run_passes(model, visible, voxel_size, csf, place, stopwatch), chosen
@@ -260,6 +352,14 @@ def strip_file(
     Raises
     ------
     InputError, NothingFoundError, OutputError, WeightsError
+
+    Examples
+    --------
+    >>> import nibabel as nib
+    >>> import pumba_pipe
+    >>> result = pumba_pipe.strip_file('head.nii.gz', out_mask='head_mask.nii.gz', threads=1)
+    >>> bool((nib.load('head_mask.nii.gz').get_fdata() == result.mask).all())
+    True
     """
     source = Path(in_file)
     images = [Path(path) for path in (out_file, out_mask, out_prob, out_sdt) if path is not None]

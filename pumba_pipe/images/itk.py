@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,6 +37,60 @@ def to_itk_unoriented(data: NDArray[Any], voxel_size: Sequence[float] | NDArray[
     image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
     image.SetSpacing([float(size) for size in voxel_size])
     return image
+
+
+def from_itk(image: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Array (x, y, z[, t]) of an ITK image, and its affine, which leads to RAS mm.
+
+    Raises
+    ------
+    InputError
+        The image is not one of 3D or 4D with a number for each pixel.
+    """
+    import SimpleITK as sitk
+
+    dimensions = image.GetDimension()
+    if dimensions not in (3, 4):
+        raise InputError(
+            f'image: has {dimensions} dimensions {image.GetSize()}; a 3D image, or 4D series, is '
+            'needed'
+        )
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise InputError(
+            f'image: has {image.GetNumberOfComponentsPerPixel()} components per pixel, as colour '
+            'images have; choose one with SimpleITK.VectorIndexSelectionCast'
+        )
+    labels = (
+        sitk.sitkLabelUInt8,
+        sitk.sitkLabelUInt16,
+        sitk.sitkLabelUInt32,
+        sitk.sitkLabelUInt64,
+    )
+    if image.GetPixelID() in labels:  # SimpleITK aborts when asked for the array of a label map
+        raise InputError(
+            f'image: is a {image.GetPixelIDTypeAsString()}; an image of numbers is needed'
+        )
+    data = sitk.GetArrayFromImage(image).T
+    lps = np.eye(4)
+    direction = np.reshape(image.GetDirection(), (dimensions, dimensions))[:3, :3]
+    lps[:3, :3] = direction * image.GetSpacing()[:3]
+    lps[:3, 3] = image.GetOrigin()[:3]
+    return data, LPS @ lps
+
+
+def like_itk(image: Any, data: NDArray[Any]) -> Any:
+    """ITK image of an array (x, y, z[, t]) with origin, spacing and direction of an ITK image.
+
+    A 3D array of a 4D image has the place of each of its volumes.
+    """
+    import SimpleITK as sitk
+
+    made = sitk.GetImageFromArray(np.ascontiguousarray(data.T), isVector=False)
+    direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
+    made.SetOrigin(image.GetOrigin()[: data.ndim])
+    made.SetSpacing(image.GetSpacing()[: data.ndim])
+    made.SetDirection(direction[: data.ndim, : data.ndim].ravel().tolist())
+    return made
 
 
 def resampled(

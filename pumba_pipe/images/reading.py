@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,11 +51,12 @@ class Frames:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file with a usable header, its values not yet read.
+    """An image with a usable header, its values not yet read where they lie in a file.
 
     Attributes
     ----------
-    path : Path
+    path : Path or None
+        None for values in memory.
     source : nibabel image
     shape : tuple of int
         Of three axes, or of four for a series; trailing axes of length one are left out.
@@ -62,10 +64,15 @@ class ImageFile:
         Voxel indices to millimetres.
     """
 
-    path: Path
+    path: Path | None
     source: Any
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """What to call this image in messages."""
+        return str(self.path or 'image')
 
     @property
     def count(self) -> int:
@@ -107,8 +114,16 @@ class ImageFile:
         return (0,) * (len(self.source.shape) - len(self.shape))
 
     @property
-    def _data_file(self) -> Path:
-        return Path(self.source.file_map['image'].filename or self.path)
+    def _data_file(self) -> Path | None:
+        """File that values are read from: of a pair, not the one with the header."""
+        if self.path is None:
+            return None
+        return data_file(self.source) or Path(self.source.file_map['image'].filename or self.path)
+
+    @property
+    def _suffix(self) -> str:
+        file = self._data_file
+        return '' if file is None else file.suffix.lower()
 
     @contextlib.contextmanager
     def _proxy(self) -> Iterator[Any]:
@@ -119,15 +134,15 @@ class ImageFile:
         """
         from nibabel.arrayproxy import ArrayProxy
 
-        proxy = self.source.dataobj
-        if self._data_file.suffix.lower() not in GZIP:
+        proxy, file = self.source.dataobj, self._data_file
+        if file is None or self._suffix not in GZIP:
             yield proxy
         elif type(proxy) is not ArrayProxy:  # formats that know their file by its name only
-            _read_to_end(self._data_file)
+            _read_to_end(file)
             yield proxy
         else:
             layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
-            with gzip.open(self._data_file) as stream:
+            with gzip.open(file) as stream:
                 yield ArrayProxy(stream, layout, order=proxy.order)
                 while stream.read(1 << 20):
                     pass
@@ -141,11 +156,11 @@ class ImageFile:
                 yield
         except MemoryError:
             raise InputError(
-                f'{self.path}: does not fit into memory (shape {self.shape})'
+                f'{self.name}: does not fit into memory (shape {self.shape})'
             ) from None
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise InputError(
-                f'{self.path}: damaged or incomplete image ({_first_line(error)})'
+                f'{self.name}: damaged or incomplete image ({_first_line(error)})'
             ) from None
 
 
@@ -159,10 +174,27 @@ def open_image(path: Path) -> ImageFile:
         orientation that no head has.
     """
     source = _open(path)
-    shape = _check_shape(path, source)
-    affine = _check_affine(path, source)
+    image = usable_image(source, path)
     _check_size(path, source)
-    return ImageFile(path, source, shape, affine)
+    return image
+
+
+def usable_image(source: Any, path: Path | None = None) -> ImageFile:
+    """Check the header of a nibabel image, read from a file or made in memory.
+
+    Raises
+    ------
+    InputError
+        It is of a shape or orientation that no head has.
+    """
+    name = path or 'image'
+    return ImageFile(path, source, _check_shape(name, source), _check_affine(name, source))
+
+
+def data_file(image: Any) -> Path | None:
+    """File that the data of a nibabel image still lie in; None for data in memory."""
+    file = getattr(image.dataobj, 'file_like', None)
+    return Path(file) if isinstance(file, (str, os.PathLike)) else None
 
 
 def _open(path: Path) -> Any:
@@ -217,39 +249,61 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split('\n')[0][:160] or type(error).__name__
 
 
-def _check_shape(path: Path, image: Any) -> tuple[int, ...]:
+def _check_shape(name: Path | str, image: Any) -> tuple[int, ...]:
     """Return the shape without trailing axes of length one, three or four axes long."""
-    shape = tuple(int(side) for side in image.shape)
+    shape = check_shape(name, image.shape)
+    if image.get_data_dtype().fields is not None:
+        raise InputError(f'{name}: is a colour (RGB) image; a grey-scale scan is needed')
+    return shape
+
+
+def check_shape(name: Path | str, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a shape without trailing axes of length one, three or four axes long.
+
+    Raises
+    ------
+    InputError
+        `name` and the shape, where it is not that of a 3D image or a 4D series.
+    """
+    shape = tuple(int(side) for side in shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) not in (3, 4):
         raise InputError(
-            f'{path}: has {len(shape)} dimensions {shape}; a 3D image, or 4D series, is needed'
+            f'{name}: has {len(shape)} dimensions {shape}; a 3D image, or 4D series, is needed'
         )
     if min(shape) < 1 or min(shape[:3]) < MIN_SIDE:
         raise InputError(
-            f'{path}: shape {shape} is too thin; at least {MIN_SIDE} voxels per axis are needed'
+            f'{name}: shape {shape} is too thin; at least {MIN_SIDE} voxels per axis are needed'
         )
-    dtype = image.get_data_dtype()
-    if dtype.fields is not None:
-        raise InputError(f'{path}: is a colour (RGB) image; a grey-scale scan is needed')
     return shape
 
 
-def _check_affine(path: Path, image: Any) -> NDArray[np.float64]:
-    from nibabel.affines import voxel_sizes
-
+def _check_affine(name: Path | str, image: Any) -> NDArray[np.float64]:
     try:
         affine = image.affine
         affine = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
     except Exception as error:  # nibabel raises several kinds for a broken qform
-        raise InputError(f'{path}: broken orientation header ({_first_line(error)})') from None
+        raise InputError(f'{name}: broken orientation header ({_first_line(error)})') from None
+    check_affine(name, affine, 'repair the header (sform, qform)')
+    return affine
+
+
+def check_affine(name: Path | str, affine: NDArray[np.float64], remedy: str) -> None:
+    """Refuse an affine (4, 4) that leads nowhere.
+
+    Raises
+    ------
+    InputError
+        `name` and what is wrong, with `remedy`.
+    """
+    from nibabel.affines import voxel_sizes
+
     sizes = voxel_sizes(affine)
     if not np.isfinite(affine).all() or (sizes <= 0).any():
-        raise InputError(f'{path}: voxel sizes or orientation in the header are not usable')
+        raise InputError(f'{name}: voxel sizes or orientation are not usable; {remedy}')
     if abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
-        raise InputError(f'{path}: the affine is singular; repair the header (sform, qform)')
-    return affine
+        raise InputError(f'{name}: the affine is singular; {remedy}')
 
 
 def _check_size(path: Path, image: Any) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import OutputError
+from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.files import atomic_path, image_suffix
-from pumba_pipe.images.reading import real
+from pumba_pipe.images.reading import data_file, real
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,22 +62,53 @@ def save_masked(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
 
     Integer data with a plain scale keep their type and scale.
     """
-    source, target = volume.source, Path(path)
+    data, scale = _masked(volume, mask, stored=True)
+    _save(volume, data, Path(path), scale)
+
+
+def grid_image(volume: Volume, data: NDArray[Any]) -> Any:
+    """NIfTI image of an array (x, y, z[, t]) on the input's own grid, affine and codes."""
+    return _nifti(volume, data, None)
+
+
+def masked_image(volume: Volume, mask: NDArray[Any]) -> Any:
+    """NIfTI image of what `save_masked` writes.
+
+    Data with a scale are scaled, and have the type float32: nibabel knows no scale of data in
+    memory.
+    """
+    return grid_image(volume, _masked(volume, mask, stored=False)[0])
+
+
+def _masked(
+    volume: Volume, mask: NDArray[Any], *, stored: bool
+) -> tuple[NDArray[Any], tuple[float, float] | None]:
+    """Return the input's data, zero outside `mask`, and the scale of data as they are stored."""
+    source = volume.source
     if source is None:
-        return save_map(volume, volume.data * mask, target)
+        return (volume.data * mask).astype(np.float32), None
     keep = mask.astype(bool)
     proxy = source.dataobj
     scale = getattr(proxy, 'slope', 1.0), getattr(proxy, 'inter', 0.0)
     # With an offset, a stored zero would not mean zero.
     raw = hasattr(proxy, 'get_unscaled') and scale[1] == 0 and _is_nifti(source)
-    data = np.asarray(proxy.get_unscaled() if raw else proxy)
-    data = real(data)
-    if not raw and data.dtype.kind == 'f':
+    raw = raw and (stored or scale[0] == 1)
+    file = data_file(source)
+    if file is not None and not file.is_file():  # indexed_gzip can crash, not only raise
+        raise InputError(f'{file}: this file is needed again, and is not there any more')
+    try:
+        data = real(np.asarray(proxy.get_unscaled() if raw else proxy))
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f'{volume.name}: cannot read this file again ({error})') from None
+    in_memory = isinstance(proxy, np.ndarray)
+    if data.dtype.kind == 'f' and not raw and not (in_memory and data.dtype.itemsize in (4, 8)):
         data = data.astype(np.float32)
+    if data.dtype.kind == 'b':
+        data = data.astype(np.uint8)
     data = np.where(keep.reshape(keep.shape + (1,) * (data.ndim - 3)), data, data.dtype.type(0))
     if data.dtype.kind == 'f':
         data = np.nan_to_num(data, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    _save(volume, data, target, scale if raw else None)
+    return data, scale if raw else None
 
 
 def _is_nifti(image: Any) -> bool:
@@ -121,9 +152,10 @@ def _nifti(volume: Volume, data: NDArray[Any], scale: tuple[float, float] | None
     header.extensions.clear()
     header.set_data_dtype(data.dtype)
     header['cal_min'] = header['cal_max'] = 0
+    header.set_slope_inter(None, None)
     if header.get_xyzt_units()[0] == 'unknown':
         header.set_xyzt_units('mm', header.get_xyzt_units()[1])
-    image = kind(data, None, header, dtype=data.dtype)
+    image = kind(data, volume.affine, header, dtype=data.dtype)
     # Set both transforms with their codes: nibabel would else promote one to the other.
     image.set_sform(source.get_sform(), int(source.header['sform_code']), update_affine=False)
     if int(source.header['qform_code']) > 0:

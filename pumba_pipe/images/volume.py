@@ -11,7 +11,7 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import image_suffix
-from pumba_pipe.images.reading import open_image, real
+from pumba_pipe.images.reading import data_file, open_image, real, usable_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +38,15 @@ class Volume:
         What was done to read it, in plain words.
     source : nibabel image or None
         The file's image object: header, data on disk.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pumba_pipe
+    >>> data = np.random.default_rng(1).random((20, 20, 10), np.float32)
+    >>> scan = pumba_pipe.Volume(data, np.diag([1.0, 1.0, 2.5, 1.0]))
+    >>> scan.voxel_size.tolist()
+    [1.0, 1.0, 2.5]
     """
 
     data: NDArray[np.float32]
@@ -80,22 +89,52 @@ def load_volume(path: str | Path, *, flat: bool = False) -> Volume:
     ------
     InputError
         The file is missing, damaged, not an image, or holds nothing that could be a head.
+
+    Examples
+    --------
+    >>> import pumba_pipe
+    >>> scan = pumba_pipe.load_volume('head.nii.gz')
+    >>> scan.data.shape, scan.data.dtype.name, scan.voxel_size.tolist()
+    ((48, 48, 48), 'float32', [4.0, 4.0, 4.0])
     """
-    path = Path(path)
-    file = open_image(path)
+    return _volume(open_image(Path(path)), flat)
+
+
+def volume_from_image(image: Any, *, flat: bool = False) -> Volume:
+    """Read one 3D volume from a nibabel image, by the rules of `load_volume`.
+
+    Parameters
+    ----------
+    image : nibabel SpatialImage
+        With its data in memory or in a file.
+    flat : bool
+        Accept an image whose voxels all have the same value.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    InputError
+    """
+    return _volume(usable_image(image, data_file(image)), flat)
+
+
+def _volume(file: ImageFile, flat: bool) -> Volume:
     notes: list[str] = []
     data = file.values() if file.count == 1 else _mean_of_frames(file, notes)
     values = _finite_values(data, notes)
     if not flat and values.min() == values.max():
         raise InputError(
-            f'{path}: every voxel has the same value ({values.min():g}); there is no image'
+            f'{file.name}: every voxel has the same value ({values.min():g}); there is no image'
         )
-    return Volume(values, file.affine, path, tuple(notes), file.source)
+    return Volume(values, file.affine, file.path, tuple(notes), file.source)
 
 
 def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
     """Mean of the chosen volumes of a 4D image."""
-    chosen = _unweighted(file.path, file.count, notes)
+    chosen = None if file.path is None else _unweighted(file.path, file.count, notes)
     if chosen is None:
         spread = np.linspace(0, file.count - 1, MAX_FRAMES)
         chosen = np.unique(spread.astype(int)).tolist()

@@ -54,6 +54,13 @@ class N4BiasFieldCorrection(BaseInterface):
 
     Works in voxel order, so orientation and header do not matter, and both results keep them. An
     image without contrast is passed through, with a warning.
+
+    Examples
+    --------
+    >>> n4 = N4BiasFieldCorrection(in_file='head.nii.gz', shrink_factor=8, n_iterations=[5, 5])
+    >>> found = n4.run()
+    >>> Path(found.outputs.out_file).name, Path(found.outputs.bias_image).name
+    ('head_corrected.nii.gz', 'head_bias.nii.gz')
     """
 
     input_spec = N4BiasFieldCorrectionInputSpec

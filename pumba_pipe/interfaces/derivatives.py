@@ -63,6 +63,16 @@ class SaveDerivative(BaseInterface):
     """Copy a file to its place, with a JSON file beside it when there is something to describe.
 
     The file is renamed into place last: where it lies, it is complete and described.
+
+    Examples
+    --------
+    >>> place = Path('out/sub-01/anat/sub-01_desc-brain_mask.nii.gz').absolute()
+    >>> save = SaveDerivative(in_file='mask.nii.gz', out_path=str(place))
+    >>> save.inputs.metadata = {'Type': 'Brain'}
+    >>> Path(save.run().outputs.out_file).name
+    'sub-01_desc-brain_mask.nii.gz'
+    >>> json.loads(sidecar_of(place).read_text())
+    {'Type': 'Brain'}
     """
 
     input_spec = SaveDerivativeInputSpec

@@ -71,6 +71,14 @@ class EvaluateMasks(BaseInterface):
     Three ways in: ``in_masks`` and ``ground_truth``; ``in_files`` and ``ground_truth``, where the
     images are stripped with ``model``; or ``in_dir``, a folder of cases, which are stripped. A
     case that fails is a row of its own and a warning; the node fails when all do.
+
+    Examples
+    --------
+    >>> masks = ['mask.nii.gz']
+    >>> found = EvaluateMasks(in_masks=masks, ground_truth=masks, cases=['same']).run()
+    >>> columns, row = Path(found.outputs.scores).read_text().splitlines()
+    >>> dict(zip(columns.split(), row.split()))['dice']
+    '1.0000'
     """
 
     input_spec = EvaluateMasksInputSpec

@@ -38,6 +38,12 @@ class Conform(_OneFile):
     The voxel grid stays as it is: nothing is cropped, turned or resampled. Of a 4D image the
     mean is taken as `pumba_pipe.load_volume` does. Both orientations in the header are set to
     the affine that nibabel uses.
+
+    Examples
+    --------
+    >>> found = Conform(in_file='head.nii.gz').run()
+    >>> Path(found.outputs.out_file).name
+    'head_conformed.nii.gz'
     """
 
     input_spec = ConformInputSpec
@@ -64,7 +70,14 @@ class ClipIntensitiesInputSpec(BaseInterfaceInputSpec):
 
 
 class ClipIntensities(_OneFile):
-    """Limit an image's values to percentiles of its non-zero voxels."""
+    """Limit an image's values to percentiles of its non-zero voxels.
+
+    Examples
+    --------
+    >>> found = ClipIntensities(in_file='head.nii.gz', upper=99.0).run()
+    >>> Path(found.outputs.out_file).name
+    'head_clipped.nii.gz'
+    """
 
     input_spec = ClipIntensitiesInputSpec
     output_spec = ImageOutputSpec
@@ -87,7 +100,14 @@ class ApplyMaskInputSpec(BaseInterfaceInputSpec):
 
 
 class ApplyMask(_OneFile):
-    """Set everything outside a mask to zero; data type and header stay as they are."""
+    """Set everything outside a mask to zero; data type and header stay as they are.
+
+    Examples
+    --------
+    >>> found = ApplyMask(in_file='head.nii.gz', in_mask='mask.nii.gz').run()
+    >>> Path(found.outputs.out_file).name
+    'head_masked.nii.gz'
+    """
 
     input_spec = ApplyMaskInputSpec
     output_spec = ImageOutputSpec

@@ -57,6 +57,11 @@ def bias_mem_gb(shape: Sequence[int] | None = None) -> float:
     ----------
     shape : sequence of int, optional
         Of the image; without it, 256 voxels along each axis are assumed.
+
+    Examples
+    --------
+    >>> bias_mem_gb((256, 256, 256)) > bias_mem_gb((128, 128, 128))
+    True
     """
     return _estimate('bias', _voxels(shape) * BYTES_PER_VOXEL['bias'])
 
@@ -68,6 +73,11 @@ def evaluate_mem_gb(shape: Sequence[int] | None = None) -> float:
     ----------
     shape : sequence of int, optional
         Of the largest image; without it, 256 voxels along each axis are assumed.
+
+    Examples
+    --------
+    >>> evaluate_mem_gb((256, 256, 256)) > strip_mem_gb((256, 256, 256))
+    True
     """
     return round(strip_mem_gb(shape) + EVALUATE_EXTRA_GB, 2)
 
@@ -79,6 +89,11 @@ def image_mem_gb(shape: Sequence[int] | None = None) -> float:
     ----------
     shape : sequence of int, optional
         Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
+
+    Examples
+    --------
+    >>> image_mem_gb((256, 256, 256)) > image_mem_gb((128, 128, 128))
+    True
     """
     return _estimate('image', _voxels(shape) * BYTES_PER_VOXEL['image'])
 
@@ -90,6 +105,11 @@ def reference_mem_gb(shape: Sequence[int] | None = None) -> float:
     ----------
     shape : sequence of int, optional
         Of the series; without it, 300 volumes of 128 x 128 x 64 voxels are assumed.
+
+    Examples
+    --------
+    >>> reference_mem_gb((64, 64, 30, 200)) > reference_mem_gb((64, 64, 30, 100))
+    True
     """
     shape = shape or UNKNOWN_SERIES
     size = _voxels(shape) * BYTES_PER_VALUE + _voxels(shape[:3]) * BYTES_PER_VOXEL['reference']
@@ -109,6 +129,11 @@ def register_mem_gb(
         Of the images; without them, 256 voxels along each axis are assumed.
     transform : str
         ``'affine'`` or ``'syn'``.
+
+    Examples
+    --------
+    >>> register_mem_gb(transform='syn') > register_mem_gb()
+    True
     """
     voxels = sum(_voxels((sides or UNKNOWN_SHAPE)[:3]) for sides in (shape, template_shape))
     return _estimate('register', voxels * BYTES_PER_VOXEL[f'register {transform}'])
@@ -121,6 +146,11 @@ def report_mem_gb(shape: Sequence[int] | None = None) -> float:
     ----------
     shape : sequence of int, optional
         Of the image, 3D or 4D; without it, 256 voxels along each axis are assumed.
+
+    Examples
+    --------
+    >>> report_mem_gb((256, 256, 256)) > report_mem_gb((128, 128, 128))
+    True
     """
     return _estimate('report', _volumes_bytes(shape, BYTES_PER_VOXEL['report']))
 
@@ -148,6 +178,11 @@ def synthesis_mem_gb(size: int = 96) -> float:
     ----------
     size : int
         Side in voxels of the cube heads are made in.
+
+    Examples
+    --------
+    >>> synthesis_mem_gb(128) > synthesis_mem_gb(96)
+    True
     """
     return _estimate('synthesis', size**3 * BYTES_PER_VOXEL['synthesis'])
 
@@ -167,6 +202,11 @@ def training_mem_gb(
         Samples a step.
     channels : sequence of int
         Of the first level of each network that is trained together.
+
+    Examples
+    --------
+    >>> training_mem_gb(size=128) > training_mem_gb(size=96)
+    True
     """
     networks = sum(BYTES_PER_NETWORK + BYTES_PER_CHANNEL * count for count in channels)
     return _estimate('training', batch * size**3 * (BYTES_PER_VOXEL['training'] + networks))

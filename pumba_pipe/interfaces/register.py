@@ -57,6 +57,13 @@ class RegisterToTemplate(BaseInterface):
 
     Transforms are ITK's: points of the template's space to points of the image's, in LPS mm. They
     are text files for ``affine`` and composite HDF5 files for ``syn``.
+
+    Examples
+    --------
+    >>> register = RegisterToTemplate(in_file='head.nii.gz', template='head.nii.gz', sloppy=True)
+    >>> found = register.run()
+    >>> Path(found.outputs.forward_xfm).name, Path(found.outputs.warped_file).name
+    ('head_to-template_xfm.txt', 'head_space-template.nii.gz')
     """
 
     input_spec = RegisterToTemplateInputSpec

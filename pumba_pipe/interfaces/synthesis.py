@@ -45,7 +45,14 @@ class SynthesizeHeadsOutputSpec(TraitedSpec):
 
 
 class SynthesizeHeads(BaseInterface):
-    """Write heads made of random shapes, with brain masks, as a BIDS data set."""
+    """Write heads made of random shapes, with brain masks, as a BIDS data set.
+
+    Examples
+    --------
+    >>> found = SynthesizeHeads(count=1, size=16, suffixes=['T1w']).run()
+    >>> Path(found.outputs.images).name
+    'sub-001_T1w.nii.gz'
+    """
 
     input_spec = SynthesizeHeadsInputSpec
     output_spec = SynthesizeHeadsOutputSpec

@@ -93,6 +93,12 @@ class TrainSynthetic(BaseInterface):
 
     A node that was killed goes on from its last checkpoint when it is run again with the same
     inputs. On a CPU a further process makes heads while the network is trained.
+
+    Examples
+    --------
+    >>> train = TrainSynthetic(steps=500, stage='coarse')
+    >>> train.inputs.batch, train.can_resume
+    (2, True)
     """
 
     input_spec = TrainSyntheticInputSpec
@@ -169,7 +175,15 @@ class WriteModelCardOutputSpec(TraitedSpec):
 
 
 class WriteModelCard(BaseInterface):
-    """Describe weights: how they were made, and how they score."""
+    """Describe weights: how they were made, and how they score.
+
+    Examples
+    --------
+    >>> from pumba_pipe.network.weights import default_weights
+    >>> found = WriteModelCard(weights=str(default_weights())).run()
+    >>> Path(found.outputs.model_card).read_text().startswith('# ')
+    True
+    """
 
     input_spec = WriteModelCardInputSpec
     output_spec = WriteModelCardOutputSpec

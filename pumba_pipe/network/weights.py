@@ -95,6 +95,13 @@ def load_weights(path: str | Path | None = None) -> Model:
     ------
     WeightsError
         The file is missing, damaged, or was not made by pumba_pipe.
+
+    Examples
+    --------
+    >>> import pumba_pipe
+    >>> model = pumba_pipe.load_weights()
+    >>> model.coarse.size <= model.fine.size
+    True
     """
     path = default_weights() if path is None else Path(path)
     try:

@@ -113,6 +113,12 @@ def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
     ------
     RecipeError
         The file is missing, not TOML, or holds unknown or malformed values.
+
+    Examples
+    --------
+    >>> import pumba_pipe
+    >>> pumba_pipe.load_recipe('paper').generator
+    'paper'
     """
     path = Path(name_or_file)
     shipped = RECIPE_FOLDER / f'{name_or_file}.toml'

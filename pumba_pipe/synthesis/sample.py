@@ -105,6 +105,13 @@ def synthesize(
 
     The same recipe, seed, shape and device give the same sample; no global random state is read
     or changed.
+
+    Examples
+    --------
+    >>> import pumba_pipe
+    >>> head = pumba_pipe.synthesize(pumba_pipe.load_recipe(), seed=1, shape=(32, 32, 32))
+    >>> tuple(head.image.shape), head.label.unique().tolist()
+    ((32, 32, 32), [0, 1])
     """
     regions = make_regions(recipe, seed, shape, device, box)
     image, inside = render(recipe, regions, seed)
