@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Networks answer with two borders, one with a little of the fluid and one without. Reference
-# masks of human heads mostly hug the cortex, those of monkeys and apes leave more room: a matter
-# of taste that no image shows. Around the brain of a mouse there is hardly any fluid: what the
-# wide border takes in there is bone and muscle.
+# Networks predict two borders, one with a rim of CSF and one without. Reference masks of
+# human heads mostly hug the cortex, those of monkeys and apes leave more room: a matter of
+# convention that no image shows. Around the brain of a mouse there is hardly any CSF: what the
+# border with CSF would include there is bone and muscle.
 TINY, LESS_TINY = 1.0, 3.0  # ml
 SMALL, LARGE = 600.0, 1000.0  # ml
 # In a brain of this radius in voxels that room is half a voxel, and the question an idle one.

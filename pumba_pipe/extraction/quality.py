@@ -39,17 +39,17 @@ class Quality:
     volume_ml : float
         Of the mask, by the header's voxel size.
     components : int
-        Pieces the network's answer fell into before the largest was kept.
+        Connected components of the prediction before the largest was kept.
     edge_contact : float
         Share of the mask's surface that lies on the edge of the field of view, blank planes at the
         image's edges left out.
     coarse_fine_dice : float
         Dice overlap of the coarse and the fine pass.
     tta_dice : float
-        Mean Dice overlap of the answers to mirrored images, some of them brightened, with their
+        Mean Dice overlap of the predictions of mirrored views, some of them brightened, with their
         average.
     gamma_dice : float
-        Dice overlap of one network's answer to a brightened image with the answer.
+        Dice overlap of one network's prediction of a brightened image with the prediction.
     boundary_certainty : float
         Mean distance of the probability from one half near the border, as 0..1.
     confidence : float
@@ -115,7 +115,7 @@ def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
 
 
 def boundary_certainty(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """How clear-cut the answer is: one minus the share of doubtful voxels, by the mask's size."""
+    """How certain the prediction is: one minus the share of doubtful voxels, by the mask's size."""
     doubtful = np.count_nonzero((probability > 0.1) & (probability < 0.9))
     return max(0.0, 1.0 - 0.5 * doubtful / max(1, int(np.count_nonzero(mask))))
 

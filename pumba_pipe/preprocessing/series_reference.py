@@ -2,7 +2,7 @@
 
 For BOLD and ASL series that is every volume but outliers: volumes before the magnetization is
 steady, calibration scans, spikes, the worst of the movement. For diffusion series it is the
-unweighted volumes. Volumes are not aligned to each other.
+unweighted volumes. Head motion between volumes is not corrected.
 """
 
 from __future__ import annotations

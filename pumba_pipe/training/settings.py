@@ -29,7 +29,7 @@ class TrainingSettings:
     steps : int
         All stages together; the learning rate ends there, or where `minutes` runs out.
     minutes : float or None
-        Time limit, all stages and resumed pieces together.
+        Time limit, all stages and resumed parts together.
     batch : int
         Samples a step and process.
     optimizer : str

@@ -34,7 +34,7 @@ class TrainingConfig:
     steps : int
         Length of the learning-rate schedule, reached earlier when `minutes` runs out.
     minutes : float or None
-        Time limit of the stage, all resumed pieces together.
+        Time limit of the stage, all resumed parts together.
     others
         See `TrainingSettings`, whose defaults they have.
     """
