@@ -115,7 +115,7 @@ def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
 
 
 def boundary_certainty(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """How certain the prediction is: one minus the share of doubtful voxels, by the mask's size."""
+    """One minus the share of uncertain voxels, by the size of the mask, as 0..1."""
     doubtful = np.count_nonzero((probability > 0.1) & (probability < 0.9))
     return max(0.0, 1.0 - 0.5 * doubtful / max(1, int(np.count_nonzero(mask))))
 
