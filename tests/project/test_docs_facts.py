@@ -183,12 +183,3 @@ def test_default_modalities_and_uncorrected_images() -> None:
 
     assert f'`{" ".join(DEFAULT_MODALITIES)}`' in text_of('bids-app.md')
     assert [name for name in NOT_CORRECTED if name != 'UNIT1' and 'map' not in name] == ['MTsat']
-
-
-def test_regions_are_translated() -> None:
-    from pumba_pipe.synthesis.regions import REGION_NAMES
-
-    page = text_of('architecture.md')
-    assert [
-        name for name, words in REGION_NAMES.items() if f'| `{name}` | {words} |\n' not in page
-    ] == []
