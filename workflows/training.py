@@ -145,12 +145,11 @@ def _memory(trainer: TrainSynthetic) -> float:
     inputs = trainer.inputs
     size, channels = SIZES['fine'], [inputs.widths[0]]
     if isdefined(inputs.init_weights):
-        from pumba_pipe.network.unet import members
         from pumba_pipe.network.weights import load_weights
 
         fine = load_weights(inputs.init_weights).fine
         size = fine.size
-        channels = [network.config.widths[0] for network in members(fine.network)]
+        channels = [alone.widths[0] for alone in fine.config.alone]
     if isdefined(inputs.fine_size):
         size = int(inputs.fine_size)
     return training_mem_gb(size, inputs.batch, channels)

@@ -48,7 +48,7 @@ def check_engine(weights: Path | None, device: str) -> Engine:
     from pumba_pipe.network.weights import default_weights, load_weights
 
     path = (weights or default_weights()).absolute()
-    return Engine(path, load_weights(path).sha256, str(choose_device(device)))
+    return Engine(path, load_weights(path).sha256, choose_device(device))
 
 
 def process_context() -> BaseContext:

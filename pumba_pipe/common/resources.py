@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 MEMORY_SHARE = 0.9  # of what there is: some is left to the system and to the main process
 MIB = 2**20
@@ -54,6 +56,17 @@ def available_memory_gb(root: Path = ROOT, environment: Mapping[str, str] | None
         _machine_memory(), *_cgroup_memory(root), *_slurm_memory(_environment(environment)),
     ]  # fmt: skip
     return MEMORY_SHARE * min(limits) / 1e9
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Let numpy multiply matrices in one thread for a while.
+
+    For products as small as those of sampling more of them only wait for each other: on a busy
+    machine they cost many times what they save.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api='blas')
 
 
 def _environment(given: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ class ExtractionOptions:
     device : str
         ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
     threads : int or None
-        CPU threads; None: what torch chooses.
+        CPU threads; None: as many as there are, or ``OMP_NUM_THREADS``.
     """
 
     border_mm: float = 0.0

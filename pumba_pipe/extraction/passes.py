@@ -10,18 +10,17 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from pumba_pipe.images.grids import Cube, from_cube, to_cube
-from pumba_pipe.images.intensity import quantile, rescale
+from pumba_pipe.images.grids import Block, Cube, to_cube
+from pumba_pipe.images.intensity import quantile, rescale_block
 from pumba_pipe.images.masks import bounding_block, clean, dice
-from pumba_pipe.network.devices import half_precision
-from pumba_pipe.network.unet import WITH_CSF, WITHOUT_CSF, members
-from pumba_pipe.network.weights import Stage
+from pumba_pipe.network.config import BORDERS, WITH_CSF, WITHOUT_CSF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
+
+    from pumba_pipe.network.engine import Engine
 
 BOX_FILL = 0.72  # the brain's longest side over the box's, the middle of what training shows
 BOX_TRIES = 3
@@ -57,18 +56,18 @@ class CubeSample:
     Attributes
     ----------
     cube : Cube
-    values : Tensor, shape (size, size, size)
+    values : ndarray of float32, shape (size, size, size)
         The image in the cube, in its own grey values.
-    scaled : Tensor, shape (size, size, size)
+    scaled : ndarray of float32, shape (size, size, size)
         The same as the network sees it, in 0..1.
-    inside : Tensor of bool, shape (size, size, size)
+    inside : three slices
         The field of view.
     """
 
     cube: Cube
-    values: Tensor
-    scaled: Tensor
-    inside: Tensor
+    values: NDArray[np.float32]
+    scaled: NDArray[np.float32]
+    inside: Block
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,12 @@ class Pass(CubeSample):
 
     Attributes
     ----------
-    logits : Tensor, shape (borders, size, size, size)
+    logits : ndarray of float32, shape (borders, size, size, size)
         Mean over mirrored images, and over the networks that saw them.
     tta_dice : float
     """
 
-    logits: Tensor
+    logits: NDArray[np.float32]
     tta_dice: float
 
     @cached_property
@@ -92,105 +91,136 @@ class Pass(CubeSample):
         Neck and face draw a doubtful prediction more often than a sure one: a box around all that
         is likely would take them in, and the fine pass would see a smaller brain than it knows.
         """
-        visible = torch.where(self.inside, self.logits[WITH_CSF], torch.tensor(NOT_BRAIN))
-        threshold = min(BOX_LOGIT, float(visible.max()) - 1.0)
-        return clean((visible > threshold).cpu().numpy())[0]
+        visible = self._wide
+        top = float(visible.max()) if visible.size else NOT_BRAIN
+        return self._mask_above(min(BOX_LOGIT, top - 1.0))
 
     @cached_property
     def likely(self) -> NDArray[np.bool_]:
         """Cleaned mask on the cube's grid of all that lies within the wide border."""
-        return clean(((self.logits[WITH_CSF] > 0) & self.inside).cpu().numpy())[0]
+        return self._mask_above(0.0)
 
     @property
     def volume(self) -> float:
         """Of what lies within the wide border, in millilitres."""
-        count = int(((self.logits[WITH_CSF] > 0) & self.inside).sum())
-        return count * self.cube.voxel**3 / 1000
+        return int(np.count_nonzero(self._wide > 0)) * self.cube.voxel**3 / 1000
+
+    @property
+    def _wide(self) -> NDArray[np.float32]:
+        """Logits of the wide border in the field of view."""
+        return self.logits[WITH_CSF][self.inside]
+
+    def _mask_above(self, threshold: float) -> NDArray[np.bool_]:
+        mask = np.zeros(self.values.shape, bool)
+        mask[self.inside] = clean(self._wide > threshold)[0]
+        return mask
+
+    def mixed(self, tight: float) -> NDArray[np.float32]:
+        """Logits of the border that is asked for, shape (size, size, size).
+
+        `tight` is the share of the tight border, 0..1; the rest is the wide one's.
+        """
+        wide, narrow = self.logits[WITH_CSF], self.logits[WITHOUT_CSF]
+        return wide + np.float32(tight) * (narrow - wide)
 
 
 def run_pass(
-    stage: Stage,
-    data: Tensor,
+    engine: Engine,
+    data: NDArray[np.float32],
     voxel_size: NDArray[np.float64],
     cube: Cube,
     views: Sequence[TtaView],
     ceiling: float = math.inf,
 ) -> Pass:
     """Run a stage on a cube of the image, once for each view of it."""
-    sample = sample_cube(data, voxel_size, cube, ceiling)
-    return averaged(sample, predict_views(stage, sample, views_for(views, stage)))
+    predictions = Predictions(engine, sample_cube(data, voxel_size, cube, ceiling))
+    predictions.add(views_for(views, engine))
+    return predictions.averaged()
 
 
-def views_for(views: Sequence[TtaView], stage: Stage) -> list[TtaView]:
+def views_for(views: Sequence[TtaView], engine: Engine) -> list[TtaView]:
     """Views over again, where there are more networks, so that each of them sees one."""
-    count = max(len(views), len(members(stage.network)))
-    return list(islice(cycle(views), count))
+    return list(islice(cycle(views), max(len(views), engine.count)))
 
 
 def run_fine_pass(
-    stage: Stage, data: Tensor, voxel_size: NDArray[np.float64], coarse: Pass
+    engine: Engine, data: NDArray[np.float32], voxel_size: NDArray[np.float64], coarse: Pass
 ) -> Pass:
     """Run the fine pass on a box around the brain, and again while the box does not fit.
 
     Two of the views show whether it does: the others are left for the box that is kept.
     """
-    ceiling = intensity_ceiling(coarse.values, torch.from_numpy(coarse.likely))
-    views = views_for(FINE_VIEWS, stage)
-    result, sample, predictions = coarse, None, []
+    ceiling = intensity_ceiling(coarse.values, coarse.likely)
+    views = views_for(FINE_VIEWS, engine)
+    result, predictions = coarse, None
     for _ in range(BOX_TRIES):
         if not result.mask.any():
             break
-        box = box_around(result.mask, result.cube, stage.size)
-        if sample is not None and fits(box, sample.cube):
+        box = box_around(result.mask, result.cube, engine.size)
+        if predictions is not None and fits(box, result.cube):
             break
-        sample = sample_cube(data, voxel_size, box, ceiling)
-        predictions = predict_views(stage, sample, views[:BOX_VIEWS])
-        result = averaged(sample, predictions)
-    if sample is None:
+        predictions = Predictions(engine, sample_cube(data, voxel_size, box, ceiling))
+        predictions.add(views[:BOX_VIEWS])
+        result = predictions.averaged()
+    if predictions is None:
         return coarse
-    predictions += predict_views(stage, sample, views[BOX_VIEWS:], BOX_VIEWS)
-    return averaged(sample, predictions)
+    predictions.add(views[BOX_VIEWS:])
+    return predictions.averaged()
 
 
 def sample_cube(
-    data: Tensor, voxel_size: NDArray[np.float64], cube: Cube, ceiling: float = math.inf
+    data: NDArray[np.float32],
+    voxel_size: NDArray[np.float64],
+    cube: Cube,
+    ceiling: float = math.inf,
 ) -> CubeSample:
     """Sample a cube of the image, and bring its grey values to the network's scale."""
     values, inside = to_cube(data, voxel_size, cube)
-    return CubeSample(cube, values, rescale(values.clamp(max=ceiling), inside), inside)
+    clipped = np.minimum(values, np.float32(ceiling))
+    return CubeSample(cube, values, rescale_block(clipped, inside), inside)
 
 
-def predict_views(
-    stage: Stage, sample: CubeSample, views: Sequence[TtaView], first: int = 0
-) -> list[Tensor]:
-    """Logits of a stage, (borders, size, size, size), for each view of a cube.
+def predict_view(
+    engine: Engine, sample: CubeSample, view: TtaView, turn: int
+) -> NDArray[np.float32]:
+    """Logits, (borders, size, size, size), for one view of a cube.
 
-    The networks of a committee take turns, beginning with the one whose turn is `first`: to show
-    every view to each of them costs as many times more and says hardly more.
+    The networks of a committee take turns: to show every view to each of them costs as many times
+    more and says hardly more.
     """
-    networks = members(stage.network.to(sample.scaled.device))
-    predictions = []
-    for turn, view in enumerate(views, first):
-        network = networks[turn % len(networks)]
-        image = sample.scaled.flip(view.axes) ** view.power
-        with half_precision(sample.scaled.device):
-            logits = network(image[None, None])[0]
-        back = [1 + axis for axis in view.axes]
-        predictions.append(logits.float().flip(back).clamp(-10, 10))
-    return predictions
+    image = np.flip(sample.scaled, view.axes)
+    if view.power != 1:
+        image = image ** np.float32(view.power)
+    logits = engine.predict(np.ascontiguousarray(image), turn % engine.count)
+    return np.flip(logits, [1 + axis for axis in view.axes])
 
 
-def averaged(sample: CubeSample, predictions: Sequence[Tensor]) -> Pass:
-    """Average the predictions to several views."""
-    mean = torch.stack(list(predictions)).mean(0)
-    inside = sample.inside
-    masks = [((prediction[WITH_CSF] > 0) & inside).cpu().numpy() for prediction in predictions]
-    together = ((mean[WITH_CSF] > 0) & inside).cpu().numpy()
-    agreement = float(np.mean([dice(mask, together) for mask in masks]))
-    return Pass(sample.cube, sample.values, sample.scaled, inside, mean, agreement)
+class Predictions:
+    """What a stage predicts for views of a cube, one after the other: their sum is kept."""
+
+    def __init__(self, engine: Engine, sample: CubeSample) -> None:
+        self.engine, self.sample = engine, sample
+        self.masks: list[NDArray[np.bool_]] = []
+        self.total = np.zeros((BORDERS, *sample.values.shape), np.float32)
+
+    def add(self, views: Sequence[TtaView]) -> None:
+        """Predict further views; the network whose turn it is goes first."""
+        for view in views:
+            logits = predict_view(self.engine, self.sample, view, len(self.masks))
+            self.masks.append(logits[WITH_CSF][self.sample.inside] > 0)
+            self.total += logits
+
+    def averaged(self) -> Pass:
+        """Average the predictions there are."""
+        sample, mean = self.sample, self.total / np.float32(len(self.masks))
+        together = mean[WITH_CSF][sample.inside] > 0
+        agreement = float(np.mean([dice(mask, together) for mask in self.masks]))
+        return Pass(sample.cube, sample.values, sample.scaled, sample.inside, mean, agreement)
 
 
-def intensity_ceiling(values: Tensor, brain: Tensor) -> float:
+def intensity_ceiling(
+    values: NDArray[np.float32] | Tensor, brain: NDArray[np.bool_] | Tensor
+) -> float:
     """Grey value above which the fine pass sees nothing but white.
 
     In many images of heads fat is several times as bright as the brain. On the scale from the
@@ -199,15 +229,15 @@ def intensity_ceiling(values: Tensor, brain: Tensor) -> float:
 
     Parameters
     ----------
-    values : Tensor, shape (x, y, z)
-    brain : Tensor of bool, shape (x, y, z)
+    values : ndarray or Tensor, shape (x, y, z)
+    brain : ndarray or Tensor of bool, shape (x, y, z)
         What is likely brain.
     """
-    inner = values[brain.to(values.device)]
-    return quantile(inner, CEILING_QUANTILE) if inner.numel() else math.inf
+    inner = values[brain]
+    return quantile(inner, CEILING_QUANTILE) if len(inner) else math.inf
 
 
-def gamma_dice(stage: Stage, prediction: Pass) -> float:
+def gamma_dice(engine: Engine, prediction: Pass) -> float:
     """Dice overlap of the predictions of the brightened image and of the image as it is.
 
     Where the network is led by grey values more than by shape, as in muscle right on a small
@@ -215,9 +245,8 @@ def gamma_dice(stage: Stage, prediction: Pass) -> float:
     brightened views only: what moves its border still is doubtful, and on real scans that told
     good masks from poor ones better than the prediction of all (docs/experiments.md).
     """
-    (logits,) = predict_views(stage, prediction, [TtaView(power=BRIGHTER)], first=1)
-    brightened = replace(prediction, logits=logits)
-    return dice(brightened.likely, prediction.likely)
+    logits = predict_view(engine, prediction, TtaView(power=BRIGHTER), turn=1)
+    return dice(replace(prediction, logits=logits).likely, prediction.likely)
 
 
 def box_around(mask: NDArray[np.bool_], cube: Cube, size: int) -> Cube:
@@ -233,17 +262,3 @@ def fits(wanted: Cube, present: Cube) -> bool:
     ratio = wanted.side / present.side
     moved = float(np.abs(wanted.centre - present.centre).max()) / present.side
     return BOX_RATIO[0] < ratio < BOX_RATIO[1] and moved < BOX_SHIFT
-
-
-def native_logits(
-    prediction: Pass, tight: float, shape: tuple[int, ...], voxel_size: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Sample a pass at the image's own voxels, shape (x, y, z).
-
-    `tight` is the share of the tight border, 0..1; the rest is the wide one's.
-    """
-    logits = np.full(tuple(shape), NOT_BRAIN, np.float32)
-    mixed = torch.lerp(prediction.logits[WITH_CSF], prediction.logits[WITHOUT_CSF], tight)
-    values, block = from_cube(mixed, tuple(shape), voxel_size, prediction.cube)
-    logits[block] = values.cpu().numpy()
-    return logits

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.files import write_json
+from pumba_pipe.common.resources import one_blas_thread
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
+from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
 from pumba_pipe.extraction.options import ExtractionOptions
-from pumba_pipe.extraction.passes import (
-    COARSE_VIEWS,
-    NOT_BRAIN,
-    gamma_dice,
-    native_logits,
-    run_fine_pass,
-    run_pass,
-)
+from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, gamma_dice, run_fine_pass, run_pass
 from pumba_pipe.extraction.quality import (
     AgreementMetrics,
     Quality,
@@ -31,10 +27,9 @@ from pumba_pipe.extraction.quality import (
     quality_record,
 )
 from pumba_pipe.images.conversion import as_volume
-from pumba_pipe.images.field_of_view import content_block
 from pumba_pipe.images.grids import whole_cube
-from pumba_pipe.images.masks import clean, dice, moved_border, signed_distance
-from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes, restored
+from pumba_pipe.images.masks import moved_border, signed_distance
+from pumba_pipe.images.orientation import oriented_view, restored
 from pumba_pipe.images.saving import (
     check_folder,
     check_output,
@@ -45,7 +40,8 @@ from pumba_pipe.images.saving import (
     save_masked,
 )
 from pumba_pipe.images.volume import Volume
-from pumba_pipe.network.devices import choose_device, limited_threads, with_fallback
+from pumba_pipe.network.devices import choose_device, with_fallback
+from pumba_pipe.network.engine import engine_for
 from pumba_pipe.network.weights import Model, load_weights
 
 if TYPE_CHECKING:
@@ -73,7 +69,7 @@ class BrainExtraction:
     mask : ndarray of uint8, shape (x, y, z)
     probability : ndarray of float32, shape (x, y, z)
         Of belonging to the mask, 0..1, before the largest component was chosen and holes were
-        filled; the mask is cut at 0.5.
+        filled; the mask is cut at 0.5. Computed when it is first asked for.
     quality : Quality
     seconds : dict
         Where the time went.
@@ -93,9 +89,14 @@ class BrainExtraction:
 
     volume: Volume
     mask: NDArray[np.uint8]
-    probability: NDArray[np.float32]
+    _probability: NDArray[np.float32] | Callable[[], NDArray[np.float32]] = field(repr=False)
     quality: Quality
     seconds: dict[str, float]
+
+    @cached_property
+    def probability(self) -> NDArray[np.float32]:
+        """Probability of belonging to the mask, see above."""
+        return self._probability() if callable(self._probability) else self._probability
 
     def distance(self) -> NDArray[np.float32]:
         """Distance in millimetres to the mask's surface, negative inside, (x, y, z)."""
@@ -177,7 +178,7 @@ def extract(
         ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``. Where a GPU fails or has
         too little memory, the CPU stands in, and the quality record has a note that says so.
     threads : int, optional
-        CPU threads; default: what torch chooses.
+        CPU threads; default: as many as there are, or ``OMP_NUM_THREADS``.
     border_mm : float
         Grow the mask by this many millimetres; negative shrinks it.
     csf : str
@@ -230,37 +231,39 @@ def extract(
     model = load_weights() if model is None else model
     chosen = choose_device(device)
     stopwatch.lap('weights')
-    axes = canonical_axes(volume.affine)
-    data = oriented(volume.data, axes)
-    voxel_size = oriented_sizes(volume.voxel_size, axes)
-    seen = content_block(data)
-    # torch warns of arrays that cannot be written to, as those of some callers
-    visible = np.require(data[seen], requirements=('C', 'W'))
-    with torch.inference_mode(), limited_threads(threads):
+    frame = Frame.of(volume)
+    visible = frame.view(volume.data)
+    with one_blas_thread():
         passes, failure = with_fallback(
-            lambda place: _run_passes(model, visible, voxel_size, csf, place, stopwatch), chosen
+            lambda place: _run_passes(
+                model, visible, frame.voxel_size, place, threads, stopwatch
+            ),
+            chosen,
         )
-    logits = passes.logits
-    if logits.shape != data.shape:
-        logits = np.full(data.shape, NOT_BRAIN, np.float32)
-        logits[seen] = passes.logits
-    mask, components, _ = clean(logits > 0)
-    if np.count_nonzero(mask) < MIN_BRAIN_VOXELS or is_blank(data[mask]):
-        raise NothingFoundError(f'{volume.name}: no brain was found in this image')
-    probability = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
-    agreement = AgreementMetrics(
-        dice(passes.rough, mask[seen]),
-        passes.tta_dice,
-        passes.gamma_dice,
-        boundary_certainty(probability, mask),
-    )
+        exclusion = csf_exclusion(passes.fine.volume, frame.voxel_size, csf)
+        logits, rough = (
+            NativeLogits(one.mixed(exclusion), one.cube, frame)
+            for one in (passes.fine, passes.coarse)
+        )
+        found, components = logits.mask().cleaned()
+        if found.count < MIN_BRAIN_VOXELS or is_blank(visible[found.block][found.part]):
+            raise NothingFoundError(f'{volume.name}: no brain was found in this image')
+        agreement = AgreementMetrics(
+            overlap(rough.mask(count_doubtful=False), found),
+            passes.fine.tta_dice,
+            passes.gamma_dice,
+            boundary_certainty(found.doubtful, found.count),
+        )
+    mask = found.on(frame)
+    probability: Any = logits.probability
     whole = None
     if confidence_score(agreement) < SURE:
-        whole = detect_stripped_brain(data, mask)
+        whole = detect_stripped_brain(*(oriented_view(a, frame.axes) for a in (volume.data, mask)))
     if whole is not None:
-        mask = whole
-        probability = np.where(whole, np.maximum(probability, LIKELY), 0.0).astype(np.float32)
-    mask = restored(moved_border(mask, voxel_size, border_mm), axes)
+        mask = restored(whole, frame.axes)
+        probability = np.where(mask, np.maximum(logits.probability(), LIKELY), 0)
+        probability = probability.astype(np.float32)
+    mask = moved_border(mask, volume.voxel_size, border_mm)
     if not mask.any():
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
@@ -271,17 +274,14 @@ def extract(
     if failure is not None:
         quality = replace(quality, notes=(*quality.notes, failure))
     stopwatch.lap('resample')
-    return BrainExtraction(
-        volume, mask.astype(np.uint8), restored(probability, axes), quality, stopwatch.seconds
-    )
+    return BrainExtraction(volume, mask.view(np.uint8), probability, quality, stopwatch.seconds)
 
 
 class PassResults(NamedTuple):
-    """Logits and the coarse mask, (x, y, z), and two agreements, see `Quality`."""
+    """Both passes, and an agreement, see `Quality`."""
 
-    logits: NDArray[np.float32]
-    rough: NDArray[np.bool_]
-    tta_dice: float
+    fine: Pass
+    coarse: Pass
     gamma_dice: float
 
 
@@ -289,24 +289,19 @@ def _run_passes(
     model: Model,
     values: NDArray[np.float32],
     voxel_size: NDArray[np.float64],
-    csf: Csf,
-    device: torch.device,
+    device: str,
+    threads: int | None,
     stopwatch: Stopwatch,
 ) -> PassResults:
-    """Both passes on a device; nothing of the passes lies there."""
-    data = torch.from_numpy(values).to(device)
-    coarse = run_pass(
-        model.coarse, data, voxel_size, whole_cube(data.shape, voxel_size, model.coarse.size),
-        COARSE_VIEWS,
-    )  # fmt: skip
-    fine = run_fine_pass(model.fine, data, voxel_size, coarse)
-    greys = gamma_dice(model.fine, fine)
+    """Both passes, the networks on a device; nothing of the results lies there."""
+    engine = engine_for(model.coarse, device, threads)
+    whole = whole_cube(values.shape, voxel_size, model.coarse.size)
+    coarse = run_pass(engine, values, voxel_size, whole, COARSE_VIEWS)
+    engine = engine_for(model.fine, device, threads)
+    fine = run_fine_pass(engine, values, voxel_size, coarse)
+    greys = gamma_dice(engine, fine)
     stopwatch.lap('network')
-    exclusion = csf_exclusion(fine.volume, voxel_size, csf)
-    logits, rough = (
-        native_logits(one, exclusion, data.shape, voxel_size) for one in (fine, coarse)
-    )
-    return PassResults(logits, rough > 0, fine.tta_dice, greys)
+    return PassResults(fine, coarse, greys)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:

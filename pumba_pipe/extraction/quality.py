@@ -114,10 +114,17 @@ def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
     return outside < STRIPPED_SHARE * int(np.count_nonzero(mask))
 
 
-def boundary_certainty(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """One minus the share of uncertain voxels, by the size of the mask, as 0..1."""
-    doubtful = np.count_nonzero((probability > 0.1) & (probability < 0.9))
-    return max(0.0, 1.0 - 0.5 * doubtful / max(1, int(np.count_nonzero(mask))))
+def boundary_certainty(doubtful: int, voxels: int) -> float:
+    """One minus half the share of uncertain voxels, by the size of the mask, as 0..1.
+
+    Parameters
+    ----------
+    doubtful : int
+        Voxels with a probability between 0.1 and 0.9.
+    voxels : int
+        Of the mask.
+    """
+    return max(0.0, 1.0 - 0.5 * doubtful / max(1, voxels))
 
 
 def quality_record(

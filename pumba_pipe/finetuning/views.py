@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pumba_pipe.extraction.passes import BOX_FILL, BOX_RATIO, BOX_SHIFT, intensity_ceiling
-from pumba_pipe.images.grids import Cube, to_cube, whole_cube
+from pumba_pipe.images.grids import Cube, sampling_matrices, whole_cube
 from pumba_pipe.images.intensity import rescale
 from pumba_pipe.images.masks import bounding_block
-from pumba_pipe.network.unet import BORDERS
+from pumba_pipe.images.resampling import apply_shrinking_first
+from pumba_pipe.network.config import BORDERS
 from pumba_pipe.synthesis import artefacts, draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe
@@ -85,6 +86,25 @@ def _sampled(head: LabelledHead, cube: Cube, box: bool) -> tuple[Tensor, Tensor,
         image = image.clamp(max=head.ceiling)
     target, _ = to_cube(head.mask.float(), head.voxel_size, cube)
     return image, target, inside
+
+
+def to_cube(
+    data: Tensor, voxel_size: NDArray[np.float64], cube: Cube
+) -> tuple[Tensor, Tensor]:
+    """Sample an image into a cube, in torch; otherwise as `pumba_pipe.images.grids.to_cube`.
+
+    Returns
+    -------
+    values : Tensor, shape (size, size, size)
+        Zero outside the image.
+    inside : Tensor of bool, shape (size, size, size)
+        Where the image is.
+    """
+    matrices, block = sampling_matrices(data.shape, voxel_size, cube)
+    inside = torch.zeros([cube.size] * 3, dtype=torch.bool)
+    inside[block] = True
+    weights = [torch.from_numpy(matrix.astype(np.float32)) for matrix in matrices]
+    return apply_shrinking_first(data, weights), inside
 
 
 def _batch(image: Tensor, target: Tensor, inside: Tensor) -> Batch:

@@ -1,21 +1,23 @@
 """Between an image's own grid and the cubes the networks see.
 
-All grids share the image's axes, so resampling is one small matrix an axis.
+All grids share the image's axes, so resampling is one small matrix an axis. Images are taken as
+they lie in memory, plane by plane along their slowest axis: no copy of an image is made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from pumba_pipe.images.resampling import (
-    apply_shrinking_first,
-    filter_matrix,
-    triangle_weights,
-)
+from pumba_pipe.images.filters import filter_matrix, triangle_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Block = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -63,53 +65,147 @@ def voxel_positions(length: int, voxel: float) -> np.ndarray:
     return (np.arange(length) + 0.5) * voxel
 
 
-def to_cube(data: Tensor, voxel_size: np.ndarray, cube: Cube) -> tuple[Tensor, Tensor]:
+def span_of(used: NDArray[np.bool_]) -> slice:
+    """From the first to the last that is true; empty where none is."""
+    where = np.flatnonzero(used)
+    return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
+
+
+def slowest_first(data: NDArray[Any]) -> tuple[int, ...]:
+    """Axes of an array, from the one with the longest way in memory to the one with the least."""
+    return tuple(int(axis) for axis in np.argsort([-abs(step) for step in data.strides]))
+
+
+def sampling_matrices(
+    shape: Sequence[int], voxel_size: NDArray[np.float64], cube: Cube
+) -> tuple[list[NDArray[np.float64]], Block]:
+    """What carries an image into a cube, along each axis: shapes (size, length).
+
+    Returns
+    -------
+    matrices : list of three ndarray
+    inside : three slices
+        The block of the cube where the image is.
+    """
+    matrices = [
+        filter_matrix(voxel_positions(shape[axis], voxel_size[axis]), target)
+        for axis, target in enumerate(cube.positions())
+    ]
+    first, second, third = (span_of(matrix.sum(1) > 0.5) for matrix in matrices)
+    return matrices, (first, second, third)
+
+
+def to_cube(
+    data: NDArray[np.float32], voxel_size: NDArray[np.float64], cube: Cube
+) -> tuple[NDArray[np.float32], Block]:
     """Sample an image into a cube.
 
     Parameters
     ----------
-    data : Tensor, shape (x, y, z)
+    data : ndarray, shape (x, y, z)
+        May be a view of any strides.
     voxel_size : ndarray, shape (3,)
     cube : Cube
 
     Returns
     -------
-    values : Tensor, shape (size, size, size)
+    values : ndarray of float32, shape (size, size, size)
         Zero outside the image.
-    inside : Tensor of bool, shape (size, size, size)
-        Where the image is.
+    inside : three slices
+        The block of the cube where the image is.
     """
-    matrices, rows = [], []
-    for axis, target in enumerate(cube.positions()):
-        source = voxel_positions(data.shape[axis], voxel_size[axis])
-        matrix = filter_matrix(source, target)
-        rows.append(torch.from_numpy(matrix.sum(1) > 0.5))
-        matrices.append(torch.from_numpy(matrix.astype(np.float32)).to(data.device))
-    inside = rows[0][:, None, None] & rows[1][None, :, None] & rows[2][None, None, :]
-    return apply_shrinking_first(data, matrices), inside.to(data.device)
+    matrices, inside = sampling_matrices(data.shape, voxel_size, cube)
+    order = slowest_first(data)
+    spans = [span_of(matrix.any(0)) for matrix in matrices]
+    block = data[tuple(spans)].transpose(order)
+    needed = [matrices[axis][:, spans[axis]].astype(np.float32) for axis in order]
+    values = _sampled(block, needed)
+    return np.ascontiguousarray(values.transpose(np.argsort(order))), inside
+
+
+def _sampled(
+    block: NDArray[np.float32], matrices: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Multiply one matrix along each axis, with one plane in the CPU's cache at a time."""
+    along, down, across = matrices
+    across = np.ascontiguousarray(across.T)
+    planes = _mixed_planes(block, along) if len(along) < len(block) else iter(block)
+    count = min(len(along), len(block))
+    result = np.empty((count, len(down), across.shape[1]), np.float32)
+    for plane, target in zip(planes, result, strict=True):
+        np.matmul(down, np.ascontiguousarray(plane, np.float32) @ across, out=target)
+    if len(along) < len(block):
+        return result
+    return (along @ result.reshape(count, -1)).reshape(len(along), *result.shape[1:])
+
+
+def _mixed_planes(
+    block: NDArray[np.float32], weights: NDArray[np.float32]
+) -> Iterator[NDArray[np.float32]]:
+    """One plane for each row of weights: a sum of the few planes that have any."""
+    mixed, part = (np.empty(block.shape[1:], np.float32) for _ in range(2))
+    for row in weights:
+        mixed[:] = 0
+        for index in np.flatnonzero(row):
+            mixed += np.multiply(block[index], row[index], out=part)
+        yield mixed
 
 
 def from_cube(
-    values: Tensor, shape: tuple[int, ...], voxel_size: np.ndarray, cube: Cube
-) -> tuple[Tensor, tuple[slice, slice, slice]]:
+    values: NDArray[np.float32],
+    shape: Sequence[int],
+    voxel_size: NDArray[np.float64],
+    cube: Cube,
+    above: float = -np.inf,
+    order: Sequence[int] = (0, 1, 2),
+) -> tuple[Block, Iterator[NDArray[np.float32]]]:
     """Sample a cube at an image's voxels.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (size, size, size)
+    shape : sequence of int
+        Of the image.
+    voxel_size : ndarray, shape (3,)
+    cube : Cube
+    above : float
+        Only larger values are of interest. What is left out is not larger: a mean of values that
+        are not.
+    order : sequence of int
+        Axes of the image: planes lie across the first and have the other two.
 
     Returns
     -------
-    values : Tensor
-        For the block of voxels whose centres lie in the cube.
     block : three slices
-        That block.
+        Of the voxels whose centres lie in the cube, those that may be of interest.
+    planes : iterator of ndarray
+        Values there, one plane after the other; each is overwritten by the next.
     """
-    matrices, block = [], []
+    interesting = values > above
+    matrices, block, crop = [], [], []
     for axis, source in enumerate(cube.positions()):
         target = voxel_positions(shape[axis], voxel_size[axis])
-        covered = np.flatnonzero(
-            (target >= cube.low[axis]) & (target <= cube.low[axis] + cube.side)
-        )
-        span = slice(int(covered[0]), int(covered[-1]) + 1) if len(covered) else slice(0, 0)
-        block.append(span)
+        low, high = cube.low[axis], cube.low[axis] + cube.side
+        span = span_of((target >= low) & (target <= high))
         # Linear also where the image is coarser: an average would blur the border.
         weights = triangle_weights(source, target[span], cube.voxel)
-        matrices.append(torch.from_numpy(weights.astype(np.float32)).to(values.device))
-    return apply_shrinking_first(values, matrices), (block[0], block[1], block[2])
+        others = tuple(other for other in range(3) if other != axis)
+        rows = span_of(weights[:, interesting.any(others)].any(1))
+        columns = span_of(weights[rows].any(0))
+        block.append(slice(span.start + rows.start, span.start + rows.stop))
+        crop.append(columns)
+        matrices.append(weights[rows, columns].astype(np.float32))
+    part = np.ascontiguousarray(values[tuple(crop)].transpose(order))
+    return (block[0], block[1], block[2]), _planes(part, [matrices[axis] for axis in order])
+
+
+def _planes(
+    part: NDArray[np.float32], matrices: Sequence[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    along, down, across = matrices
+    if not all(map(len, matrices)):
+        return
+    across = np.ascontiguousarray(across.T)
+    result = np.empty((len(down), across.shape[1]), np.float32)
+    for plane in _mixed_planes(part, along):
+        yield np.matmul(down @ plane, across, out=result)

@@ -1,6 +1,6 @@
 """Intensity scales: what training and extraction share, and limits to clip at.
 
-Works on torch tensors without importing torch: where only numpy is needed, torch is not loaded.
+Training works on torch tensors, extraction on arrays; torch is not imported here.
 """
 
 from __future__ import annotations
@@ -30,22 +30,45 @@ def rescale(
         Of the values in the field of view; default: those the network is shown images with.
     """
     values = image[inside]
-    if values.numel() == 0:
+    if not len(values):
         return image.new_zeros(image.shape)
-    low, high = (quantile(values, percentile / 100) for percentile in percentiles)
-    top = float(values.max())
-    if high - low < 0.01 * (top - low):
-        high = top  # what is bright fills less than the share above the percentile
+    low, high = _limits(values, percentiles)
     scaled = (image - low) / max(high - low, 1e-6)
     return scaled.clamp(0, 1) * inside
 
 
-def quantile(values: Tensor, fraction: float) -> float:
+def rescale_block(
+    image: NDArray[np.float32],
+    inside: tuple[slice, slice, slice],
+    percentiles: tuple[float, float] = INTENSITY_PERCENTILES,
+) -> NDArray[np.float32]:
+    """Do what `rescale` does to an array whose field of view is a block of it."""
+    scaled = np.zeros_like(image)
+    values = image[inside]
+    if values.size:
+        low, high = _limits(values, percentiles)
+        scaled[inside] = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+    return scaled
+
+
+def _limits(
+    values: Tensor | NDArray[np.float32], percentiles: tuple[float, float]
+) -> tuple[float, float]:
+    """Values that become 0 and 1."""
+    low, high = (quantile(values, percentile / 100) for percentile in percentiles)
+    top = float(values.max())
+    # what is bright may fill less than the share above the percentile
+    return low, top if high - low < 0.01 * (top - low) else high
+
+
+def quantile(values: Tensor | NDArray[np.float32], fraction: float) -> float:
     """A quantile of many values, from at most about 200,000 evenly spaced ones of them."""
-    flat = values.flatten()
-    flat = flat[:: max(1, flat.numel() // 200_000)]
-    rank = round(fraction * (flat.numel() - 1)) + 1
-    return float(flat.kthvalue(rank).values)
+    flat = values.reshape(-1)
+    flat = flat[:: max(1, len(flat) // 200_000)]
+    rank = round(fraction * (len(flat) - 1))
+    if isinstance(flat, np.ndarray):
+        return float(np.partition(flat, rank)[rank])
+    return float(flat.kthvalue(rank + 1).values)
 
 
 def clip_limits(values: NDArray[Any], lower: float, upper: float) -> tuple[float, float]:

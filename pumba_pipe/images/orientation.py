@@ -34,11 +34,16 @@ def canonical_axes(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(io_orientation(affine))
 
 
-def oriented(data: NDArray[Any], axes: NDArray[np.float64]) -> NDArray[Any]:
-    """Bring an array (x, y, z) into canonical order; `axes` as from `canonical_axes`."""
+def oriented_view(data: NDArray[Any], axes: NDArray[np.float64]) -> NDArray[Any]:
+    """Show an array (x, y, z) in canonical order, without a copy of it."""
     from nibabel.orientations import apply_orientation
 
-    return np.ascontiguousarray(apply_orientation(data, axes))
+    return np.asarray(apply_orientation(data, axes))
+
+
+def oriented(data: NDArray[Any], axes: NDArray[np.float64]) -> NDArray[Any]:
+    """Bring an array (x, y, z) into canonical order; `axes` as from `canonical_axes`."""
+    return np.ascontiguousarray(oriented_view(data, axes))
 
 
 def restored(data: NDArray[Any], axes: NDArray[np.float64]) -> NDArray[Any]:

@@ -1,11 +1,9 @@
-"""Resampling along one axis at a time: matrices of weights, and their use on volumes.
+"""Resampling along one axis at a time in torch: matrices of weights, and their use on volumes.
 
-All grids that are resampled here share their axes, so each axis has one small matrix.
-
-The matrices differ on purpose. Those of numpy stand between an image's own voxels and the
-network's cube, in float64 at any positions; those of torch are part of the synthesis of training
-heads, in float32 and on its device, where a change in the last digit would change every head that
-a seed stands for.
+All grids that are resampled here share their axes, so each axis has one small matrix. They are
+part of the synthesis of training heads, in float32 and on its device, where a change in the last
+digit would change every head that a seed stands for. What stands between an image's own voxels
+and the network's cube is in `pumba_pipe.images.filters` and `pumba_pipe.images.grids`.
 """
 
 from __future__ import annotations
@@ -13,39 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
-
-
-def filter_matrix(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Triangle filter from one row of positions to another, shape (target, source).
-
-    As wide as the coarser of both spacings: linear interpolation upwards, an average downwards.
-    Beyond the outermost sources there is nothing, except within half a step of them.
-
-    Parameters
-    ----------
-    source, target : ndarray, shapes (source,), (target,)
-        Evenly spaced positions, in one unit of length.
-    """
-    step = abs(source[1] - source[0])
-    width = max(step, abs(target[1] - target[0]) if len(target) > 1 else 0.0)
-    weights = triangle_weights(source, target, width)
-    edge = step / 2 * (1 + 1e-6)
-    inside = (target >= source[0] - edge) & (target <= source[-1] + edge)
-    return weights * inside[:, None]
-
-
-def triangle_weights(source: np.ndarray, target: np.ndarray, width: float) -> np.ndarray:
-    """Weights that fall to zero at `width` from each target, shape (target, source).
-
-    Rows sum to one; with the sources' spacing as `width` this is linear interpolation. A row far
-    from all sources is zero.
-    """
-    weights = np.maximum(0.0, 1 - np.abs(target[:, None] - source[None]) / width)
-    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-9)
-    return weights
 
 
 def zoom_matrix(size: int, target: int, zoom: float, shift: float, device: torch.device) -> Tensor:
@@ -135,7 +102,7 @@ def apply_shrinking_first(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
     The same as `apply_separable` but for rounding, and much less work where an image of many
     voxels goes into a small cube. Neither takes the other's place: its rounding is part of every
-    mask, that of `apply_separable` of every training head.
+    fine-tuning, that of `apply_separable` of every training head.
 
     Parameters
     ----------

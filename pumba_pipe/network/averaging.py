@@ -6,7 +6,6 @@ It makes sense where the second was trained on from the first.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -62,7 +61,7 @@ def _mean(first: Stage, second: Stage, share: float, path: Path) -> Stage:
     network = copy.deepcopy(second.network)
     mixed = {key: torch.lerp(ours[key], theirs[key], share) for key in ours}
     network.load_state_dict(mixed)
-    return replace(second, network=network)
+    return Stage(network, second.size)
 
 
 def _same(first: Stage, second: Stage) -> bool:

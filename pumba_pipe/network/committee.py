@@ -53,7 +53,7 @@ def join_weights(
     networks = [network for model in models for network in members(model.fine.network)]
     for file, model in zip(files, models, strict=True):
         same_size = size is not None or model.fine.size == first.fine.size
-        if not same_size or model.fine.network.config.stem != first.fine.network.config.stem:
+        if not same_size or model.fine.config.stem != first.fine.config.stem:
             raise InputError(f'{file}: its fine network has another shape than the first')
         if 'fine' not in model.card['stages']:
             raise InputError(f'{file}: its card says nothing of a fine stage')

@@ -2,71 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WITH_CSF, WITHOUT_CSF = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
-BORDERS = 2
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Shape of the network.
-
-    Attributes
-    ----------
-    widths : tuple of int
-        Channels at each level; the first level works at half the image's resolution.
-    stem : int
-        Side of the blocks of voxels that become channels.
-    others : tuple of tuple of int
-        Widths of further networks, whose predictions are averaged with those of the first.
-    """
-
-    widths: tuple[int, ...] = (16, 32, 64, 128)
-    stem: int = 2
-    others: tuple[tuple[int, ...], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for checkpoints and model cards."""
-        widths, others = list(self.widths), [list(widths) for widths in self.others]
-        return {**asdict(self), 'widths': widths, 'others': others, 'borders': BORDERS}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape.
-
-        Raises
-        ------
-        ValueError
-            The network predicts another number of borders.
-        """
-        if values.get('borders', 1) != BORDERS:
-            raise ValueError(
-                'their network predicts one border of the brain, as before version 0.1; '
-                'networks of today predict two: train it anew'
-            )
-        widths = tuple(int(width) for width in values['widths'])
-        alike = (widths,) * (int(values.get('members', 1)) - 1)
-        others = tuple(tuple(map(int, other)) for other in values.get('others', alike))
-        return cls(widths, int(values['stem']), others)
-
-    @property
-    def multiple(self) -> int:
-        """Image sides must be multiples of this."""
-        return self.stem * 2 ** (max(map(len, (self.widths, *self.others))) - 1)
-
-    @property
-    def alone(self) -> tuple[NetworkConfig, ...]:
-        """Shape of each network."""
-        every = (self.widths, *self.others)
-        return tuple(replace(self, widths=widths, others=()) for widths in every)
-
+from pumba_pipe.network.config import BORDERS, NetworkConfig
 
 def space_to_depth(volume: Tensor, factor: int) -> Tensor:
     """Turn blocks of voxels into channels: (b, c, x, y, z) -> (b, c f^3, x/f, y/f, z/f)."""

@@ -13,14 +13,17 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.common.files import atomic_path
-from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
+from pumba_pipe.network.config import NetworkConfig
+from pumba_pipe.network.parameters import Parameters, torch_network
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import NDArray
+
+    from pumba_pipe.network.unet import Network
 
 SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 VARIABLE = 'PUMBA_WEIGHTS'
@@ -29,19 +32,45 @@ STAGES: tuple[str, ...] = ('coarse', 'fine')
 KEPT = 2  # weights files that stay in memory
 
 
-@dataclass(frozen=True)
 class Stage:
-    """One network and the size of the cube it was trained on.
+    """One network, or several whose predictions are averaged, and the cube they were trained on.
 
-    Attributes
+    Of a weights file the parameters are read, without torch; the network of torch is made when
+    somebody asks for it.
+
+    Parameters
     ----------
-    network : UNet or Committee
+    network : UNet, Committee or Parameters
     size : int
         Side of the cube, in voxels.
     """
 
-    network: Network
-    size: int
+    def __init__(self, network: Network | Parameters, size: int) -> None:
+        from_file = isinstance(network, Parameters)
+        self.size = size
+        self._parameters = network if from_file else None
+        self._network = None if from_file else network
+
+    @property
+    def network(self) -> Network:
+        """The network in torch: a UNet, or a Committee of several."""
+        if self._network is None:
+            assert self._parameters is not None
+            self._network = torch_network(self._parameters)
+        return self._network
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """What was read from a file; None where the network may be another by now.
+
+        A caller who has the network of torch may train or change it.
+        """
+        return self._parameters if self._network is None else None
+
+    @property
+    def config(self) -> NetworkConfig:
+        """Shape of the network."""
+        return self.network.config if self._parameters is None else self._parameters.config
 
 
 @dataclass(frozen=True)
@@ -128,54 +157,54 @@ def _read(path: Path) -> Model:
         content = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
-    tensors, metadata = _parsed(path, content)
+    arrays, metadata = _parsed(path, content)
     if metadata.get('format') != FORMAT:
         raise WeightsError(f'{path}: these weights were not made by pumba-train')
     try:
         stages = {
-            name: _stage(name, description, tensors)
+            name: _stage(name, description, arrays)
             for name, description in json.loads(metadata['stages']).items()
         }
         card = json.loads(metadata['card'])
         only = next(iter(stages.values()))
-    except (KeyError, ValueError, TypeError, RuntimeError, StopIteration) as error:
+    except (KeyError, ValueError, TypeError, StopIteration) as error:
         message = str(error).split('\n')[0]
         raise WeightsError(f'{path}: the weights do not fit together ({message})') from None
     sha256 = hashlib.sha256(content).hexdigest()
     return Model(stages.get('coarse', only), stages.get('fine', only), card, sha256)
 
 
-def _parsed(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file."""
+def _parsed(path: Path, content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays and metadata of a safetensors file."""
     from safetensors import SafetensorError
-    from safetensors.torch import load
+    from safetensors.numpy import load
 
     try:
-        tensors = load(content)
+        arrays = load(content)
     except SafetensorError as error:
         raise WeightsError(f'{path}: damaged, or not a safetensors file ({error})') from None
+    except KeyError as error:  # a type of numbers that numpy does not have
+        raise WeightsError(f'{path}: these weights were not made by pumba-train ({error})') from None
     # The library reads metadata from files alone; the header is a length and JSON, verified above.
     length = int.from_bytes(content[:8], 'little')
     metadata = json.loads(content[8 : 8 + length]).get('__metadata__', {})
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+    if not all(bool(np.isfinite(array).all()) for array in arrays.values()):
         raise WeightsError(f'{path}: the weights hold values that are not finite')
-    return tensors, metadata
+    return arrays, metadata
 
 
-def _stage(name: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stage:
-    network = build(NetworkConfig.from_dict(description['network']))
+def _stage(
+    name: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> Stage:
+    config = NetworkConfig.from_dict(description['network'])
     prefix = f'{name}/'
-    state = {
-        key[len(prefix) :]: value.float()
-        for key, value in tensors.items()
-        if key.startswith(prefix)
+    values = {
+        key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)
     }
-    network.load_state_dict(state)
-    network = channels_last(network.eval().requires_grad_(False))
     size = int(description['size'])
-    if size < network.config.multiple or size % network.config.multiple:
+    if size < config.multiple or size % config.multiple:
         raise ValueError(f'size {size}')
-    return Stage(network, size)
+    return Stage(Parameters(config, values), size)
 
 
 def save_weights(stages: Mapping[str, Stage], card: Mapping[str, Any], path: Path) -> str:
@@ -198,7 +227,7 @@ def save_weights(stages: Mapping[str, Stage], card: Mapping[str, Any], path: Pat
         for key, value in stage.network.state_dict().items()
     }
     described = {
-        name: {'network': stage.network.config.to_dict(), 'size': stage.size}
+        name: {'network': stage.config.to_dict(), 'size': stage.size}
         for name, stage in stages.items()
     }
     metadata = {

@@ -55,7 +55,7 @@ def chosen_precision(hardware: Hardware) -> Literal['bf16-mixed', '32-true']:
     if hardware.precision != 'auto':
         return hardware.precision
     name = {'gpu': 'cuda'}.get(hardware.accelerator, hardware.accelerator)
-    device = choose_device() if name == 'auto' else torch.device(name)
+    device = torch.device(choose_device() if name == 'auto' else name)
     return 'bf16-mixed' if has_bfloat16(device) else '32-true'
 
 

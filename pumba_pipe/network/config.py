@@ -1,0 +1,102 @@
+"""The shape of the network, without torch: what a weights file says of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+WITH_CSF, WITHOUT_CSF = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
+BORDERS = 2
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the network.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Channels at each level; the first level works at half the image's resolution.
+    stem : int
+        Side of the blocks of voxels that become channels.
+    others : tuple of tuple of int
+        Widths of further networks, whose predictions are averaged with those of the first.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    stem: int = 2
+    others: tuple[tuple[int, ...], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for checkpoints and model cards."""
+        widths, others = list(self.widths), [list(widths) for widths in self.others]
+        return {**asdict(self), 'widths': widths, 'others': others, 'borders': BORDERS}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape.
+
+        Raises
+        ------
+        ValueError
+            The network predicts another number of borders.
+        """
+        if values.get('borders', 1) != BORDERS:
+            raise ValueError(
+                'their network predicts one border of the brain, as before version 0.1; '
+                'networks of today predict two: train it anew'
+            )
+        widths = tuple(int(width) for width in values['widths'])
+        alike = (widths,) * (int(values.get('members', 1)) - 1)
+        others = tuple(tuple(map(int, other)) for other in values.get('others', alike))
+        return cls(widths, int(values['stem']), others)
+
+    @property
+    def multiple(self) -> int:
+        """Image sides must be multiples of this."""
+        return self.stem * 2 ** (max(map(len, (self.widths, *self.others))) - 1)
+
+    @property
+    def alone(self) -> tuple[NetworkConfig, ...]:
+        """Shape of each network."""
+        every = (self.widths, *self.others)
+        return tuple(replace(self, widths=widths, others=()) for widths in every)
+
+
+def member_prefixes(config: NetworkConfig) -> tuple[str, ...]:
+    """What the names of the parameters of each network begin with."""
+    if not config.others:
+        return ('',)
+    return tuple(f'members.{index}.' for index in range(len(config.alone)))
+
+
+def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter of the network, or of all networks."""
+    return {
+        prefix + name: shape
+        for prefix, alone in zip(member_prefixes(config), config.alone, strict=True)
+        for name, shape in _shapes_of_one(alone).items()
+    }
+
+
+def _shapes_of_one(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    widths, cells = config.widths, config.stem**3
+    shapes = _block_shapes('encoder.0', cells, widths[0])
+    for level, (narrow, wide) in enumerate(pairwise(widths)):
+        shapes |= _block_shapes(f'encoder.{level + 1}', narrow, wide)
+        shapes |= _block_shapes(f'decoder.{level}', narrow + wide, narrow)
+    head = cells * BORDERS
+    return shapes | {'head.weight': (head, widths[0], 1, 1, 1), 'head.bias': (head,)}
+
+
+def _block_shapes(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """Of two convolutions (0, 3), each with a normalization (1, 4)."""
+    return {
+        f'{name}.0.weight': (outputs, inputs, 3, 3, 3),
+        f'{name}.1.weight': (outputs,),
+        f'{name}.1.bias': (outputs,),
+        f'{name}.3.weight': (outputs, outputs, 3, 3, 3),
+        f'{name}.4.weight': (outputs,),
+        f'{name}.4.bias': (outputs,),
+    }

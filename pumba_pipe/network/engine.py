@@ -1,0 +1,76 @@
+"""One call, cubes in and logits out, whatever computes: OpenVINO on CPUs, torch on GPUs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pumba_pipe.network.devices import CPU
+from pumba_pipe.network.parameters import torch_network
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pumba_pipe.network.weights import Stage
+
+LOGIT_LIMIT = 10.0  # logits are cut to minus and plus this
+
+
+class Engine(Protocol):
+    """The networks of a stage, ready to predict.
+
+    Attributes
+    ----------
+    size : int
+        Side of the cube they look at, in voxels.
+    count : int
+        Number of networks.
+    """
+
+    size: int
+    count: int
+
+    def predict(self, cube: NDArray[np.float32], network: int = 0) -> NDArray[np.float32]:
+        """Logits of one of the networks for a cube.
+
+        Parameters
+        ----------
+        cube : ndarray of float32, shape (size, size, size)
+            Grey values in 0..1.
+        network : int
+
+        Returns
+        -------
+        ndarray of float32, shape (borders, size, size, size)
+            The caller's own.
+        """
+
+
+def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> Engine:
+    """Return what computes a stage on a device.
+
+    On a CPU that is OpenVINO, without importing torch, for networks as they were read from a
+    file. Torch takes its place where OpenVINO is not installed, and for networks of the caller's
+    own, which may be any.
+
+    Parameters
+    ----------
+    stage : Stage
+    device : str
+        As `pumba_pipe.network.devices.choose_device` returns it.
+    threads : int, optional
+        CPU threads; default: what OpenVINO or torch choose.
+    """
+    parameters = stage.parameters
+    if parameters is not None and device == CPU:
+        from pumba_pipe.network.openvino_engine import openvino_engine
+
+        try:
+            return openvino_engine(parameters, stage.size, LOGIT_LIMIT, threads)
+        except ImportError:  # no wheel for this machine: Intel macOS, musl
+            pass
+    from pumba_pipe.network.torch_engine import TorchEngine
+
+    # of its own: the stage's must not lie on a GPU when the CPU takes over
+    network = stage.network if parameters is None else torch_network(parameters)
+    return TorchEngine(network, stage.size, LOGIT_LIMIT, device, threads)

@@ -1,0 +1,159 @@
+"""Networks on a CPU by OpenVINO, which costs a fraction of torch's time and memory."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from pumba_pipe.common.resources import available_cpus
+from pumba_pipe.network.openvino_unet import unet_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pumba_pipe.network.parameters import Parameters
+
+CONVERTER = 'openvino.tools.ovc'
+BFLOAT16_FLAGS = {'avx512_bf16', 'amx_bf16'}
+CPU_FLAGS = Path('/proc/cpuinfo')
+
+
+class OpenVinoEngine:
+    """The networks of a stage, each compiled when it is first asked.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    size : int
+        Side of the cube, in voxels.
+    limit : float
+        Logits are cut to minus and plus this.
+    threads : int
+        0 is what OpenVINO chooses.
+    precision : str
+        ``'bf16'`` or ``'f32'``.
+
+    Raises
+    ------
+    ImportError
+        OpenVINO is not installed.
+    """
+
+    def __init__(
+        self, parameters: Parameters, size: int, limit: float, threads: int, precision: str
+    ) -> None:
+        self._openvino = import_openvino()
+        self.size, self.count = size, len(parameters)
+        self._members = [parameters.member(index) for index in range(len(parameters))]
+        self._limit = limit
+        self._options = {
+            'PERFORMANCE_HINT': 'LATENCY',
+            'NUM_STREAMS': '1',
+            'INFERENCE_NUM_THREADS': str(threads),
+            # processes side by side would all be pinned to the same first cores
+            'ENABLE_CPU_PINNING': 'NO',
+            'INFERENCE_PRECISION_HINT': precision,
+        }
+        self._requests: dict[int, Any] = {}
+        self._lock = Lock()
+
+    def predict(self, cube: NDArray[np.float32], network: int = 0) -> NDArray[np.float32]:
+        """Logits, (borders, size, size, size), of one of the networks for a cube."""
+        image = np.ascontiguousarray(cube, np.float32)[None, None]
+        with self._lock:
+            request = self._request(network)
+            request.infer([image], share_inputs=True, share_outputs=True)
+            return np.array(request.get_output_tensor(0).data[0])
+
+    def _request(self, network: int) -> Any:
+        if network not in self._requests:
+            member = self._members[network]
+            model = unet_model(self._openvino, member, self.size, self._limit)
+            compiled = _core(self._openvino).compile_model(model, 'CPU', self._options)
+            self._requests[network] = compiled.create_infer_request()
+        return self._requests[network]
+
+
+# What was compiled stays as long as the parameters it was made of. A forked process cannot use
+# what its parent has compiled: the threads are not there.
+_engines: WeakKeyDictionary[Parameters, dict[tuple, OpenVinoEngine]] = WeakKeyDictionary()
+_cores: dict[int, Any] = {}
+_lock = Lock()
+
+
+def openvino_engine(
+    parameters: Parameters, size: int, limit: float, threads: int | None
+) -> OpenVinoEngine:
+    """Return the engine for a stage, the same at each call of a process.
+
+    Raises
+    ------
+    ImportError
+        OpenVINO is not installed.
+    """
+    precision = 'bf16' if cpu_has_bfloat16() else 'f32'
+    options = (size, limit, thread_count(threads), precision)
+    key = (os.getpid(), *options)
+    with _lock:
+        engines = _engines.setdefault(parameters, {})
+        if key not in engines:
+            engines[key] = OpenVinoEngine(parameters, *options)
+        return engines[key]
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its converter of models.
+
+    That is not needed, takes longer to import than all the rest, and brings telemetry along.
+
+    Raises
+    ------
+    ImportError
+        It is not installed.
+    """
+    absent = 'openvino' not in sys.modules and CONVERTER not in sys.modules
+    if absent:
+        sys.modules[CONVERTER] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module('openvino')
+    finally:
+        if absent:
+            del sys.modules[CONVERTER]
+
+
+def _core(openvino: Any) -> Any:
+    process = os.getpid()
+    if process not in _cores:
+        _cores[process] = openvino.Core()
+    return _cores[process]
+
+
+def thread_count(threads: int | None) -> int:
+    """CPU threads to use; 0 is what OpenVINO chooses.
+
+    Without a number, ``OMP_NUM_THREADS`` counts, as for torch, then what container and job allow.
+    """
+    given = os.environ.get('OMP_NUM_THREADS', '')
+    if threads is None and given.isdigit():
+        threads = int(given)
+    if threads:
+        return threads
+    allowed = available_cpus()
+    return allowed if allowed < (os.cpu_count() or 1) else 0
+
+
+def cpu_has_bfloat16(flags: Path = CPU_FLAGS) -> bool:
+    """Whether the CPU itself computes with bfloat16, as far as the system tells (Linux)."""
+    try:
+        text = flags.read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return False
+    line = next((line for line in text.splitlines() if line.startswith('flags')), '')
+    return not BFLOAT16_FLAGS.isdisjoint(line.split())
