@@ -33,7 +33,7 @@ class Frame:
     voxel_size : ndarray, shape (3,)
         In millimetres, in canonical order.
     seen : three slices
-        The field of view, in canonical order.
+        The field of view, in the image's own axes.
     shape, order : tuple of int
         Of the image's own array: its shape, and its axes, slowest first.
     """
@@ -51,7 +51,7 @@ class Frame:
         return cls(
             axes,
             oriented_sizes(volume.voxel_size, axes),
-            content_block(oriented_view(volume.data, axes)),
+            content_block(volume.data),
             volume.data.shape,
             slowest_first(volume.data),
         )
@@ -65,7 +65,7 @@ class Frame:
 
     def view(self, array: NDArray[Any]) -> NDArray[Any]:
         """The field of view of an array of the image's shape, in canonical order."""
-        return oriented_view(array, self.axes)[self.seen]
+        return oriented_view(array[self.seen], self.axes)
 
 
 class NativeMask(NamedTuple):
@@ -144,9 +144,11 @@ class NativeLogits:
         frame = self.frame
         # which canonical axis each of the image's own is
         order = tuple(int(frame.axes[axis, 0]) for axis in frame.order)
-        shape = [span.stop - span.start for span in frame.seen]
+        sides = [0, 0, 0]
+        for span, axis in zip(frame.seen, frame.axes[:, 0], strict=True):
+            sides[int(axis)] = span.stop - span.start
         block, planes = from_cube(
-            self.values, shape, frame.voxel_size, self.cube, least, order
+            self.values, sides, frame.voxel_size, self.cube, least, order
         )
         return block, order, planes
 

@@ -268,7 +268,7 @@ def extract(
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
-    quality = quality_record(volume, mask, components, agreement)
+    quality = quality_record(volume, frame.seen, mask, components, agreement)
     if whole is not None:
         quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
     if failure is not None:

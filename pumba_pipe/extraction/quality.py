@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pumba_pipe.images.field_of_view import content_block
 from pumba_pipe.images.masks import bounding_block
 
 if TYPE_CHECKING:
@@ -85,16 +84,20 @@ class Quality:
 def edge_contact(mask: NDArray[np.bool_]) -> float:
     """Share of a mask's surface faces that lie on the edge of the grid."""
     block = mask[bounding_block(mask)]
-    inner = sum(int(np.count_nonzero(np.diff(block.astype(np.int8), axis=a))) for a in range(3))
-    outer = sum(
-        int(np.count_nonzero(block.take(0, axis=a)) + np.count_nonzero(block.take(-1, axis=a)))
-        for a in range(3)
-    )
-    edge = sum(
-        int(np.count_nonzero(mask.take(0, axis=a)) + np.count_nonzero(mask.take(-1, axis=a)))
-        for a in range(3)
-    )
-    return edge / max(1, inner + outer)
+    inner = sum(int(np.count_nonzero(_steps(block, axis))) for axis in range(3))
+    return _outer_faces(mask) / max(1, inner + _outer_faces(block))
+
+
+def _steps(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """Where a mask begins or ends along an axis."""
+    planes = np.moveaxis(mask, axis, 0)
+    return planes[1:] != planes[:-1]
+
+
+def _outer_faces(mask: NDArray[np.bool_]) -> int:
+    """Faces of a mask that lie on the edge of its grid."""
+    ends = (np.moveaxis(mask, axis, 0)[end] for axis in range(3) for end in (0, -1))
+    return sum(int(np.count_nonzero(plane)) for plane in ends)
 
 
 def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
@@ -129,6 +132,7 @@ def boundary_certainty(doubtful: int, voxels: int) -> float:
 
 def quality_record(
     volume: Volume,
+    seen: tuple[slice, ...],
     mask: NDArray[np.bool_],
     components: int,
     agreement: AgreementMetrics,
@@ -138,12 +142,14 @@ def quality_record(
     Parameters
     ----------
     volume : Volume
+    seen : three slices
+        Its field of view.
     mask : ndarray of bool, shape (x, y, z)
         Not empty.
     components : int
     agreement : AgreementMetrics
     """
-    contact = edge_contact(mask[content_block(volume.data)])
+    contact = edge_contact(mask[seen])
     confidence = confidence_score(agreement)
     stripped = is_stripped(volume.data, mask)
     flags = []
