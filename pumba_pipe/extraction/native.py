@@ -10,11 +10,13 @@ import numpy as np
 
 from pumba_pipe.extraction.passes import NOT_BRAIN
 from pumba_pipe.images.field_of_view import content_block
-from pumba_pipe.images.grids import Block, Cube, from_cube, slowest_first
+from pumba_pipe.images.grids import Block, Cube, from_cube
 from pumba_pipe.images.masks import clean
 from pumba_pipe.images.orientation import canonical_axes, oriented_sizes, oriented_view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from pumba_pipe.images.volume import Volume
@@ -24,44 +26,34 @@ DOUBTFUL = math.log(9)  # a logit nearer to zero is a probability between 0.1 an
 
 @dataclass(frozen=True)
 class Frame:
-    """How an image lies in memory and in space: axes in canonical order are views of its own.
+    """How an image lies in space: its axes in canonical order, as views of its own.
 
     Attributes
     ----------
+    volume : Volume
     axes : ndarray, shape (3, 2)
         Of `pumba_pipe.images.orientation.canonical_axes`.
     voxel_size : ndarray, shape (3,)
         In millimetres, in canonical order.
     seen : three slices
         The field of view, in the image's own axes.
-    shape, order : tuple of int
-        Of the image's own array: its shape, and its axes, slowest first.
     """
 
+    volume: Volume
     axes: NDArray[np.float64]
     voxel_size: NDArray[np.float64]
     seen: tuple[slice, ...]
-    shape: tuple[int, ...]
-    order: tuple[int, ...]
 
     @classmethod
     def of(cls, volume: Volume) -> Frame:
         """Look at a volume."""
         axes = canonical_axes(volume.affine)
-        return cls(
-            axes,
-            oriented_sizes(volume.voxel_size, axes),
-            content_block(volume.data),
-            volume.data.shape,
-            slowest_first(volume.data),
-        )
+        sizes = oriented_sizes(volume.voxel_size, axes)
+        return cls(volume, axes, sizes, content_block(volume.data))
 
     def full(self, value: Any, dtype: Any) -> NDArray[Any]:
-        """An array of the image's shape and order in memory."""
-        sides = [self.shape[axis] for axis in self.order]
-        # np.zeros costs nothing where nothing is written
-        made = np.full(sides, value, dtype) if value else np.zeros(sides, dtype)
-        return made.transpose(np.argsort(self.order))
+        """An array of the image's shape, which lies in memory as the image does."""
+        return np.full_like(self.volume.data, value, dtype)
 
     def view(self, array: NDArray[Any]) -> NDArray[Any]:
         """The field of view of an array of the image's shape, in canonical order."""
@@ -120,37 +112,27 @@ class NativeLogits:
 
     def mask(self, count_doubtful: bool = True) -> NativeMask:
         """What has a probability above one half, sampled within the brain's block alone."""
-        least = -DOUBTFUL if count_doubtful else 0.0
-        block, order, planes = self._sampled(least)
-        sides = [block[axis].stop - block[axis].start for axis in order]
-        part, doubtful = np.zeros(sides, bool), 0
-        for plane, target in zip(planes, part, strict=True):
+        block, planes = self._sampled(-DOUBTFUL if count_doubtful else 0.0)
+        x, y, z = (span.stop - span.start for span in block)
+        part, doubtful = np.zeros((z, y, x), bool), 0
+        for plane, target in zip(planes, part):
             np.greater(plane, 0, out=target)
             if count_doubtful:
                 doubtful += int(np.count_nonzero(np.abs(plane) < DOUBTFUL))
-        return NativeMask(part.transpose(np.argsort(order)), block, doubtful)
+        return NativeMask(part.T, block, doubtful)
 
     def probability(self) -> NDArray[np.float32]:
         """Probability of being brain, 0..1, shape (x, y, z), in the image's own axes."""
-        nowhere = 1 / (1 + math.exp(-NOT_BRAIN))
-        result = self.frame.full(nowhere, np.float32)
-        block, order, planes = self._sampled(-np.inf)
-        for plane, target in zip(planes, self.frame.view(result)[block].transpose(order)):
+        result = self.frame.full(1 / (1 + math.exp(-NOT_BRAIN)), np.float32)
+        block, planes = self._sampled(-math.inf)
+        for plane, target in zip(planes, self.frame.view(result)[block].T):
             target[...] = 1 / (1 + np.exp(-plane))
         return result
 
-    def _sampled(self, least: float) -> tuple[Block, tuple[int, ...], Any]:
-        """Block and planes as from `from_cube`; planes lie as they do in memory."""
-        frame = self.frame
-        # which canonical axis each of the image's own is
-        order = tuple(int(frame.axes[axis, 0]) for axis in frame.order)
-        sides = [0, 0, 0]
-        for span, axis in zip(frame.seen, frame.axes[:, 0], strict=True):
-            sides[int(axis)] = span.stop - span.start
-        block, planes = from_cube(
-            self.values, sides, frame.voxel_size, self.cube, least, order
-        )
-        return block, order, planes
+    def _sampled(self, least: float) -> tuple[Block, Iterator[NDArray[np.float32]]]:
+        """Block and planes as from `from_cube`."""
+        shape = self.frame.view(self.frame.volume.data).shape
+        return from_cube(self.values, shape, self.frame.voxel_size, self.cube, least)
 
 
 def overlap(first: NativeMask, second: NativeMask) -> float:

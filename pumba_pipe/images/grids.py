@@ -1,7 +1,8 @@
 """Between an image's own grid and the cubes the networks see.
 
-All grids share the image's axes, so resampling is one small matrix an axis. Images are taken as
-they lie in memory, plane by plane along their slowest axis: no copy of an image is made.
+All grids share the image's axes, so resampling is one small matrix an axis. An image is taken plane
+by plane along its third axis, whichever way it lies in memory: so the same image gives the same
+values, to the last digit, and is hardly ever copied.
 """
 
 from __future__ import annotations
@@ -71,11 +72,6 @@ def span_of(used: NDArray[np.bool_]) -> slice:
     return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
 
 
-def slowest_first(data: NDArray[Any]) -> tuple[int, ...]:
-    """Axes of an array, from the one with the longest way in memory to the one with the least."""
-    return tuple(int(axis) for axis in np.argsort([-abs(step) for step in data.strides]))
-
-
 def sampling_matrices(
     shape: Sequence[int], voxel_size: NDArray[np.float64], cube: Cube
 ) -> tuple[list[NDArray[np.float64]], Block]:
@@ -115,12 +111,16 @@ def to_cube(
         The block of the cube where the image is.
     """
     matrices, inside = sampling_matrices(data.shape, voxel_size, cube)
-    order = slowest_first(data)
     spans = [span_of(matrix.any(0)) for matrix in matrices]
-    block = data[tuple(spans)].transpose(order)
-    needed = [matrices[axis][:, spans[axis]].astype(np.float32) for axis in order]
-    values = _sampled(block, needed)
-    return np.ascontiguousarray(values.transpose(np.argsort(order))), inside
+    block = data[tuple(spans)]
+    if not block.size:
+        return np.zeros([cube.size] * 3, np.float32), inside
+    if np.argmin(np.abs(block.strides)) == 2:
+        block = np.asfortranarray(block)  # else every value of a plane lies somewhere else
+    x, y, z = (
+        matrix[:, span].astype(np.float32) for matrix, span in zip(matrices, spans, strict=True)
+    )
+    return np.ascontiguousarray(_sampled(block.T, (z, y, x)).T), inside
 
 
 def _sampled(
@@ -129,14 +129,14 @@ def _sampled(
     """Multiply one matrix along each axis, with one plane in the CPU's cache at a time."""
     along, down, across = matrices
     across = np.ascontiguousarray(across.T)
-    planes = _mixed_planes(block, along) if len(along) < len(block) else iter(block)
-    count = min(len(along), len(block))
-    result = np.empty((count, len(down), across.shape[1]), np.float32)
+    shrinks = len(along) < len(block)
+    planes = _mixed_planes(block, along) if shrinks else iter(block)
+    result = np.empty((min(len(along), len(block)), len(down), across.shape[1]), np.float32)
     for plane, target in zip(planes, result, strict=True):
         np.matmul(down, np.ascontiguousarray(plane, np.float32) @ across, out=target)
-    if len(along) < len(block):
+    if shrinks:
         return result
-    return (along @ result.reshape(count, -1)).reshape(len(along), *result.shape[1:])
+    return (along @ result.reshape(len(block), -1)).reshape(len(along), *result.shape[1:])
 
 
 def _mixed_planes(
@@ -157,7 +157,6 @@ def from_cube(
     voxel_size: NDArray[np.float64],
     cube: Cube,
     above: float = -np.inf,
-    order: Sequence[int] = (0, 1, 2),
 ) -> tuple[Block, Iterator[NDArray[np.float32]]]:
     """Sample a cube at an image's voxels.
 
@@ -171,15 +170,13 @@ def from_cube(
     above : float
         Only larger values are of interest. What is left out is not larger: a mean of values that
         are not.
-    order : sequence of int
-        Axes of the image: planes lie across the first and have the other two.
 
     Returns
     -------
     block : three slices
         Of the voxels whose centres lie in the cube, those that may be of interest.
-    planes : iterator of ndarray
-        Values there, one plane after the other; each is overwritten by the next.
+    planes : iterator of ndarray, shape (y, x)
+        Values there, for one z after the other; each is overwritten by the next.
     """
     interesting = values > above
     matrices, block, crop = [], [], []
@@ -195,8 +192,8 @@ def from_cube(
         block.append(slice(span.start + rows.start, span.start + rows.stop))
         crop.append(columns)
         matrices.append(weights[rows, columns].astype(np.float32))
-    part = np.ascontiguousarray(values[tuple(crop)].transpose(order))
-    return (block[0], block[1], block[2]), _planes(part, [matrices[axis] for axis in order])
+    part = np.ascontiguousarray(values[tuple(crop)].T)
+    return (block[0], block[1], block[2]), _planes(part, matrices[::-1])
 
 
 def _planes(

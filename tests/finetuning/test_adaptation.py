@@ -139,6 +139,7 @@ def test_what_nothing_can_be_learned_from_is_refused(folder, tmp_path):
 
 def test_a_plain_view_is_what_extraction_shows_the_network(heads):
     from pumba_pipe.extraction.passes import TtaView, intensity_ceiling, run_pass
+    from pumba_pipe.network.engine import engine_for
     from pumba_pipe.network.weights import Stage
 
     class Recorder(UNet):
@@ -152,8 +153,10 @@ def test_a_plain_view_is_what_extraction_shows_the_network(heads):
     for box, cube in enumerate((head.whole(32), head.box(32))):
         network = Recorder(NetworkConfig((4, 8), 2))
         ceiling = intensity_ceiling(head.image, head.mask) if box else math.inf
-        run_pass(Stage(network, 32), head.image, head.voxel_size, cube, [TtaView()], ceiling)
-        assert torch.allclose(inference_view(head, cube, bool(box)).image, network.seen)
+        engine = engine_for(Stage(network, 32))
+        run_pass(engine, head.image.numpy(), head.voxel_size, cube, [TtaView()], ceiling)
+        view = inference_view(head, cube, bool(box)).image
+        assert torch.allclose(view, network.seen, atol=1e-6)
 
 
 def test_the_box_lies_around_the_brain(heads):

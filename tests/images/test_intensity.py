@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pumba_pipe.images.intensity import clip_limits, quantile, rescale
+from pumba_pipe.images.intensity import clip_limits, quantile, rescale, rescale_block
 
 
 def test_percentiles_become_zero_and_one_and_the_rest_is_blank():
@@ -29,6 +29,21 @@ def test_quantile():
     values = torch.randperm(500_000, generator=torch.Generator().manual_seed(0)).float()
     assert quantile(values, 0.0) >= 0
     assert quantile(values, 0.25) == pytest.approx(125_000, rel=0.01)
+    for fraction in (0.0, 0.01, 0.5, 0.99, 1.0):
+        assert quantile(values, fraction) == quantile(values.numpy(), fraction)
+
+
+@pytest.mark.parametrize('block', [(2, 16), (0, 16), (5, 5)])
+@pytest.mark.parametrize('bright', [1.0, 300.0])
+def test_extraction_scales_grey_values_as_training_does(block, bright):
+    image = torch.rand(16, 16, 16, generator=torch.Generator().manual_seed(0))
+    image[3, 3, 3:9] *= bright
+    inside = torch.zeros(16, 16, 16, dtype=torch.bool)
+    spans = (slice(*block), slice(0, 16), slice(1, 9))
+    inside[spans] = True
+    np.testing.assert_allclose(
+        rescale_block(image.numpy(), spans), rescale(image, inside).numpy(), atol=1e-6
+    )
 
 
 def test_what_fills_less_than_the_share_above_the_percentile_is_not_clipped():

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import weakref
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import torch
 from nipype.pipeline import engine as pe
 
 from pumba_pipe import extract, strip_file
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction import pipeline as extraction
 from pumba_pipe.interfaces import SkullStrip
 from pumba_pipe.network import devices
-from pumba_pipe.network.devices import with_fallback
+from pumba_pipe.network.devices import choose_device, with_fallback
 from pumba_pipe.training.distributed import Hardware, chosen_precision
 
-GPU = torch.device('cuda', 0)
+GPU = 'cuda:0'
 NO_MEMORY = torch.cuda.OutOfMemoryError(
     'CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB.'
 )
@@ -34,15 +36,13 @@ def failure(request, monkeypatch):
     """A GPU on which the network cannot run; what a user must be told."""
     run_passes = extraction._run_passes
 
-    def failing(model, values, voxel_size, csf, device, stopwatch):
-        if device.type != 'cpu':
+    def failing(model, values, voxel_size, device, threads, stopwatch):
+        if device != 'cpu':
             raise request.param
-        return run_passes(model, values, voxel_size, csf, device, stopwatch)
+        return run_passes(model, values, voxel_size, device, threads, stopwatch)
 
     monkeypatch.setattr(extraction, '_run_passes', failing)
-    monkeypatch.setattr(
-        extraction, 'choose_device', lambda name: torch.device('cpu') if name == 'cpu' else GPU
-    )
+    monkeypatch.setattr(extraction, 'choose_device', lambda name: 'cpu' if name == 'cpu' else GPU)
     return WORDS[request.param]
 
 
@@ -83,7 +83,7 @@ def test_the_gpu_is_left_empty_before_the_cpu_takes_over(monkeypatch):
     kept = []
 
     def work(device):
-        if device.type == 'cuda':
+        if device == GPU:
             volume = torch.zeros(3)
             kept.append(weakref.ref(volume))
             raise torch.cuda.OutOfMemoryError('CUDA out of memory')
@@ -99,9 +99,9 @@ def test_the_gpu_is_left_empty_before_the_cpu_takes_over(monkeypatch):
 def test_memory_is_given_back_after_every_image(monkeypatch):
     emptied = []
     monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: emptied.append(True))
-    assert with_fallback(lambda device: device.type, GPU) == ('cuda', None)
+    assert with_fallback(lambda device: device, GPU) == (GPU, None)
     assert emptied == [True]
-    assert with_fallback(lambda device: device.type, torch.device('cpu')) == ('cpu', None)
+    assert with_fallback(lambda device: device, 'cpu') == ('cpu', None)
     assert emptied == [True]
 
 
@@ -110,7 +110,7 @@ def test_faults_that_are_not_the_gpus_are_not_hidden(head_file, tmp_path, monkey
         raise RuntimeError('shapes do not match')
 
     monkeypatch.setattr(extraction, '_run_passes', broken)
-    for device in (GPU, torch.device('cpu')):
+    for device in (GPU, 'cpu'):
         monkeypatch.setattr(extraction, 'choose_device', lambda name, device=device: device)
         with pytest.raises(RuntimeError, match='shapes'):
             strip_file(head_file, out_mask=tmp_path / 'mask.nii.gz')
@@ -129,3 +129,39 @@ def test_training_uses_bfloat16_where_the_device_has_it(
     assert chosen_precision(Hardware(accelerator)) == precision
     for asked in ('bf16-mixed', '32-true'):
         assert chosen_precision(Hardware(accelerator, precision=asked)) == asked
+
+
+def test_torch_is_not_asked_where_no_gpu_can_be(monkeypatch):
+    monkeypatch.setattr(devices, 'may_have_gpu', lambda: False)
+    monkeypatch.setattr(devices.sys, 'platform', 'linux')
+    monkeypatch.setitem(sys.modules, 'torch', None)  # whoever imports it fails
+    assert choose_device() == choose_device('cpu') == 'cpu'
+    for name, words in {
+        'cuda': 'no such GPU', 'cuda:3': 'no such GPU', 'mps': 'not available', 'tpu': 'unknown',
+        'cuda:': 'unknown', '': 'unknown', 'CUDA': 'unknown',
+    }.items():  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            choose_device(name)
+
+
+def test_torch_says_which_gpus_there_are(monkeypatch):
+    monkeypatch.setattr(devices, 'may_have_gpu', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    assert choose_device() == 'cuda'
+    assert [choose_device(name) for name in ('cuda', 'cuda:1', 'cpu')] == ['cuda', 'cuda:1', 'cpu']
+    with pytest.raises(InputError, match='no such GPU'):
+        choose_device('cuda:2')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    for available, best in ((True, 'mps'), (False, 'cpu')):
+        monkeypatch.setattr(torch.backends.mps, 'is_available', lambda answer=available: answer)
+        assert choose_device() == best
+
+
+@pytest.mark.parametrize('driver', devices.LINUX_DRIVERS)
+def test_a_driver_shows_that_there_may_be_a_gpu(driver, monkeypatch):
+    monkeypatch.setattr(devices.sys, 'platform', 'linux')
+    monkeypatch.setattr(devices.os.path, 'exists', lambda file: file == driver)
+    assert devices.may_have_gpu()
+    monkeypatch.setattr(devices.os.path, 'exists', lambda file: False)
+    assert not devices.may_have_gpu()
