@@ -136,7 +136,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _warn_of_seen(cases: list[Case], weights: Path | None) -> None:
     """Say so when weights are scored on images they were fine-tuned on."""
-    from pumba_pipe.finetuning.labelled import file_digest
+    from pumba_pipe.common.files import file_digest
     from pumba_pipe.network.model_card import real_images
     from pumba_pipe.network.weights import load_weights
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -60,3 +61,8 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write an indented JSON file in one piece."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + '\n')
+
+
+def file_digest(path: Path) -> str:
+    """First 16 digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

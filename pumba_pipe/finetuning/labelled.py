@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 
 from pumba_pipe.common.bids_names import parse_stem
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import file_digest
 from pumba_pipe.evaluation.cases import Case, find_bids_cases, find_cases
 from pumba_pipe.finetuning.views import LabelledHead
 from pumba_pipe.images.masks import load_mask_of
@@ -79,8 +79,3 @@ def subject_of(case: Case) -> str:
         return f'sub-{label}'
     words = case.name.split('_')
     return f'{words[0]}_{words[2]}' if len(words) > 2 else case.name
-
-
-def file_digest(path: Path) -> str:
-    """First 16 digits of a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -50,8 +50,9 @@ def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> E
     """Return what computes a stage on a device.
 
     On a CPU that is OpenVINO, without importing torch, for networks as they were read from a
-    file. Torch takes its place where OpenVINO is not installed, and for networks of the caller's
-    own, which may be any.
+    file. Torch takes its place where OpenVINO is not installed (there is none for Intel Macs), in a
+    process that was forked from one that has used it, and for networks of the caller's own, which
+    may be any.
 
     Parameters
     ----------
@@ -63,12 +64,10 @@ def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> E
     """
     parameters = stage.parameters
     if parameters is not None and device == CPU:
-        from pumba_pipe.network.openvino_engine import openvino_engine
+        from pumba_pipe.network.openvino_engine import is_usable, openvino_engine
 
-        try:
+        if is_usable():
             return openvino_engine(parameters, stage.size, LOGIT_LIMIT, threads)
-        except ImportError:  # no wheel for this machine: Intel macOS, musl
-            pass
     from pumba_pipe.network.torch_engine import TorchEngine
 
     # of its own: the stage's must not lie on a GPU when the CPU takes over

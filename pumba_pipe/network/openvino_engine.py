@@ -39,11 +39,6 @@ class OpenVinoEngine:
         0 is what OpenVINO chooses.
     precision : str
         ``'bf16'`` or ``'f32'``.
-
-    Raises
-    ------
-    ImportError
-        OpenVINO is not installed.
     """
 
     def __init__(
@@ -76,36 +71,44 @@ class OpenVinoEngine:
         if network not in self._requests:
             member = self._members[network]
             model = unet_model(self._openvino, member, self.size, self._limit)
-            compiled = _core(self._openvino).compile_model(model, 'CPU', self._options)
+            compiled = _started(self._openvino).compile_model(model, 'CPU', self._options)
             self._requests[network] = compiled.create_infer_request()
         return self._requests[network]
 
 
-# What was compiled stays as long as the parameters it was made of. A forked process cannot use
-# what its parent has compiled: the threads are not there.
+# What was compiled stays as long as the parameters it was made of.
 _engines: WeakKeyDictionary[Parameters, dict[tuple, OpenVinoEngine]] = WeakKeyDictionary()
-_cores: dict[int, Any] = {}
+_core: Any = None
+_core_process = 0
 _lock = Lock()
+
+
+def is_usable() -> bool:
+    """Whether OpenVINO can be used in this process: it is installed, and starts here.
+
+    A forked process lacks the threads that OpenVINO has started in its parent: it may wait for
+    them for ever.
+    """
+    if _core is not None:
+        return _core_process == os.getpid()
+    try:
+        import_openvino()
+    except ImportError:
+        return False
+    return True
 
 
 def openvino_engine(
     parameters: Parameters, size: int, limit: float, threads: int | None
 ) -> OpenVinoEngine:
-    """Return the engine for a stage, the same at each call of a process.
-
-    Raises
-    ------
-    ImportError
-        OpenVINO is not installed.
-    """
+    """Return the engine for a stage, the same at each call; see `is_usable`."""
     precision = 'bf16' if cpu_has_bfloat16() else 'f32'
     options = (size, limit, thread_count(threads), precision)
-    key = (os.getpid(), *options)
     with _lock:
         engines = _engines.setdefault(parameters, {})
-        if key not in engines:
-            engines[key] = OpenVinoEngine(parameters, *options)
-        return engines[key]
+        if options not in engines:
+            engines[options] = OpenVinoEngine(parameters, *options)
+        return engines[options]
 
 
 def import_openvino() -> Any:
@@ -128,11 +131,11 @@ def import_openvino() -> Any:
             del sys.modules[CONVERTER]
 
 
-def _core(openvino: Any) -> Any:
-    process = os.getpid()
-    if process not in _cores:
-        _cores[process] = openvino.Core()
-    return _cores[process]
+def _started(openvino: Any) -> Any:
+    global _core, _core_process
+    if _core is None:
+        _core, _core_process = openvino.Core(), os.getpid()
+    return _core
 
 
 def thread_count(threads: int | None) -> int:

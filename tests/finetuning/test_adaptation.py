@@ -11,12 +11,13 @@ from pumba_pipe.commands.evaluate import main as evaluate
 from pumba_pipe.commands.study import main as study_command
 from pumba_pipe.commands.train import main
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import file_digest
 from pumba_pipe.evaluation.cases import Case, find_cases
 from pumba_pipe.extraction.passes import BOX_FILL
 from pumba_pipe.finetuning import study as adaptation_study
 from pumba_pipe.finetuning.adaptation import Adaptation, split
 from pumba_pipe.finetuning.early_stopping import PATIENCE, EarlyStopping
-from pumba_pipe.finetuning.labelled import file_digest, labelled_cases, read_labelled, subject_of
+from pumba_pipe.finetuning.labelled import labelled_cases, read_labelled, subject_of
 from pumba_pipe.finetuning.views import LabelledHead, augmented_view, inference_view
 from pumba_pipe.network.averaging import average_weights
 from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_images
