@@ -30,6 +30,12 @@ def mapped_packages() -> tuple[list[str], dict[str, str]]:
 
 
 packages, package_dir = mapped_packages()
+# Where there are wheels of OpenVINO; elsewhere PyTorch computes on the CPU too.
+openvino = (
+    '(sys_platform == "linux" and (platform_machine == "x86_64" or platform_machine == "aarch64"))'
+    ' or (sys_platform == "darwin" and platform_machine == "arm64")'
+    ' or (sys_platform == "win32" and platform_machine == "AMD64")'
+)
 training = ['lightning>=2.3', 'tensorboard', 'tqdm']
 
 setup(
@@ -54,12 +60,14 @@ setup(
         'nibabel>=5',
         'nipype>=1.10,<1.13',  # bids_app/execution/plugin.py overrides private methods
         'numpy>=1.24',
+        f'openvino>=2025.2; {openvino}',
         'pillow>=10.1',
         'pybids>=0.17',
         'pyyaml',
         'safetensors>=0.4',
         'scipy',
         'templateflow>=25.1',
+        'threadpoolctl>=3',
         'tomli; python_version < "3.11"',
         'torch>=2.2',
     ],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pumba_pipe.bids_app.options.config import RunConfig
 
-PRELOADED = ['torch', 'nipype.pipeline.engine', 'nipype.pipeline.plugins.multiproc']
+PRELOADED = ['numpy', 'nipype.pipeline.engine', 'nipype.pipeline.plugins.multiproc']
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,24 @@ def check_engine(weights: Path | None, device: str) -> Engine:
 
 
 def process_context() -> BaseContext:
-    """How worker processes are started: never as copies of a process that has used torch.
+    """How worker processes are started: never as copies of a process that has used the networks.
 
-    On Linux a fork server imports torch once for all workers; elsewhere that is not safe.
+    On Linux a fork server imports Nipype once for all workers, and torch where there may be a
+    GPU; elsewhere that is not safe.
     """
+    from pumba_pipe.network.devices import may_have_gpu
+
     if sys.platform != 'linux':
         return multiprocessing.get_context('spawn')
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload([*PRELOADED, *(['torch'] if may_have_gpu() else [])])
     return context
 
 
 def prepare_engine(config: RunConfig) -> Engine:
     """Check weights and device, in another process when work will be done there too.
 
-    A parent that has imported torch would keep its memory for nothing.
+    A parent that has imported torch, to ask for a GPU, would keep its memory for nothing.
     """
     if config.nprocs == 1 or 'torch' in sys.modules:
         return check_engine(config.weights, config.device)

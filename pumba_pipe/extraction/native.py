@@ -115,7 +115,7 @@ class NativeLogits:
         block, planes = self._sampled(-DOUBTFUL if count_doubtful else 0.0)
         x, y, z = (span.stop - span.start for span in block)
         part, doubtful = np.zeros((z, y, x), bool), 0
-        for plane, target in zip(planes, part):
+        for plane, target in zip(planes, part, strict=False):  # no plane of nothing
             np.greater(plane, 0, out=target)
             if count_doubtful:
                 doubtful += int(np.count_nonzero(np.abs(plane) < DOUBTFUL))
@@ -125,7 +125,8 @@ class NativeLogits:
         """Probability of being brain, 0..1, shape (x, y, z), in the image's own axes."""
         result = self.frame.full(1 / (1 + math.exp(-NOT_BRAIN)), np.float32)
         block, planes = self._sampled(-math.inf)
-        for plane, target in zip(planes, self.frame.view(result)[block].T):
+        part = self.frame.view(result)[block].T
+        for plane, target in zip(planes, part, strict=False):
             target[...] = 1 / (1 + np.exp(-plane))
         return result
 

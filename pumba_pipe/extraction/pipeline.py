@@ -235,9 +235,7 @@ def extract(
     visible = frame.view(volume.data)
     with one_blas_thread():
         passes, failure = with_fallback(
-            lambda place: _run_passes(
-                model, visible, frame.voxel_size, place, threads, stopwatch
-            ),
+            lambda place: _run_passes(model, visible, frame.voxel_size, place, threads, stopwatch),
             chosen,
         )
         exclusion = csf_exclusion(passes.fine.volume, frame.voxel_size, csf)

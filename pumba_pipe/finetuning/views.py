@@ -88,9 +88,7 @@ def _sampled(head: LabelledHead, cube: Cube, box: bool) -> tuple[Tensor, Tensor,
     return image, target, inside
 
 
-def to_cube(
-    data: Tensor, voxel_size: NDArray[np.float64], cube: Cube
-) -> tuple[Tensor, Tensor]:
+def to_cube(data: Tensor, voxel_size: NDArray[np.float64], cube: Cube) -> tuple[Tensor, Tensor]:
     """Sample an image into a cube, in torch; otherwise as `pumba_pipe.images.grids.to_cube`.
 
     Returns

@@ -1,15 +1,15 @@
 """Between an image's own grid and the cubes the networks see.
 
-All grids share the image's axes, so resampling is one small matrix an axis. An image is taken plane
-by plane along its third axis, whichever way it lies in memory: so the same image gives the same
-values, to the last digit, and is hardly ever copied.
+All grids share the image's axes, so resampling is one small matrix an axis. An image is taken
+plane by plane along its third axis, whichever way it lies in memory: so the same image gives the
+same values, to the last digit, and is hardly ever copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 

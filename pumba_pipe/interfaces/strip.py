@@ -80,7 +80,7 @@ class SkullStrip(BaseInterface):
     output_spec = SkullStripOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        # torch takes two seconds to import: only where the network runs
+        # imported where the network runs, not where workflows are built
         from pumba_pipe.extraction.pipeline import strip_file
 
         inputs, outputs = self.inputs, self._list_outputs()

@@ -80,9 +80,7 @@ def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def with_fallback(
-    work: Callable[[str], Result], device: str
-) -> tuple[Result, str | None]:
+def with_fallback(work: Callable[[str], Result], device: str) -> tuple[Result, str | None]:
     """Do work on a device, and on the CPU when a GPU does not start or lacks memory.
 
     Parameters

@@ -50,9 +50,9 @@ def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> E
     """Return what computes a stage on a device.
 
     On a CPU that is OpenVINO, without importing torch, for networks as they were read from a
-    file. Torch takes its place where OpenVINO is not installed (there is none for Intel Macs), in a
-    process that was forked from one that has used it, and for networks of the caller's own, which
-    may be any.
+    file. Torch takes its place where OpenVINO is not installed (there is none for Intel Macs), in
+    a process that was forked from one that has used it, and for networks of the caller's own,
+    which may be any.
 
     Parameters
     ----------

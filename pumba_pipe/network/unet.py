@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pumba_pipe.network.config import BORDERS, NetworkConfig
 
+
 def space_to_depth(volume: Tensor, factor: int) -> Tensor:
     """Turn blocks of voxels into channels: (b, c, x, y, z) -> (b, c f^3, x/f, y/f, z/f)."""
     b, c, x, y, z = volume.shape

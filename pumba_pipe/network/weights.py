@@ -184,7 +184,9 @@ def _parsed(path: Path, content: bytes) -> tuple[dict[str, NDArray[Any]], dict[s
     except SafetensorError as error:
         raise WeightsError(f'{path}: damaged, or not a safetensors file ({error})') from None
     except KeyError as error:  # a type of numbers that numpy does not have
-        raise WeightsError(f'{path}: these weights were not made by pumba-train ({error})') from None
+        raise WeightsError(
+            f'{path}: these weights were not made by pumba-train ({error})'
+        ) from None
     # The library reads metadata from files alone; the header is a length and JSON, verified above.
     length = int.from_bytes(content[:8], 'little')
     metadata = json.loads(content[8 : 8 + length]).get('__metadata__', {})
@@ -193,14 +195,10 @@ def _parsed(path: Path, content: bytes) -> tuple[dict[str, NDArray[Any]], dict[s
     return arrays, metadata
 
 
-def _stage(
-    name: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-) -> Stage:
+def _stage(name: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Stage:
     config = NetworkConfig.from_dict(description['network'])
     prefix = f'{name}/'
-    values = {
-        key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)
-    }
+    values = {key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)}
     size = int(description['size'])
     if size < config.multiple or size % config.multiple:
         raise ValueError(f'size {size}')

@@ -46,9 +46,7 @@ def test_cube_beyond_the_image_is_empty():
 
 
 def test_a_cube_far_from_the_image_is_empty():
-    values, inside = to_cube(
-        random(9, 9, 9), np.ones(3), Cube(np.full(3, 50.0), 10.0, 8)
-    )
+    values, inside = to_cube(random(9, 9, 9), np.ones(3), Cube(np.full(3, 50.0), 10.0, 8))
     assert not values.any() and values[inside].size == 0
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,20 +97,21 @@ def test_both_engines_predict_the_same(name, tmp_path, single_precision):
         np.testing.assert_allclose(found, expected, atol=1e-3)
         assert found.std() > 0.1
         seen.append(found)
-    for one, other in zip(seen, seen[1:], strict=False):
+    for one, other in pairwise(seen):
         assert np.abs(one - other).max() > 0.1
 
 
 def test_both_engines_predict_the_same_with_the_shipped_weights(head, single_precision):
     model = load_weights()
-    for stage in (model.coarse, model.fine):
+    # OpenVINO adds up the many voxels of a large cube in single precision
+    for stage, tolerance in ((model.coarse, 1e-3), (model.fine, 5e-3)):
         ours, sides = engine_for(stage, threads=1), np.arange(stage.size) * 64 // stage.size
         theirs = TorchEngine(copy.deepcopy(stage).network, stage.size, LOGIT_LIMIT, 'cpu', 1)
         cube = np.clip(head[0], 0, 1)[np.ix_(sides, sides, sides)]
         for index in range(ours.count):
             found, expected = (engine.predict(cube, index) for engine in (ours, theirs))
             assert expected.max() > 5 and expected.min() < -5
-            np.testing.assert_allclose(found, expected, atol=1e-3)
+            np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
 def test_bfloat16_moves_the_border_hardly(head, monkeypatch):
