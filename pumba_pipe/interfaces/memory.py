@@ -16,8 +16,7 @@ UNKNOWN_SHAPE = (256, 256, 256)
 UNKNOWN_SERIES = (128, 128, 64, 300)
 TRAINING = TrainingSettings()
 
-# A process with what it imports, in GB: torch and the networks are most of it.
-# A process with what it imports, in GB: torch and the networks are most of it.
+# A process with what it imports, in GB: the networks are most of it.
 BASE_GB = {
     'bias': 0.22,
     'image': 0.12,
@@ -36,7 +35,7 @@ BYTES_PER_VOXEL = {
     'register affine': 15,
     'register syn': 220,
     'report': 18,
-    'strip': 36,
+    'strip': 16,
     'synthesis': 170,
     'training': 82,
 }
@@ -166,7 +165,7 @@ def strip_mem_gb(shape: Sequence[int] | None = None) -> float:
     Examples
     --------
     >>> strip_mem_gb((256, 256, 256))
-    1.4
+    1.07
     """
     return _estimate('strip', _volumes_bytes(shape, BYTES_PER_VOXEL['strip']))
 
