@@ -43,7 +43,7 @@ picture: $(VENV)/installed
 # The tests' images are tiny: more threads only wait for each other. A process a core.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
 	    --cov --cov-report=term
 
 # Type checker and import linter cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from pumba_pipe.bids_app.execution.workdir import OLD_SECONDS, own_folder, remove_leftovers
 
+pytestmark = pytest.mark.slow
+
 CODE = 'import sys; from pumba_pipe.bids_app.run import main; sys.exit(main())'
 QUICK = ['--skip-bids-validation', '--no-n4', '--no-reports', '--device', 'cpu', '--nprocs', '1']
 

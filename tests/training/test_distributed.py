@@ -17,6 +17,8 @@ from pumba_pipe.training.distributed import check_same_step
 from pumba_pipe.training.loop import sample_seeds
 from pumba_pipe.training.state import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / 'docker' / 'slurm' / 'train.sbatch'
 COMMAND = [sys.executable, '-m', 'pumba_pipe.commands.train']
 SIZES = ['--stage', 'coarse', '--coarse-size', '32', '--widths', '4', '8']
