@@ -105,7 +105,9 @@ class BrainExtraction:
         return signed_distance(self.mask > 0, self.volume.voxel_size)
 
     def brain(self) -> NDArray[Any]:
-        """Values of the input, zero outside the mask, in the input's shape.
+        """Values of the input, blank outside the mask, in the input's shape.
+
+        Blank is zero, or the least value of the input where that is below zero.
 
         All volumes of a 4D input are masked. Integers keep their type, and so do floating-point
         arrays; complex values become their magnitude, scaled data of a file float32. An input
@@ -172,8 +174,10 @@ def extract(
         mean of the unweighted volumes is looked at, of any other the mean of all volumes (at most
         200, evenly spaced). Arrays, (x, y, z[, t]), are those of numpy, of any real or complex
         type and byte order, or what numpy makes one of, such as torch tensors on the CPU. Complex
-        values count by their magnitude; masked and non-finite ones are zero. The input is not
-        changed. For SimpleITK images see `pumba_pipe.sitk.extract`.
+        values count by their magnitude; masked values are zero, and those that are not finite
+        are background. The input is not changed. Where the background is bright, the network
+        is shown inverted grey values, and a note says so. For SimpleITK images see
+        `pumba_pipe.sitk.extract`.
     model : Model, optional
         Default: the shipped weights.
     device : str

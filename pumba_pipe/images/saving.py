@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pumba_pipe.images.volume import Volume
 
+WITHOUT_SCALE = ('.mgh', '.mgz')
 WRITABLE = ('.nii', '.nii.gz', '.mgh', '.mgz', '.img', '.hdr')
 
 
@@ -63,8 +64,9 @@ def save_masked(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
     Blank is zero, or the least value of the input where that is below zero. Integer data with a
     plain scale keep their type and scale.
     """
-    data, scale = _masked(volume, mask, stored=True)
-    _save(volume, data, Path(path), scale)
+    path = Path(path)
+    data, scale = _masked(volume, mask, stored=image_suffix(path) not in WITHOUT_SCALE)
+    _save(volume, data, path, scale)
 
 
 def grid_image(volume: Volume, data: NDArray[Any]) -> Any:
@@ -135,7 +137,7 @@ def _save(
 ) -> None:
     import nibabel as nib
 
-    if image_suffix(path) in ('.mgh', '.mgz'):
+    if image_suffix(path) in WITHOUT_SCALE:
         image: Any = nib.MGHImage(_as_mgh(data, path), volume.affine)
     else:
         image = _nifti(volume, data, scale)
@@ -147,7 +149,7 @@ def _save(
 
 def _as_mgh(data: NDArray[Any], path: Path) -> NDArray[Any]:
     """Values of a type, and with as many axes, as the format has."""
-    while data.ndim > 4 and data.shape[-1] == 1:
+    while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.dtype in (np.uint8, np.float32):
         return data

@@ -118,6 +118,8 @@ def clip_file(
 def mask_file(in_file: Path, mask: Path, out_file: Path) -> None:
     """Set everything outside a mask to zero, in all volumes of a 4D image.
 
+    To the least value of the image where that is below zero.
+
     Raises
     ------
     InputError
