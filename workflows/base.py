@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.anat import connect_registration, init_image_preproc_wf
@@ -99,10 +98,10 @@ def _sink(workflow: pe.Workflow, part: pe.Workflow, sinks: pe.Workflow) -> None:
 
 def image_shape(path: Path) -> tuple[int, ...] | None:
     """Shape in an image's header; None for an image that cannot be read, its node will say why."""
-    import nibabel as nib
+    from pumba_pipe.common.errors import InputError
+    from pumba_pipe.images.reading import open_source
 
     try:
-        image: Any = nib.load(path)
-        return tuple(int(side) for side in image.shape)
-    except Exception:  # nibabel's readers raise many kinds on broken files
+        return tuple(int(side) for side in open_source(path).shape)
+    except InputError:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     int
         The exit code: the body's, 1 after an error, 130 when interrupted.
     """
+    print_any_name()
     try:
         give_home()
         return body()
@@ -46,6 +48,13 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         message = f'{where}{error.strerror or error}'
     print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr)
     return EXIT_FAILURE
+
+
+def print_any_name() -> None:
+    """Have file names that the terminal's encoding lacks printed escaped, not raised."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def give_home() -> None:

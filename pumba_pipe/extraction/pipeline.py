@@ -23,6 +23,7 @@ from pumba_pipe.extraction.passes import (
     run_fine_pass,
     run_pass,
 )
+from pumba_pipe.extraction.plausibility import SECOND, doubts, second_object
 from pumba_pipe.extraction.quality import (
     AgreementMetrics,
     Quality,
@@ -33,20 +34,21 @@ from pumba_pipe.extraction.quality import (
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.field_of_view import content_block
 from pumba_pipe.images.grids import whole_cube
+from pumba_pipe.images.intensity import has_bright_background, in_safe_range, inverted
 from pumba_pipe.images.masks import clean, dice, moved_border, signed_distance
 from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes, restored
 from pumba_pipe.images.saving import (
-    check_folder,
-    check_output,
+    check_images,
     grid_image,
     masked_image,
     save_map,
     save_mask,
     save_masked,
 )
-from pumba_pipe.images.volume import Volume
+from pumba_pipe.images.volume import Volume, b_value_files
 from pumba_pipe.network.devices import choose_device, limited_threads, with_fallback
-from pumba_pipe.network.weights import Model, load_weights
+from pumba_pipe.network.unet import WITH_CSF
+from pumba_pipe.network.weights import Model, default_weights, load_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +57,7 @@ MIN_BRAIN_VOXELS = 20
 CONSTANT_SHARE = 0.9
 SURE = 0.75  # confidence below which an image is checked for having been stripped before
 LIKELY = 0.9  # least probability in an image that was
+INVERTED = 'bright background: the network was shown the image with inverted grey values'
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
 
 
@@ -102,7 +105,9 @@ class BrainExtraction:
         return signed_distance(self.mask > 0, self.volume.voxel_size)
 
     def brain(self) -> NDArray[Any]:
-        """Values of the input, zero outside the mask, in the input's shape.
+        """Values of the input, blank outside the mask, in the input's shape.
+
+        Blank is zero, or the least value of the input where that is below zero.
 
         All volumes of a 4D input are masked. Integers keep their type, and so do floating-point
         arrays; complex values become their magnitude, scaled data of a file float32. An input
@@ -169,8 +174,10 @@ def extract(
         mean of the unweighted volumes is looked at, of any other the mean of all volumes (at most
         200, evenly spaced). Arrays, (x, y, z[, t]), are those of numpy, of any real or complex
         type and byte order, or what numpy makes one of, such as torch tensors on the CPU. Complex
-        values count by their magnitude; masked and non-finite ones are zero. The input is not
-        changed. For SimpleITK images see `pumba_pipe.sitk.extract`.
+        values count by their magnitude; masked values are zero, and those that are not finite
+        are background. The input is not changed. Where the background is bright, the network
+        is shown inverted grey values, and a note says so. For SimpleITK images see
+        `pumba_pipe.sitk.extract`.
     model : Model, optional
         Default: the shipped weights.
     device : str
@@ -235,7 +242,10 @@ def extract(
     voxel_size = oriented_sizes(volume.voxel_size, axes)
     seen = content_block(data)
     # torch warns of arrays that cannot be written to, as those of some callers
-    visible = np.require(data[seen], requirements=('C', 'W'))
+    visible = np.require(in_safe_range(data[seen]), requirements=('C', 'W'))
+    bright = has_bright_background(visible)
+    if bright:
+        visible = inverted(visible)
     with torch.inference_mode(), limited_threads(threads):
         passes, failure = with_fallback(
             lambda place: _run_passes(model, visible, voxel_size, csf, place, stopwatch), chosen
@@ -260,12 +270,17 @@ def extract(
     if whole is not None:
         mask = whole
         probability = np.where(whole, np.maximum(probability, LIKELY), 0.0).astype(np.float32)
+    found = mask
     mask = restored(moved_border(mask, voxel_size, border_mm), axes)
     if not mask.any():
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
     quality = quality_record(volume, mask, components, agreement)
+    doubtful = (*doubts(visible, found[seen]), *((SECOND,) if passes.second else ()))
+    quality = replace(quality, flags=(*quality.flags, *doubtful))
+    if bright:
+        quality = replace(quality, notes=(*quality.notes, INVERTED))
     if whole is not None:
         quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
     if failure is not None:
@@ -277,12 +292,16 @@ def extract(
 
 
 class PassResults(NamedTuple):
-    """Logits and the coarse mask, (x, y, z), and two agreements, see `Quality`."""
+    """Logits and the coarse mask, (x, y, z), and two agreements, see `Quality`.
+
+    `second`: whether there is a second object of similar size.
+    """
 
     logits: NDArray[np.float32]
     rough: NDArray[np.bool_]
     tta_dice: float
     gamma_dice: float
+    second: bool
 
 
 def _run_passes(
@@ -306,7 +325,9 @@ def _run_passes(
     logits, rough = (
         native_logits(one, exclusion, data.shape, voxel_size) for one in (fine, coarse)
     )
-    return PassResults(logits, rough > 0, fine.tta_dice, greys)
+    likely = ((coarse.logits[WITH_CSF] > 0) & coarse.inside).cpu().numpy()
+    second = second_object(likely, coarse.scaled.cpu().numpy())
+    return PassResults(logits, rough > 0, fine.tta_dice, greys, second)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:
@@ -362,14 +383,12 @@ def strip_file(
     True
     """
     source = Path(in_file)
-    images = [Path(path) for path in (out_file, out_mask, out_prob, out_sdt) if path is not None]
-    everything = images + ([Path(out_quality)] if out_quality is not None else [])
-    if len({path.absolute() for path in everything}) < len(everything):
-        raise InputError('two outputs have the same name; give each its own')
-    for path in images:
-        check_output(path, (source,))
-    if out_quality is not None:
-        check_folder(Path(out_quality))
+    images = (out_file, out_mask, out_prob, out_sdt)
+    check_images(
+        [Path(path) for path in images if path is not None],
+        [source, *b_value_files(source), default_weights() if weights is None else Path(weights)],
+        [Path(out_quality)] if out_quality is not None else [],
+    )
     if model is None:
         model = load_weights(weights)
     result = extract(source, model, device, threads, border_mm, csf)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pumba_pipe.common.errors import WeightsError
-from pumba_pipe.common.files import atomic_path
+from pumba_pipe.common.errors import InputError, WeightsError
+from pumba_pipe.common.files import atomic_path, check_readable
 from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
 
 if TYPE_CHECKING:
@@ -106,8 +106,11 @@ def load_weights(path: str | Path | None = None) -> Model:
     path = default_weights() if path is None else Path(path)
     try:
         found, status = path.resolve(), path.stat()
+        check_readable(path, 'weights file')
     except OSError as error:
         raise _unreadable(path, error) from None
+    except (InputError, ValueError) as error:  # a pipe; a NUL character in the name
+        raise WeightsError(str(error)) from None
     key = (found, status.st_size, status.st_mtime_ns)
     with _lock:
         if key not in _kept:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from pumba_pipe.common.errors import RecipeError
+from pumba_pipe.common.errors import InputError, RecipeError
+from pumba_pipe.common.files import check_readable
 from pumba_pipe.synthesis import draw
 
 if sys.version_info >= (3, 11):
@@ -150,8 +151,12 @@ def curriculum_recipe(recipe: Recipe) -> Recipe:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
+        if path.exists():
+            check_readable(path, 'recipe')
         with path.open('rb') as file:
             return tomllib.load(file)
+    except InputError as error:
+        raise RecipeError(str(error)) from None
     except OSError as error:
         known = ', '.join(shipped_recipes())
         raise RecipeError(
