@@ -40,12 +40,12 @@ def check_images(
     ------
     OutputError
     """
-    images = [path for path in images if path is not None]
-    for path in images:
+    wanted = [path for path in images if path is not None]
+    for path in wanted:
         if image_suffix(path) not in WRITABLE:
             known = ', '.join(WRITABLE)
             raise OutputError(f'{path}: cannot write this format; use one of {known}')
-    check_outputs([*images, *others], inputs)
+    check_outputs([*wanted, *others], inputs)
 
 
 def save_mask(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
