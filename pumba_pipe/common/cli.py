@@ -12,6 +12,10 @@ from pathlib import Path
 from pumba_pipe.common.errors import PumbaError
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+MAX_LINE = 2000  # characters
+OUT_OF_MEMORY = 'out of memory; try --device cpu, fewer processes or a machine with more memory'
+# How libraries say so that raise no MemoryError: torch, and the C++ ones
+NO_MEMORY = ('not enough memory', "can't allocate memory", 'bad_alloc', 'cannot allocate memory')
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
@@ -35,8 +39,12 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         return body()
     except PumbaError as error:
         message = str(error)
-    except MemoryError:
-        message = 'out of memory; try --device cpu, fewer processes or a machine with more memory'
+    except MemoryError as error:
+        message = str(error) or OUT_OF_MEMORY
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        message = OUT_OF_MEMORY
     except KeyboardInterrupt:
         print(f'{name}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -46,7 +54,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         message = f'{where}{error.strerror or error}'
-    print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr)
+    print(f'{name}: error: {one_line(message)}', file=sys.stderr)
     return EXIT_FAILURE
 
 
@@ -55,6 +63,31 @@ def print_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
+
+
+def one_line(message: str) -> str:
+    r"""Make one line of a message that can be printed: control characters are escaped.
+
+    Names of files and what a file holds end up in messages, and a terminal obeys some characters.
+
+    Examples
+    --------
+    >>> one_line('two\n lines, \x1b[31mred')
+    'two lines, \\x1b[31mred'
+    """
+    text = ' '.join(message.split())
+    if not text.isprintable():
+        text = ''.join(
+            char if char.isprintable() else char.encode('unicode_escape').decode('ascii')
+            for char in text
+        )
+    return text if len(text) <= MAX_LINE else f'{text[:MAX_LINE]}…'
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of some library says that there is no memory left."""
+    text = str(error).lower()
+    return any(words in text for words in NO_MEMORY)
 
 
 def give_home() -> None:
