@@ -10,12 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
 MAX_LINE = 2000  # characters
-OUT_OF_MEMORY = 'out of memory; try --device cpu, fewer processes or a machine with more memory'
-# How libraries say so that raise no MemoryError: torch, and the C++ ones
-NO_MEMORY = ('not enough memory', "can't allocate memory", 'bad_alloc', 'cannot allocate memory')
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
@@ -41,7 +39,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         message = str(error)
     except MemoryError as error:
         message = str(error) or OUT_OF_MEMORY
-    except RuntimeError as error:
+    except (RuntimeError, ImportError) as error:
         if not lacks_memory(error):
             raise
         message = OUT_OF_MEMORY
@@ -82,12 +80,6 @@ def one_line(message: str) -> str:
             for char in text
         )
     return text if len(text) <= MAX_LINE else f'{text[:MAX_LINE]}…'
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an error of some library says that there is no memory left."""
-    text = str(error).lower()
-    return any(words in text for words in NO_MEMORY)
 
 
 def give_home() -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,7 +65,9 @@ def read_bytes(path: Path, limit: int = JSON_BYTES, what: str = 'file') -> bytes
             mode = os.fstat(handle).st_mode
             if not stat.S_ISREG(mode):
                 _refuse(path, 'is a folder' if stat.S_ISDIR(mode) else 'is no regular file', what)
-            content = file.read(limit + 1)
+            # piece by piece: memory for what is there, not for what there might be
+            pieces = iter(lambda: file.read(MIB), b'')
+            content = b''.join(_up_to(limit, pieces))
     except OSError as error:
         _refuse(path, error.strerror or str(error), what)
     except ValueError as error:  # a null character in the name
@@ -73,6 +75,16 @@ def read_bytes(path: Path, limit: int = JSON_BYTES, what: str = 'file') -> bytes
     if len(content) > limit:
         _refuse(path, f'larger than {limit / MIB:.3g} MiB', what)
     return content
+
+
+def _up_to(limit: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Pieces up to the one with which they are more than `limit` bytes together."""
+    total = 0
+    for piece in pieces:
+        yield piece
+        total += len(piece)
+        if total > limit:
+            return
 
 
 def read_text(path: Path, limit: int = JSON_BYTES, what: str = 'file') -> str:

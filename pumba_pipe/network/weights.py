@@ -18,6 +18,7 @@ import torch
 from pumba_pipe.common.documents import MIB, brief, parse_json, read_bytes
 from pumba_pipe.common.errors import InputError, OutputError, WeightsError
 from pumba_pipe.common.files import atomic_path, check_readable
+from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last, whole
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def _read(path: Path) -> Model:
             name: _stage(name, config, size, tensors) for name, (config, size) in described.items()
         }
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise MemoryError(OUT_OF_MEMORY) from None
         message = str(error).split('\n')[0]
         raise WeightsError(f'{path}: the weights do not fit together ({message})') from None
     only = next(iter(stages.values()))

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from pumba_pipe.common.errors import InputError, PumbaError
+from pumba_pipe.common.processes import shielded
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.training.samples import Batch, SampleGenerator, concatenated
 from pumba_pipe.training.state import TrainingConfig
@@ -125,8 +126,9 @@ def filling_cache(
         )
         for worker in range(cache_workers)
     ]
-    for process in workers:
-        process.start()
+    with shielded():
+        for process in workers:
+            process.start()
     wanted = heads_in_use(config, 0)
     try:
         while len(cached_heads(cache, config.seed)) < wanted:
