@@ -62,17 +62,18 @@ def read_bytes(path: Path, limit: int = JSON_BYTES, what: str = 'file') -> bytes
         # without O_NONBLOCK, opening a pipe waits for somebody to write to it
         handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | _BINARY)
         with os.fdopen(handle, 'rb') as file:
-            mode = os.fstat(handle).st_mode
+            status = os.fstat(handle)
+            mode = status.st_mode
             if not stat.S_ISREG(mode):
                 _refuse(path, 'is a folder' if stat.S_ISDIR(mode) else 'is no regular file', what)
-            # piece by piece: memory for what is there, not for what there might be
+            # a piece at a time: memory for what is there, not for what there might be
             pieces = iter(lambda: file.read(MIB), b'')
-            content = b''.join(_up_to(limit, pieces))
+            content = b''.join(_up_to(limit, pieces)) if status.st_size <= limit else None
     except OSError as error:
         _refuse(path, error.strerror or str(error), what)
     except ValueError as error:  # a null character in the name
         _refuse(path, str(error), what)
-    if len(content) > limit:
+    if content is None or len(content) > limit:
         _refuse(path, f'larger than {limit / MIB:.3g} MiB', what)
     return content
 
@@ -209,7 +210,7 @@ def checked_object(content: Any) -> dict[str, Any]:
     while waiting:
         value, depth, name = waiting.pop()
         count += 1
-        if depth > MAX_DEPTH:
+        if depth > MAX_DEPTH and isinstance(value, dict | list | tuple | set):
             raise ValueError('nested too deeply')
         if count > MAX_ITEMS:
             raise ValueError('holds too many values')

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import IO
 
@@ -36,13 +37,15 @@ def shielded() -> Iterator[None]:
     if not hasattr(signal, 'pthread_sigmask'):
         yield
         return
+    # when it starts, it lifts the block of the signal, for all that is started after it
+    resource_tracker.ensure_running()
     late: list[int] = []
     handlers = {}
     if threading.current_thread() is threading.main_thread():
         # the mask is not enough: another thread, as of a library, may be given the signal
         for number in (signal.SIGINT, signal.SIGTERM):
             if callable(signal.getsignal(number)):
-                handlers[number] = signal.signal(number, lambda late_one, _: late.append(late_one))
+                handlers[number] = signal.signal(number, lambda received, _: late.append(received))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -73,8 +76,9 @@ def ending_in_time(seconds: float = END_SECONDS) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    with shielded():  # signals are for the main thread alone
-        threading.Thread(target=_watch, args=(reader, seconds), daemon=True).start()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    threading.Thread(target=_watch, args=(reader, seconds), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # signals are for the main thread alone
     try:
         yield
     finally:

@@ -30,7 +30,7 @@ FORMAT = 'pumba_pipe/1'
 STAGES: tuple[str, ...] = ('coarse', 'fine')
 KEPT = 2  # weights files that stay in memory
 # Limits of what a file may say; the shipped file has 20 MiB.
-MAX_BYTES = 2048 * MIB
+MAX_BYTES = 1024 * MIB
 MAX_HEADER = 16 * MIB
 MAX_SIZE = 512  # of a cube: memory grows with its third power
 DTYPES = ('F16', 'BF16', 'F32')
