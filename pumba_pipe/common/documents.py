@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import check_readable
 
 MIB = 2**20
 JSON_BYTES = 16 * MIB
@@ -58,14 +59,14 @@ def read_bytes(path: Path, limit: int = JSON_BYTES, what: str = 'file') -> bytes
     InputError
         It is not there, no regular file (a folder, a pipe, a device), or larger.
     """
+    check_readable(path, what)
     try:
         # without O_NONBLOCK, opening a pipe waits for somebody to write to it
         handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | _BINARY)
         with os.fdopen(handle, 'rb') as file:
             status = os.fstat(handle)
-            mode = status.st_mode
-            if not stat.S_ISREG(mode):
-                _refuse(path, 'is a folder' if stat.S_ISDIR(mode) else 'is no regular file', what)
+            if not stat.S_ISREG(status.st_mode):  # put there meanwhile
+                _refuse(path, 'is no regular file', what)
             # a piece at a time: memory for what is there, not for what there might be
             pieces = iter(lambda: file.read(MIB), b'')
             content = b''.join(_up_to(limit, pieces)) if status.st_size <= limit else None

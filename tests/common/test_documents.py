@@ -93,14 +93,14 @@ def test_what_is_no_file_is_named_at_once(tmp_path, kind):
         path.symlink_to('/dev/zero')
     elif kind == 'loop':
         path.symlink_to(path)
-    with pytest.raises(InputError, match=r'odd\.json: cannot read this file'):
+    with pytest.raises(InputError, match=r'odd\.json: (cannot read this|is a .*, not a) file'):
         read_json(path)
 
 
 def test_a_name_that_cannot_be_one():
     from pathlib import Path
 
-    with pytest.raises(InputError, match='cannot read'):
+    with pytest.raises(InputError, match='not the name of a file'):
         read_text(Path('a\0b'))
 
 
