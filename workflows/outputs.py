@@ -214,7 +214,7 @@ def _is_current(target: Target) -> bool:
         return True
     sidecar = read_json(sidecar_of(target.path))
     return all(
-        sidecar.get(key, sidecar.get(FORMER_KEYS.get(key))) == target.metadata.get(key)
+        sidecar.get(key, sidecar.get(FORMER_KEYS.get(key, key))) == target.metadata.get(key)
         for key in (EXTRACTION, REGISTRATION)
     )
 

@@ -53,8 +53,8 @@ def shielded() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in late:
-            signal.raise_signal(number)
+        for received in late:
+            signal.raise_signal(received)
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ class NetworkConfig:
         return {**asdict(self), 'widths': widths, 'others': others, 'borders': BORDERS}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+    def from_dict(cls, values: Any) -> NetworkConfig:
         """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape.
 
         Raises

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import torch
 
@@ -122,7 +122,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     with atomic_path(path) as partial, partial.open('wb') as file:
         watched = _Watched(file)
         try:
-            torch.save(state, watched)
+            torch.save(state, cast('IO[bytes]', watched))
             file.flush()
             os.fsync(file.fileno())  # not renamed before it is on the disk
         except RuntimeError as error:  # torch's own words for what the disk replied
