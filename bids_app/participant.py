@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -42,6 +41,8 @@ from pumba_pipe.bids_app.outputs.pages import Pages
 from pumba_pipe.workflows.naming import parse_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.resources import available_cpus
 from pumba_pipe.interfaces.derivatives import sidecar_of
 from pumba_pipe.reports.records import Failure
@@ -79,7 +80,7 @@ def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
         return lambda: 0
     if plan.plugin and is_batch_system(plan.plugin) and plan.todo and not config.boilerplate_only:
         prepare_batch_system(plan.plugin, config.work_dir)
-    write_description(config.bids_dir, config.output_dir, templates=bool(config.spaces))
+    write_description(config.bids_dir, config.output_dir, bool(config.spaces), log)
     text = boilerplate_of(plan)
     write_citation(config.output_dir, text)
     if config.boilerplate_only:
@@ -230,5 +231,13 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
 
 def _flags(outputs: BrainOutputs) -> str | None:
     """Line about the flags of a mask, None without flags."""
-    quality = json.loads(sidecar_of(outputs.mask).read_text('utf-8')).get('Quality', {})
-    return f'{outputs.mask}: {"; ".join(quality["flags"])}' if quality.get('flags') else None
+    try:
+        quality = read_json(sidecar_of(outputs.mask)).get('Quality')
+    except InputError as error:
+        return str(error)
+    flags = quality.get('flags') if isinstance(quality, dict) else None
+    return (
+        f'{outputs.mask}: {"; ".join(map(str, flags))}'
+        if isinstance(flags, list | tuple) and flags
+        else None
+    )

@@ -5,7 +5,6 @@ The quality record of an image lies in its mask's sidecar, under ``Quality``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,8 @@ from pumba_pipe.workflows.naming import (
 from pumba_pipe.workflows.settings import StripSettings
 from pumba_pipe.workflows.templates import Template
 
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.interfaces.derivatives import SaveDerivative, sidecar_of
 from pumba_pipe.reports.naming import figure_paths
 
@@ -201,7 +202,7 @@ class BrainOutputs:
             if min(file.st_size for file in found) == 0:
                 return 'missing'
             current = all(_is_current(target) for target in targets)
-        except (OSError, ValueError):
+        except (OSError, ValueError, InputError):
             return 'missing'
         made = min(file.st_mtime for file in found)
         return 'done' if current and self.source.stat().st_mtime <= made else 'outdated'
@@ -211,9 +212,9 @@ def _is_current(target: Target) -> bool:
     """Whether a file was made with the options that its target has."""
     if target.metadata is None:
         return True
-    sidecar = json.loads(sidecar_of(target.path).read_text('utf-8'))
+    sidecar = read_json(sidecar_of(target.path))
     return all(
-        sidecar.get(key, sidecar.get(FORMER_KEYS.get(key))) == target.metadata.get(key)
+        sidecar.get(key, sidecar.get(FORMER_KEYS.get(key, key))) == target.metadata.get(key)
         for key in (EXTRACTION, REGISTRATION)
     )
 

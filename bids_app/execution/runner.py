@@ -21,6 +21,7 @@ from pumba_pipe.workflows.base import init_participant_wf
 from pumba_pipe.workflows.naming import folder, node_name, parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.processes import shielded
 from pumba_pipe.reports.records import Failure
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def _plugin(plan: Plan, progress: Progress) -> Any:
             'failure_callback': progress.explain,
             'group_of': node_image,
             'killed_hint': KILLED_HINT,
+            'starting': shielded,
             'mp_context': process_context().get_start_method(),
             'worker_init': partial(
                 configure_nipype, config.verbosity, record=config.resource_record

@@ -7,7 +7,6 @@ Other tables are for people.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pumba_pipe.bids_app.options.config import OptionValue
 
+from pumba_pipe.common.documents import read_toml
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
 
@@ -31,16 +31,10 @@ def read_options(path: Path) -> dict[str, Any]:
     ------
     InputError
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     try:
-        content = tomllib.loads(path.read_text('utf-8'))
-    except (OSError, ValueError) as error:
-        raise InputError(f'is not TOML ({error})') from None
-    options = content.get(OPTIONS)
+        options = read_toml(path).get(OPTIONS)
+    except InputError as error:  # the parser names the file
+        raise InputError(str(error).removeprefix(f'{path}: ')) from None
     if not isinstance(options, dict):
         raise InputError(f'has no table [{OPTIONS}]')
     return options

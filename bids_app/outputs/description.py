@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import UsageError
 
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json, write_text
 
 PIPELINE = 'pumba_pipe'
@@ -55,17 +57,29 @@ def check_owner(output_dir: Path) -> None:
     path = output_dir / DESCRIPTION
     if not path.is_file():
         return
-    found = _read(path)
-    makers = found.get('GeneratedBy') or []
+    try:
+        found = read_json(path)
+    except InputError as error:
+        raise UsageError(
+            f'output_dir {output_dir}: nothing says whose data set this is ({error}); choose '
+            'another folder, or remove that file if the results are of pumba'
+        ) from None
+    makers = found.get('GeneratedBy')
+    makers = makers if isinstance(makers, list) else []
     names = [maker.get('Name') for maker in makers if isinstance(maker, dict)]
     if found.get('DatasetType') != 'derivative' or PIPELINE not in names:
+        name = _text(found.get('Name')) or 'no name'
         raise UsageError(
-            f'output_dir {output_dir}: holds another data set ({found.get("Name", "no name")}); '
-            'choose a folder of its own'
+            f'output_dir {output_dir}: holds another data set ({name}); choose a folder of its own'
         )
 
 
-def write_description(bids_dir: Path, output_dir: Path, templates: bool = False) -> None:
+def write_description(
+    bids_dir: Path,
+    output_dir: Path,
+    templates: bool = False,
+    remark: Callable[[str], None] = lambda line: None,
+) -> None:
     """Write dataset_description.json, README and .bidsignore.
 
     A README that somebody wrote, and a .bidsignore that is there, stay as they are.
@@ -75,24 +89,26 @@ def write_description(bids_dir: Path, output_dir: Path, templates: bool = False)
     bids_dir, output_dir : Path
     templates : bool
         Whether results refer to TemplateFlow.
+    remark : callable
+        Takes a line about what cannot be used of the description of the input.
     """
     from pumba_pipe._version import __version__
 
-    source = _read(bids_dir / DESCRIPTION)
+    source = _read(bids_dir / DESCRIPTION, remark)
     location = dataset_location(bids_dir, output_dir)
     origin: dict[str, Any] = {'URL': location}
-    if source.get('DatasetDOI'):
+    if _text(source.get('DatasetDOI')):
         origin['DOI'] = source['DatasetDOI']
     description: dict[str, Any] = {
-        'Name': f'{source.get("Name") or bids_dir.name}: brain masks',
+        'Name': f'{_text(source.get("Name")) or bids_dir.name}: brain masks',
         'BIDSVersion': BIDS_VERSION,
         'DatasetType': 'derivative',
         'GeneratedBy': [{'Name': PIPELINE, 'Version': __version__}],
         'SourceDatasets': [origin],
         'DatasetLinks': {'raw': location},
     }
-    before = _read(output_dir / DESCRIPTION).get('DatasetLinks') or {}
-    if templates or 'templateflow' in before:
+    before = _read(output_dir / DESCRIPTION).get('DatasetLinks')
+    if templates or (isinstance(before, dict) and 'templateflow' in before):
         description['DatasetLinks']['templateflow'] = TEMPLATEFLOW
     description |= {key: source[key] for key in ('Authors', 'License') if source.get(key)}
     write_json(output_dir / DESCRIPTION, description)
@@ -118,9 +134,16 @@ def dataset_location(bids_dir: Path, output_dir: Path) -> str:
     return bids_dir.as_uri()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError):
+def _read(path: Path, remark: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    if not path.exists():
         return {}
-    return content if isinstance(content, dict) else {}
+    try:
+        return read_json(path)
+    except InputError as error:
+        remark(f'warning: {error}; its content is not taken over')
+        return {}
+
+
+def _text(value: Any) -> str:
+    """A value that is text, empty for any other."""
+    return value if isinstance(value, str) else ''

@@ -8,11 +8,13 @@ The file has an object for each kind of image, named by its suffix in any case:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import MODALITIES, UsageError
+
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
 
 # Kinds that other BIDS-Apps know; they share the file, so these are passed over.
 OTHERS = ('bold', 'sbref', 'fmap', 'dwi', 'asl', 'pet', 'roi', 'transforms')
@@ -37,11 +39,9 @@ def read_filters(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError) as error:
-        raise UsageError(f'--bids-filter-file {path}: is not JSON ({error})') from None
-    if not isinstance(content, dict):
-        raise UsageError(f'--bids-filter-file {path}: is not a JSON object')
+        content = read_json(path)
+    except InputError as error:
+        raise UsageError(f'--bids-filter-file {error}') from None
     filters = {}
     for kind, entities in content.items():
         if not isinstance(entities, dict):

@@ -165,7 +165,9 @@ def _select(options: argparse.Namespace) -> list[Case]:
     )
 
     if options.bids is not None:
-        cases = find_bids_cases(options.folder, options.bids)
+        cases = find_bids_cases(
+            options.folder, options.bids, lambda line: print(f'{NAME}: {line}', file=sys.stderr)
+        )
     else:
         cases = find_cases(options.folder)
     if options.cases:

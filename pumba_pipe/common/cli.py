@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+MAX_LINE = 2000  # characters
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
@@ -35,8 +37,12 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         return body()
     except PumbaError as error:
         message = str(error)
-    except MemoryError:
-        message = 'out of memory; try --device cpu, fewer processes or a machine with more memory'
+    except MemoryError as error:
+        message = str(error) or OUT_OF_MEMORY
+    except (RuntimeError, ImportError) as error:
+        if not lacks_memory(error):
+            raise
+        message = OUT_OF_MEMORY
     except KeyboardInterrupt:
         print(f'{name}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -46,7 +52,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         message = f'{where}{error.strerror or error}'
-    print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr)
+    print(f'{name}: error: {one_line(message)}', file=sys.stderr)
     return EXIT_FAILURE
 
 
@@ -55,6 +61,25 @@ def print_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
+
+
+def one_line(message: str) -> str:
+    r"""Make one line of a message that can be printed: control characters are escaped.
+
+    Names of files and what a file holds end up in messages, and a terminal obeys some characters.
+
+    Examples
+    --------
+    >>> one_line('two\n lines, \x1b[31mred')
+    'two lines, \\x1b[31mred'
+    """
+    text = ' '.join(message.split())
+    if not text.isprintable():
+        text = ''.join(
+            char if char.isprintable() else char.encode('unicode_escape').decode('ascii')
+            for char in text
+        )
+    return text if len(text) <= MAX_LINE else f'{text[:MAX_LINE]}…'
 
 
 def give_home() -> None:

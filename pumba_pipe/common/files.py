@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
 import tempfile
 import unicodedata
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -26,6 +28,8 @@ SPECIAL = {
     stat.S_IFCHR: 'a device',
     stat.S_IFBLK: 'a device',
 }
+# What a disk replies that cannot make a file safely against other programs, as some FUSE ones.
+NOT_EXCLUSIVE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 def image_suffix(path: PurePath) -> str:
@@ -185,6 +189,8 @@ def check_folder(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` when all went well.
 
+    Works on disks that know no permissions, or cannot rename a file onto another (CIFS, FUSE).
+
     Raises
     ------
     OutputError
@@ -192,21 +198,58 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(image_suffix(path), '.partial-', path.parent)
-        os.close(handle)
+        partial = _new_file(path)
     except OSError as error:
         raise OutputError(f'{path}: cannot write here ({error.strerror})') from None
-    partial = Path(name)
     try:
         yield partial
         umask = os.umask(0)
         os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        os.replace(partial, path)
+        with contextlib.suppress(OSError):  # a disk without permissions refuses any change
+            partial.chmod(0o666 & ~umask)
+        _replace(partial, path)
     except OSError as error:
         raise OutputError(f'{path}: cannot write this file ({error.strerror or error})') from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _new_file(path: Path) -> Path:
+    """Make an empty file beside `path` that no other program knows."""
+    try:
+        handle, name = tempfile.mkstemp(image_suffix(path), '.partial-', path.parent)
+    except OSError as error:
+        if error.errno not in NOT_EXCLUSIVE:
+            raise
+        partial = path.with_name(f'.partial-{uuid.uuid4().hex[:12]}{image_suffix(path)}')
+        partial.open('wb').close()
+        return partial
+    os.close(handle)
+    return Path(name)
+
+
+def _replace(partial: Path, path: Path) -> None:
+    """Rename a file, also where the disk renames none onto another: the old one steps aside."""
+    try:
+        os.replace(partial, path)
+        return
+    except OSError as error:
+        if not path.is_file():
+            raise
+        refused = error
+    aside = path.with_name(f'.partial-{uuid.uuid4().hex[:12]}')
+    try:
+        os.rename(path, aside)
+    except OSError:
+        raise refused from None
+    try:
+        os.rename(partial, path)
+    except OSError:
+        os.rename(aside, path)
+        raise
+    with contextlib.suppress(OSError):
+        aside.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

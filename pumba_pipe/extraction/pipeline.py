@@ -12,6 +12,7 @@ import torch
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.files import write_json
+from pumba_pipe.common.resources import check_memory
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.options import ExtractionOptions
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 MIN_BRAIN_VOXELS = 20
 CONSTANT_SHARE = 0.9
 SURE = 0.75  # confidence below which an image is checked for having been stripped before
+PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 550_000_000, 80_000_000, 12
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
@@ -246,6 +248,8 @@ def extract(
     bright = has_bright_background(visible)
     if bright:
         visible = inverted(visible)
+    if chosen.type == 'cpu':
+        check_memory(memory_needed(visible.size, threads or torch.get_num_threads()))
     with torch.inference_mode(), limited_threads(threads):
         passes, failure = with_fallback(
             lambda place: _run_passes(model, visible, voxel_size, csf, place, stopwatch), chosen
@@ -289,6 +293,17 @@ def extract(
     return BrainExtraction(
         volume, mask.astype(np.uint8), restored(probability, axes), quality, stopwatch.seconds
     )
+
+
+def memory_needed(voxels: int, threads: int) -> int:
+    """Bytes of address space that both passes take on the CPU, measured with the shipped weights.
+
+    Examples
+    --------
+    >>> memory_needed(256**3, threads=1) > memory_needed(64**3, threads=1) > 5e8
+    True
+    """
+    return PASSES_BYTES + threads * THREAD_BYTES + voxels * VOXEL_BYTES
 
 
 class PassResults(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import logging
+import math
 import os
 import warnings
 import zlib
@@ -164,7 +165,7 @@ class ImageFile:
             raise InputError(
                 f'{self.name}: does not fit into memory (shape {self.shape})'
             ) from None
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
             raise InputError(
                 f'{self.name}: damaged or incomplete image ({_first_line(error)})'
             ) from None
@@ -404,7 +405,7 @@ def _check_size(path: Path, image: Any) -> None:
     offset = getattr(image.dataobj, 'offset', 0)
     if offset < 0:
         raise InputError(f'{path}: broken header (its data begin at byte {offset})')
-    expected = int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize
+    expected = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
     expected += int(offset)
     ratio = MAX_GZIP_RATIO if file.suffix.lower() in COMPRESSED else 1
     if file.stat().st_size * ratio < expected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import atomic_path, image_suffix, write_json
 
@@ -91,7 +91,7 @@ class SaveDerivative(BaseInterface):
     def _describe(self, target: Path) -> None:
         metadata = dict(self.inputs.metadata)
         if isdefined(self.inputs.quality):
-            metadata['Quality'] = json.loads(Path(self.inputs.quality).read_text('utf-8'))
+            metadata['Quality'] = read_json(Path(self.inputs.quality))
         if target.exists():
             # never an old image beside a new description, should this run be killed
             remove(target)

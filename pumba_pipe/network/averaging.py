@@ -46,6 +46,8 @@ def average_weights(first: Path, second: Path, out: Path, share: float) -> str:
     check_outputs([out], [first, second])
     one, other = load_weights(first), load_weights(second)
     card = copy.deepcopy(other.card)
+    if not card['stages']:
+        raise InputError(f'{second}: its card says nothing of any stage')
     stages = {}
     for name in card['stages']:
         stages[name] = _mean(getattr(one, name), getattr(other, name), share, second)

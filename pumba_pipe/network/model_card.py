@@ -228,6 +228,8 @@ def write_card(weights: Path, scores: Path | None, target: Path, **words: str) -
         text = markdown(model.card, model.sha256, weights.stat().st_size, rows, **words)
     except KeyError as error:
         raise WeightsError(f'{weights}: what it says about itself lacks {error}') from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f'{weights}: what it says about itself is odd ({error})') from None
     write_text(target, text)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import OutputError, RecipeError
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError, OutputError, RecipeError
 from pumba_pipe.common.files import atomic_path, write_json, write_text
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
@@ -184,9 +184,9 @@ def _claim(folder: Path, recipe: Recipe) -> None:
 
 def _is_ours(description: Path) -> bool:
     try:
-        made_by = json.loads(description.read_text(encoding='utf-8'))['GeneratedBy']
+        made_by = read_json(description)['GeneratedBy']
         return any(entry['Name'] == GENERATOR for entry in made_by)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         return False
 
 
