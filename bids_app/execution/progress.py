@@ -15,7 +15,8 @@ from pumba_pipe.common.resources import OUT_OF_MEMORY
 from pumba_pipe.reports.records import Failure
 
 SINK = 'ds_'  # how the names of nodes begin that write results
-IMAGE_ID = re.compile(r'(?:^|_)(sub[^_]+_.+?)(?:_wf)?$')
+# of parts of a workflow; the folder of a participant, sub_01_wf, is none
+IMAGE_ID = re.compile(r'^(?!sub_)(?:[^_]+_)*?(sub[^_]+_.+?)(?:_wf)?$')
 ERROR_LINE = re.compile(
     r'^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)): (.+)$|^\s*(MemoryError)$'
 )

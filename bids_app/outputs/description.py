@@ -17,6 +17,8 @@ PIPELINE = 'pumba_pipe'
 BIDS_VERSION = '1.10.0'
 TEMPLATEFLOW = 'https://github.com/templateflow'
 DESCRIPTION = 'dataset_description.json'
+OUR_COLUMN = 'outlying'  # of the tables of the group level
+TABLES, PAGES = ('group_*.*',), ('sub-*.html', 'logs/CITATION.*')  # names of other programs, too
 # Without trailing slashes, which the validator does not understand.
 BIDSIGNORE = (
     '*.html', 'logs', 'sub-*/figures', 'sub-*/log', 'sub-*/ses-*/log', '*_xfm.*',
@@ -47,8 +49,14 @@ went wrong with an image is written to `sub-<label>[/ses-<label>]/log`.
 )
 
 
-def check_owner(output_dir: Path) -> None:
+def check_owner(output_dir: Path, level: str = 'participant') -> None:
     """Refuse a folder that holds a data set of another origin.
+
+    Parameters
+    ----------
+    output_dir : Path
+    level : str
+        ``'participant'`` or ``'group'``, which writes tables and their pages alone.
 
     Raises
     ------
@@ -56,6 +64,16 @@ def check_owner(output_dir: Path) -> None:
     """
     path = output_dir / DESCRIPTION
     if not path.is_file():
+        # ours would have been written before these
+        patterns = TABLES if level == 'group' else (*TABLES, *PAGES)
+        there = (file for pattern in patterns for file in sorted(output_dir.glob(pattern)))
+        foreign = next((file for file in there if not _is_our_table(file)), None)
+        if foreign is not None:
+            raise UsageError(
+                f'output_dir {output_dir}: holds {foreign.relative_to(output_dir)}, which would '
+                f'be replaced, and no {DESCRIPTION} that says whose it is; choose a folder of its '
+                'own'
+            )
         return
     try:
         found = read_json(path)
@@ -117,6 +135,11 @@ def write_description(
         path = output_dir / name
         if not path.exists() or _is_our_readme(path):
             write_text(path, text.rstrip('\n') + '\n')
+
+
+def _is_our_table(path: Path) -> bool:
+    """Whether the group level wrote a file: the JSON file of its table has a column of ours."""
+    return path.name.startswith('group_') and OUR_COLUMN in _read(path.with_suffix('.json'))
 
 
 def _is_our_readme(path: Path) -> bool:
