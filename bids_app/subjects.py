@@ -145,7 +145,7 @@ def _participants(given: argparse.Namespace) -> list[str]:
     images = [*selection.images, *selection.broken]
     if given.missing_in:
         images = unfinished(images, config.output_dir)
-    return sorted({subject_of(image) for image in images})
+    return sorted({subject_of(image) for image in images} - {''})
 
 
 if __name__ == '__main__':

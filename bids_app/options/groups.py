@@ -61,8 +61,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         '--bids-database-dir', type=Path, metavar='DIR',
-        help='PyBIDS index of the data set, made when it is not there: reading a large data set '
-        'again is quick',
+        help='PyBIDS index of the data set, made when it is not there: the list of files is taken '
+        'from it, and values of sidecars for filters',
     )  # fmt: skip
 
 
