@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import signal
 import sys
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 all done; 1 an image failed; 2 the command cannot be carried out as given; 70 the
         workflow could not be built; 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # a path may hold any bytes
     with warnings.catch_warnings(), tidy_end(), ending_in_time():
         return guarded('pumba', lambda: _parse_and_run(argv))
 
@@ -65,7 +69,7 @@ def run(config: RunConfig) -> int:
         check_folders(config)
         from pumba_pipe.bids_app.outputs.description import check_owner
 
-        check_owner(config.output_dir)
+        check_owner(config.output_dir, config.analysis_level)
         if config.analysis_level == 'group':
             from pumba_pipe.bids_app.group import run_group
 

@@ -7,6 +7,7 @@ Other tables are for people.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ def as_words(options: Mapping[str, Any], refused: Collection[str] = ()) -> list[
     """
     words: list[str] = []
     for name, value in options.items():
+        if not re.fullmatch('[a-z][a-z0-9_-]*', name):
+            raise InputError(f'{name!r} is not the name of an option')
         if name.replace('-', '_') in refused:
             raise InputError(f'{name} has no place in a file; give it on the command line')
         if isinstance(value, bool):
@@ -62,6 +65,8 @@ def as_words(options: Mapping[str, Any], refused: Collection[str] = ()) -> list[
         elif isinstance(value, str | int | float):
             words.append(f'--{name}={value}')
         elif isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+            if any(str(item).startswith('-') for item in value):
+                raise InputError(f'{name}: a value in a list cannot begin with a hyphen')
             words += [f'--{name}', *map(str, value)] if value else []
         else:
             raise InputError(f'{name}: the value is neither text, number, true, false nor a list')

@@ -11,10 +11,7 @@ import pytest
 from pumba_pipe.common import resources
 from pumba_pipe.common.resources import check_memory
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != 'linux', reason='limits and folders of Linux'),
-]
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='limits and folders of Linux')
 
 CODE = 'import sys; from pumba_pipe.bids_app.run import main; sys.exit(main())'
 STRIP = 'import sys; from pumba_pipe.commands.strip import main; sys.exit(main())'
