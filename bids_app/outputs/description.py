@@ -17,8 +17,9 @@ PIPELINE = 'pumba_pipe'
 BIDS_VERSION = '1.10.0'
 TEMPLATEFLOW = 'https://github.com/templateflow'
 DESCRIPTION = 'dataset_description.json'
+PAGE_START = 1 << 14  # bytes in which a page says who made it
 OUR_COLUMN = 'outlying'  # of the tables of the group level
-TABLES, PAGES = ('group_*.*',), ('sub-*.html', 'logs/CITATION.*')  # names of other programs, too
+TABLES, PAGES = ('group_*.*',), ('sub-*.html', 'logs/CITATION.md')  # names of other programs, too
 # Without trailing slashes, which the validator does not understand.
 BIDSIGNORE = (
     '*.html', 'logs', 'sub-*/figures', 'sub-*/log', 'sub-*/ses-*/log', '*_xfm.*',
@@ -67,7 +68,7 @@ def check_owner(output_dir: Path, level: str = 'participant') -> None:
         # ours would have been written before these
         patterns = TABLES if level == 'group' else (*TABLES, *PAGES)
         there = (file for pattern in patterns for file in sorted(output_dir.glob(pattern)))
-        foreign = next((file for file in there if not _is_our_table(file)), None)
+        foreign = next((file for file in there if not _is_our_page(file)), None)
         if foreign is not None:
             raise UsageError(
                 f'output_dir {output_dir}: holds {foreign.relative_to(output_dir)}, which would '
@@ -137,9 +138,15 @@ def write_description(
             write_text(path, text.rstrip('\n') + '\n')
 
 
-def _is_our_table(path: Path) -> bool:
-    """Whether the group level wrote a file: the JSON file of its table has a column of ours."""
-    return path.name.startswith('group_') and OUR_COLUMN in _read(path.with_suffix('.json'))
+def _is_our_page(path: Path) -> bool:
+    """Whether we wrote a page or table: it names us, or the JSON file beside has our column."""
+    if path.name.startswith('group_'):
+        return OUR_COLUMN in _read(path.with_suffix('.json'))
+    try:
+        with path.open('rb') as file:
+            return PIPELINE.encode() in file.read(PAGE_START)
+    except OSError:
+        return False
 
 
 def _is_our_readme(path: Path) -> bool:
