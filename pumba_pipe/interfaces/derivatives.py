@@ -1,8 +1,8 @@
 """Writing a result of a node to its place in a BIDS derivative data set.
 
 The JSON file beside a result holds records (`pumba_pipe.common.file_records`): of the scan that
-it was made from, and of the result itself. By them the next run knows whether the result is done, and
-whether somebody has changed it.
+it was made from, and of the result itself. By them the next run knows whether the result is done,
+and whether somebody has changed it.
 """
 
 from __future__ import annotations
