@@ -13,6 +13,7 @@ from pumba_pipe.bids_app.execution.batch_system import (
     prepare_batch_system,
     submits_and_returns,
 )
+from pumba_pipe.bids_app.execution.concurrent_runs import announced
 from pumba_pipe.bids_app.execution.plan import Log, Plan, make_plan, weights_name
 from pumba_pipe.bids_app.execution.runner import (
     Batch,
@@ -21,7 +22,6 @@ from pumba_pipe.bids_app.execution.runner import (
     log_dir,
     submit_jobs,
 )
-from pumba_pipe.bids_app.execution.running import announced
 from pumba_pipe.bids_app.execution.workdir import (
     check_work_dir,
     current_folder,
@@ -39,7 +39,7 @@ from pumba_pipe.bids_app.outputs.boilerplate import (
 )
 from pumba_pipe.bids_app.outputs.description import write_description
 from pumba_pipe.bids_app.outputs.pages import Pages
-from pumba_pipe.workflows.judging import refresh
+from pumba_pipe.workflows.done import refresh
 from pumba_pipe.workflows.naming import parse_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 

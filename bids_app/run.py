@@ -74,7 +74,7 @@ def run(config: RunConfig) -> int:
             from pumba_pipe.bids_app.group import run_group
 
             return run_group(config, log)
-        from pumba_pipe.bids_app.execution.quiet import configure_nipype
+        from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 
         configure_nipype(config.verbosity, config.stop_on_first_crash, config.resource_record)
         from pumba_pipe.bids_app.participant import run_participants

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pumba_pipe.bids_app.options.config import RunConfig, check_folders
-from pumba_pipe.bids_app.options.groups import add_selection
+from pumba_pipe.bids_app.options.definitions import add_selection
 from pumba_pipe.bids_app.options.parser import EXIT_USAGE, OneLineParser
 from pumba_pipe.bids_app.selection.dataset import select_images
 from pumba_pipe.workflows.naming import (

@@ -1,4 +1,4 @@
-"""Sinks: what is written for an image, and where. `judging` says when it counts as done.
+"""Sinks: what is written for an image, and where. `done` says when it counts as done.
 
 The quality record of an image lies in its mask's sidecar, under ``Quality``.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
-from pumba_pipe.workflows.judging import EXTRACTION, REGISTRATION, judge
+from pumba_pipe.workflows.done import EXTRACTION, REGISTRATION, judge
 from pumba_pipe.workflows.naming import (
     ImageName,
     brain_path,

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from pumba_pipe.bids_app.execution.engine import prepare_engine
+from pumba_pipe.bids_app.execution.device_check import prepare_engine
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, read_plugin
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.dataset import select_images, validate
 from pumba_pipe.workflows.base import StripSettings
-from pumba_pipe.workflows.judging import Judgement, judge
+from pumba_pipe.workflows.done import Judgement, judge
 from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import find_template, parse_space

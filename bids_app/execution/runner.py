@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumba_pipe.bids_app.execution.engine import process_context
+from pumba_pipe.bids_app.execution.device_check import process_context
+from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
 from pumba_pipe.bids_app.execution.progress import Progress, crash_of, node_image
-from pumba_pipe.bids_app.execution.quiet import configure_nipype
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
-from pumba_pipe.workflows.judging import judge
+from pumba_pipe.workflows.done import judge
 from pumba_pipe.workflows.naming import folder, node_name, parse_name, place_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 

@@ -14,7 +14,7 @@ from typing import IO
 
 from pumba_pipe.bids_app.options.config import UsageError
 
-from pumba_pipe.common.file_locks import owner
+from pumba_pipe.common.file_lock import owner
 
 PREFIX = 'pumba-'
 OWN_NAME = re.compile(rf'{PREFIX}[1-9]\d{{0,8}}')

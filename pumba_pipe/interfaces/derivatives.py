@@ -1,8 +1,8 @@
 """Writing a result of a node to its place in a BIDS derivative data set.
 
-The JSON file beside a result holds records (`pumba_pipe.common.records`): of the scan that it was
-made from, and of the result itself. By them the next run knows whether the result is done, and
-whether somebody has changed it.
+The JSON file beside a result holds records (`pumba_pipe.common.file_records`): of the scan that
+it was made from, and of the result itself. By them the next run knows whether the result is done,
+and whether somebody has changed it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError, OutputError
-from pumba_pipe.common.file_locks import exclusive
+from pumba_pipe.common.file_lock import exclusive
+from pumba_pipe.common.file_records import CHANGED, MODIFIED, is_record, is_same, record_of
 from pumba_pipe.common.files import atomic_path, image_suffix, write_json
-from pumba_pipe.common.records import CHANGED, MODIFIED, is_record, is_same, record_of
 
 SOURCE_RECORD, FILE_RECORD = 'SourceRecord', 'FileRecord'
 MARKS = (FILE_RECORD, 'BrainExtraction')  # keys that no other program writes

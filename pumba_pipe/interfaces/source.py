@@ -14,7 +14,7 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.records import record_of
+from pumba_pipe.common.file_records import record_of
 
 
 class RecordSourceInputSpec(BaseInterfaceInputSpec):

@@ -12,7 +12,7 @@ from pumba_pipe.common.documents import read_json
 from pumba_pipe.images.drawing import Canvas, fitted, text_width
 from pumba_pipe.images.panels import busiest_slice
 from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES, cut, picture_size
-from pumba_pipe.reports.scan import Scan, load_scan
+from pumba_pipe.reports.image_and_mask import Scan, load_scan
 from pumba_pipe.reports.viewer import write_viewer_data
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import RecipeError
+from pumba_pipe.common.file_records import checksum
 from pumba_pipe.common.files import atomic_path, write_json, write_text
-from pumba_pipe.common.records import checksum
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
 from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, make_room

@@ -14,7 +14,7 @@ from typing import Any
 
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError, OutputError
-from pumba_pipe.common.records import checksum
+from pumba_pipe.common.file_records import checksum
 from pumba_pipe.synthesis.dataset_names import MASKS
 
 GENERATOR = 'pumba-synth'

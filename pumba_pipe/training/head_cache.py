@@ -28,8 +28,8 @@ from pumba_pipe.common.files import atomic_path
 from pumba_pipe.common.processes import shielded
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.regions import REGION_COUNT
+from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.samples import Batch, SampleGenerator, concatenated
-from pumba_pipe.training.state import TrainingConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

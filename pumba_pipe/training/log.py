@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pumba_pipe.training.checkpoint import Progress, TrainingConfig, schedule, share_done
 from pumba_pipe.training.samples import Batch
-from pumba_pipe.training.state import Progress, TrainingConfig, schedule, share_done
 
 
 class Log:

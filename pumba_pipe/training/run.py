@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumba_pipe.common.locks import only_run_in
+from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.training.settings import SIZES, Hardware, TrainingSettings
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import sys
 import time
 
 import pytest
-from pumba_pipe.bids_app.options.arguments import memory_gb
 from pumba_pipe.bids_app.options.parser import parse
+from pumba_pipe.bids_app.options.value_types import memory_gb
 from pumba_pipe.bids_app.run import main
 from pumba_pipe.bids_app.selection import dataset
 

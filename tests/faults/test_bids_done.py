@@ -17,7 +17,7 @@ import pytest
 from pumba_pipe.bids_app.run import main
 
 from pumba_pipe.common.errors import InputError, OutputError
-from pumba_pipe.common.records import record_of
+from pumba_pipe.common.file_records import record_of
 from pumba_pipe.interfaces import SaveDerivative, SkullStrip
 
 ANAT = 'sub-01/anat/sub-01'

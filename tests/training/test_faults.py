@@ -10,11 +10,12 @@ import torch
 
 from pumba_pipe.commands.train import main
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.common.locks import only_run_in
+from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.network.unet import NetworkConfig
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import head_cache
+from pumba_pipe.training.checkpoint import Progress, TrainingConfig, write_state
 from pumba_pipe.training.head_cache import (
     HeadCacheSource,
     cached_heads,
@@ -26,7 +27,6 @@ from pumba_pipe.training.head_cache import (
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.samples import SampleGenerator
 from pumba_pipe.training.settings import Hardware
-from pumba_pipe.training.state import Progress, TrainingConfig, write_state
 
 SMALL = TrainingConfig(
     size=24, box_share=0.3, batch=1, steps=4, cache_size=4, warm_up=2, checkpoint_minutes=60

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pumba_pipe.workflows import StripSettings, init_ds_brain_wf, init_participant_wf
 from pumba_pipe.workflows.base import image_shape
-from pumba_pipe.workflows.judging import Judgement, judge, refresh
+from pumba_pipe.workflows.done import Judgement, judge, refresh
 from pumba_pipe.workflows.naming import (
     brain_path,
     mask_path,
@@ -20,7 +20,7 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import Space, Template
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.records import record_of
+from pumba_pipe.common.file_records import record_of
 from pumba_pipe.interfaces import SaveDerivative, SaveFigures
 
 SHA = 'ab' * 32

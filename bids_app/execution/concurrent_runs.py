@@ -18,7 +18,7 @@ from typing import Any
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.workflows.naming import subject_of
 
-from pumba_pipe.common.file_locks import hold, owner, release
+from pumba_pipe.common.file_lock import hold, owner, release
 
 PREFIX = '.partial-run-'
 # Options that change neither a mask nor what is written beside it.

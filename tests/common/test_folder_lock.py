@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from pumba_pipe.common import locks
+from pumba_pipe.common import folder_lock as locks
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.locks import LOCK, only_run_in
+from pumba_pipe.common.folder_lock import LOCK, only_run_in
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pumba_pipe.common.locks import only_run_in
+from pumba_pipe.common.folder_lock import only_run_in
 with only_run_in(Path(sys.argv[1])):
     print('held', flush=True)
     time.sleep(60)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pumba_pipe.bids_app.options.arguments import (
+from pumba_pipe.bids_app.options.config import (
+    MAX_DEFAULT_THREADS,
+    MODALITIES,
+    OTHER_MODALITIES,
+    RunConfig,
+)
+from pumba_pipe.bids_app.options.value_types import (
     border,
     existing_file,
     memory_gb,
@@ -13,12 +19,6 @@ from pumba_pipe.bids_app.options.arguments import (
     seed,
     session_label,
     space,
-)
-from pumba_pipe.bids_app.options.config import (
-    MAX_DEFAULT_THREADS,
-    MODALITIES,
-    OTHER_MODALITIES,
-    RunConfig,
 )
 
 from pumba_pipe.common.cli import add_version, positive_int

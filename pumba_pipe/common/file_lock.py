@@ -1,6 +1,6 @@
 """One process at a time writes a file: locks taken off a process that was killed.
 
-`locks` keeps a whole folder to one run; here processes wait for each other for a moment.
+`folder_lock` keeps a whole folder to one run; here processes wait for each other for a moment.
 """
 
 from __future__ import annotations

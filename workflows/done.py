@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.common.file_locks import exclusive
-from pumba_pipe.common.files import write_json
-from pumba_pipe.common.records import (
+from pumba_pipe.common.file_lock import exclusive
+from pumba_pipe.common.file_records import (
     CHANGED,
     MODIFIED,
     SHA256,
@@ -25,6 +24,7 @@ from pumba_pipe.common.records import (
     stamp,
     untouched,
 )
+from pumba_pipe.common.files import write_json
 from pumba_pipe.interfaces.derivatives import (
     FILE_RECORD,
     SOURCE_RECORD,
