@@ -1,5 +1,6 @@
 # make demo   real heads in, brain masks out: the main job on a small data set
 # make test   the tests
+# make fuzz   random input to readers, options and runs, for FUZZ_SECONDS (600)
 # make lint   style, types, and which folder may import which
 # make picture   the picture that README opens with
 # make dist   wheel and source distribution of the last commit; make release: of a tagged one
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/_version.py
 
-.PHONY: demo test lint picture dist release
+.PHONY: demo test fuzz lint picture dist release
 .DELETE_ON_ERROR:
 
 # Three people, one with two contrasts, and a phantom whose mask has to be flagged.
@@ -43,8 +44,13 @@ picture: $(VENV)/installed
 # The tests' images are tiny: more threads only wait for each other. A process a core.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
 	    --cov --cov-report=term
+
+# The ordinary tests try a fixed little of this. A failure prints how to repeat it.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/installed-dev
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python tests/fuzz/run_long.py $(FUZZ_SECONDS)
 
 # Type checker and import linter cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the
 # package as it will be installed, put together from links.

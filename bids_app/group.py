@@ -26,14 +26,14 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
         There are no results of the participant level.
     """
     groups: dict[str, list[Finding]] = defaultdict(list)
-    everything = find_all(config.output_dir)
+    everything = find_all(config.output_dir, remark=log)
     for image in asked_for(config, everything):
         groups[image.suffix].append(image)
     if not groups:
         raise UsageError(
             f'output_dir {config.output_dir}: no results here; run the participant level first'
         )
-    species = read_species(config.bids_dir)
+    species = known_species(config, log)
     for suffix, found in sorted(groups.items()):
         kinds = [species.get(image.subject, '') for image in found]
         outliers = find_outliers(found, kinds)
@@ -50,6 +50,15 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
     if missing:
         log(f'without any mask: {", ".join(missing)}; the participant level says why')
     return 0
+
+
+def known_species(config: RunConfig, log: Callable[[str], None]) -> dict[str, str]:
+    """Species of the participants; of none where participants.tsv cannot be read."""
+    try:
+        return read_species(config.bids_dir)
+    except UsageError as error:
+        log(f'warning: {error}; all images are compared as if of one species')
+        return {}
 
 
 def without_result(config: RunConfig, done: set[str]) -> list[str]:

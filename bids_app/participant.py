@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from pumba_pipe.bids_app.execution.batch_system import (
     prepare_batch_system,
     submits_and_returns,
 )
+from pumba_pipe.bids_app.execution.concurrent_runs import announced
 from pumba_pipe.bids_app.execution.plan import Log, Plan, make_plan, weights_name
 from pumba_pipe.bids_app.execution.runner import (
     Batch,
@@ -39,11 +39,12 @@ from pumba_pipe.bids_app.outputs.boilerplate import (
 )
 from pumba_pipe.bids_app.outputs.description import write_description
 from pumba_pipe.bids_app.outputs.pages import Pages
+from pumba_pipe.workflows.done import refresh
 from pumba_pipe.workflows.naming import parse_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.common.resources import available_cpus
-from pumba_pipe.interfaces.derivatives import sidecar_of
+from pumba_pipe.interfaces.derivatives import read_sidecar
 from pumba_pipe.reports.records import Failure
 
 MAX_FLAGGED = 20  # lines at the end of a run
@@ -74,12 +75,13 @@ def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
         return _write_pages_again(config)
     plan = make_plan(config, log)
     if config.dry_run:
-        for line in [*plan.listing(), plan.summary(), 'dry run: nothing was written']:
+        lines = [*plan.listing(), *plan.remarks(), plan.summary()]
+        for line in [*lines, 'dry run: nothing was written']:
             log(line)
-        return lambda: 0
+        return lambda: EXIT_FAILED if plan.broken else 0
     if plan.plugin and is_batch_system(plan.plugin) and plan.todo and not config.boilerplate_only:
         prepare_batch_system(plan.plugin, config.work_dir)
-    write_description(config.bids_dir, config.output_dir, templates=bool(config.spaces))
+    write_description(config.bids_dir, config.output_dir, bool(config.spaces), log)
     text = boilerplate_of(plan)
     write_citation(config.output_dir, text)
     if config.boilerplate_only:
@@ -87,8 +89,14 @@ def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
         return lambda: 0
     check_work_dir(config.work_dir)
     remove_leftovers(config.output_dir, plan.subjects)
-    log(plan.summary())
-    return lambda: _work(plan, text, log)
+    for line in [*plan.remarks(), plan.summary()]:
+        log(line)
+
+    def work() -> int:
+        with announced(plan, log):
+            return _work(plan, text, log)
+
+    return work
 
 
 def boilerplate_of(plan: Plan) -> str:
@@ -111,6 +119,8 @@ def _work(plan: Plan, text: str, log: Log) -> int:
     )  # fmt: skip
     failed = {path: Failure(reason) for path, reason in plan.broken.items()}
     pages.note(failed)
+    for outputs in plan.images:
+        refresh(outputs, plan.found[outputs.source])
     for subject in sorted({subject_of(outputs.source) for outputs in plan.todo}):
         place = log_dir(config, Path(f'sub-{subject}'))
         write_config(place / CONFIG_NAME, describe_run(plan))
@@ -221,14 +231,21 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
     for source, failure in failed.items():
         where = '' if str(source) in failure.message else f'{source}: '
         print(f'pumba: error: {where}{failure.message}', file=sys.stderr, flush=True)
+    edited = plan.count('edited')
     log(
-        f'{len(done)} images stripped, {plan.count("done")} done before, {len(failed)} failed; '
-        f'results in {plan.config.output_dir}'
+        f'{len(done)} images stripped, {plan.count("done")} done before, '
+        + (f'{edited} kept as edited by hand, ' if edited else '')
+        + f'{len(failed)} failed; results in {plan.config.output_dir}'
     )
     return EXIT_FAILED if failed or pages.failed else 0
 
 
 def _flags(outputs: BrainOutputs) -> str | None:
     """Line about the flags of a mask, None without flags."""
-    quality = json.loads(sidecar_of(outputs.mask).read_text('utf-8')).get('Quality', {})
-    return f'{outputs.mask}: {"; ".join(quality["flags"])}' if quality.get('flags') else None
+    quality = (read_sidecar(outputs.mask) or {}).get('Quality')
+    flags = quality.get('flags') if isinstance(quality, dict) else None
+    return (
+        f'{outputs.mask}: {"; ".join(map(str, flags))}'
+        if isinstance(flags, list | tuple) and flags
+        else None
+    )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import RunConfig, check_folders
 from pumba_pipe.bids_app.options.parser import EXIT_USAGE, parse
 
-from pumba_pipe.common.cli import guarded
+from pumba_pipe.common.cli import guarded, one_line
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.processes import end_workers, ending_in_time, why_no_workers
 
 
 def log(line: str) -> None:
@@ -36,37 +40,60 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 all done; 1 an image failed; 2 the command cannot be carried out as given; 70 the
         workflow could not be built; 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # a path may hold any bytes
+    with warnings.catch_warnings(), tidy_end(), ending_in_time():
+        return guarded('pumba', lambda: _parse_and_run(argv))
+
+
+def _parse_and_run(argv: Sequence[str] | None) -> int:
     try:
         config = parse(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
-    with warnings.catch_warnings(), tidy_end():
-        if not config.verbosity:
-            warnings.simplefilter('ignore')
-        return guarded('pumba', lambda: run(config))
+    if not config.verbosity:
+        warnings.simplefilter('ignore')
+        logging.getLogger('sqlalchemy').setLevel(logging.CRITICAL)  # it logs each interruption
+    try:
+        return run(config)
+    except KeyboardInterrupt:
+        end_workers()
+        raise
 
 
 def run(config: RunConfig) -> int:
     """Check a run, carry it out, and return the exit code."""
     try:
+        config = with_workers_that_start(config)
         check_folders(config)
         from pumba_pipe.bids_app.outputs.description import check_owner
 
-        check_owner(config.output_dir)
+        check_owner(config.output_dir, config.analysis_level)
         if config.analysis_level == 'group':
             from pumba_pipe.bids_app.group import run_group
 
             return run_group(config, log)
-        from pumba_pipe.bids_app.execution.quiet import configure_nipype
+        from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 
         configure_nipype(config.verbosity, config.stop_on_first_crash, config.resource_record)
         from pumba_pipe.bids_app.participant import run_participants
 
         work = run_participants(config, log)
     except PumbaError as error:
-        print(f'pumba: error: {" ".join(str(error).split())}', file=sys.stderr)
+        print(f'pumba: error: {one_line(str(error))}', file=sys.stderr)
         return EXIT_USAGE
     return work()
+
+
+def with_workers_that_start(config: RunConfig) -> RunConfig:
+    """Work in one process where others cannot be started, and say so."""
+    parallel = config.nprocs > 1 and config.analysis_level == 'participant'
+    reason = why_no_workers() if parallel else None
+    if reason is None:
+        return config
+    log(f'warning: {reason}: images are stripped one after the other, in one process')
+    return replace(config, nprocs=1)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pumba_pipe.bids_app.options.config import RunConfig, check_folders
-from pumba_pipe.bids_app.options.groups import add_selection
+from pumba_pipe.bids_app.options.definitions import add_selection
 from pumba_pipe.bids_app.options.parser import EXIT_USAGE, OneLineParser
 from pumba_pipe.bids_app.selection.dataset import select_images
 from pumba_pipe.workflows.naming import (
@@ -145,7 +145,7 @@ def _participants(given: argparse.Namespace) -> list[str]:
     images = [*selection.images, *selection.broken]
     if given.missing_in:
         images = unfinished(images, config.output_dir)
-    return sorted({subject_of(image) for image in images})
+    return sorted({subject_of(image) for image in images} - {''})
 
 
 if __name__ == '__main__':

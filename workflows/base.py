@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.anat import connect_registration, init_image_preproc_wf
@@ -13,7 +12,11 @@ from pumba_pipe.workflows.outputs import BrainOutputs, init_ds_brain_wf, init_ds
 from pumba_pipe.workflows.registration import init_registration_wf
 from pumba_pipe.workflows.settings import StripSettings
 
+from pumba_pipe.interfaces.source import RecordSource
+
 __all__ = ['StripSettings', 'init_participant_wf']
+
+READERS = ('inu_n4', 'inu_n4_final', 'strip', 'conform', 'report')  # nodes that may read a scan
 
 
 def init_participant_wf(
@@ -55,7 +58,11 @@ def init_participant_wf(
     for node_path in workflow.list_node_names():
         # a node would else take the folder of the workflow that this one is put into
         node = workflow.get_node(node_path)
-        node.config = {'execution': {'crashdump_dir': str(crash_dir)}}
+        execution = {'crashdump_dir': str(crash_dir)}
+        if node.name in READERS:
+            # a scan may have been replaced by another of the same size and time
+            execution['hash_method'] = 'content'
+        node.config = {'execution': execution}
     return workflow
 
 
@@ -71,8 +78,17 @@ def _add_image(
     image_wf = init_image_preproc_wf(
         settings=settings, suffix=outputs.name.suffix, shape=shape, name=f'{image_id}_wf'
     )
-    image_wf.inputs.inputnode.in_file = str(outputs.source)
-    _sink(workflow, image_wf, init_ds_brain_wf(outputs=outputs, name=f'ds_{image_id}_wf'))
+    record = pe.Node(
+        RecordSource(in_file=str(outputs.source)),
+        name=f'record_{image_id}',
+        mem_gb=0.05,
+        # quicker than a job of a batch system; what is read here is at hand for the next step
+        run_without_submitting=True,
+        n_procs=0,
+    )
+    workflow.connect(record, 'out_file', image_wf, 'inputnode.in_file')
+    sinks = init_ds_brain_wf(outputs=outputs, name=f'ds_{image_id}_wf')
+    _sink(workflow, image_wf, sinks, record)
     for number, template in enumerate(settings.spaces):
         registration_wf = init_registration_wf(
             template=template,
@@ -88,21 +104,24 @@ def _add_image(
         sinks = init_ds_space_wf(
             outputs=outputs, template=template, name=f'ds_space{number}_{image_id}_wf'
         )
-        _sink(workflow, registration_wf, sinks)
+        _sink(workflow, registration_wf, sinks, record)
 
 
-def _sink(workflow: pe.Workflow, part: pe.Workflow, sinks: pe.Workflow) -> None:
+def _sink(workflow: pe.Workflow, part: pe.Workflow, sinks: pe.Workflow, record: pe.Node) -> None:
     """Connect each input of the sinks with the output of the same name."""
     for field in sinks.get_node('inputnode').outputs.copyable_trait_names():
-        workflow.connect(part, f'outputnode.{field}', sinks, f'inputnode.{field}')
+        if field == 'source_record':
+            workflow.connect(record, 'record', sinks, 'inputnode.source_record')
+        else:
+            workflow.connect(part, f'outputnode.{field}', sinks, f'inputnode.{field}')
 
 
 def image_shape(path: Path) -> tuple[int, ...] | None:
     """Shape in an image's header; None for an image that cannot be read, its node will say why."""
-    import nibabel as nib
+    from pumba_pipe.common.errors import InputError
+    from pumba_pipe.images.reading import open_source
 
     try:
-        image: Any = nib.load(path)
-        return tuple(int(side) for side in image.shape)
-    except Exception:  # nibabel's readers raise many kinds on broken files
+        return tuple(int(side) for side in open_source(path).shape)
+    except InputError:
         return None

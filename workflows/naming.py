@@ -19,6 +19,9 @@ template by a plus sign, and ``res`` is there when a resolution was asked for.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from pathlib import Path
 
 from pumba_pipe.workflows.templates import Space
@@ -30,6 +33,9 @@ BARE_MASK_SUFFIX = 'T1w'
 MASK_ENTITIES = (
     'sub', 'ses', 'task', 'acq', 'ce', 'rec', 'run', 'echo', 'part', 'chunk',
 )  # fmt: skip
+# None begins another, so that names without hyphens are as different as names with them.
+NODE_ENTITIES = (*MASK_ENTITIES, 'inv', 'flip', 'mt', 'dir')
+MAX_NODE = 80  # letters; names of folders may have 255
 AFTER_SPACE = ('chunk',)  # entities that BIDS wants after `space`
 
 
@@ -143,12 +149,38 @@ def transform_paths(name: ImageName, space: Space, extension: str) -> tuple[Path
 def node_name(name: ImageName) -> str:
     """Name of an image in a workflow: letters, digits and underscores, different for each image.
 
+    A name is readable as it is where it is short, has the common entities, and no capital letters
+    in its labels, which some disks do not tell from small ones. Any other ends with a checksum.
+
     Examples
     --------
     >>> node_name(parse_name(Path('sub-01_acq-x_T1w.nii.gz')))
     'sub01_acqx_T1w'
+    >>> node_name(parse_name(Path('sub-01_acq-X_T1w.nii.gz')))
+    'sub01_acqX_T1w_e65404097f34'
     """
-    return name.stem.replace('-', '')
+    plain = all(key in NODE_ENTITIES and label == label.lower() for key, label in name.entities)
+    return _unique(name.stem.replace('-', ''), name.stem, plain)
+
+
+def place_name(place: Path) -> str:
+    """Name of a participant's or session's folder in a workflow, different for each.
+
+    Examples
+    --------
+    >>> place_name(Path('sub-01/ses-a'))
+    'sub_01_ses_a'
+    """
+    text = place.as_posix()
+    return _unique(text.replace('-', '_').replace('/', '_'), text, text == text.lower())
+
+
+def _unique(readable: str, text: str, plain: bool) -> str:
+    """Make `readable` a name for a node and a folder; a checksum of `text` keeps it apart."""
+    safe = re.sub('[^0-9A-Za-z_]', '', readable.replace('+', 'p'))
+    if plain and safe == readable and len(safe) <= MAX_NODE:
+        return safe
+    return f'{safe[:MAX_NODE]}_{hashlib.sha256(os.fsencode(text)).hexdigest()[:12]}'
 
 
 def _for_masks(name: ImageName) -> tuple[list[tuple[str, str]], str]:

@@ -1,11 +1,10 @@
-"""Sinks: what is written for an image, where, and when it counts as done.
+"""Sinks: what is written for an image, and where. `done` says when it counts as done.
 
 The quality record of an image lies in its mask's sidecar, under ``Quality``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
+from pumba_pipe.workflows.done import EXTRACTION, REGISTRATION, judge
 from pumba_pipe.workflows.naming import (
     ImageName,
     brain_path,
@@ -25,11 +25,8 @@ from pumba_pipe.workflows.naming import (
 from pumba_pipe.workflows.settings import StripSettings
 from pumba_pipe.workflows.templates import Template
 
-from pumba_pipe.interfaces.derivatives import SaveDerivative, sidecar_of
-from pumba_pipe.reports.naming import figure_paths
-
-EXTRACTION, REGISTRATION = 'BrainExtraction', 'Registration'  # keys of what results depend on
-FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
+from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
+from pumba_pipe.reports.naming import figure_paths, figure_record_path
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,13 @@ class Target:
     field : str
         The output of the workflow that it comes from.
     path : Path
-    metadata : dict or None
-        Content of its sidecar; None for a file without one.
+    metadata : dict
+        Content of its sidecar.
     """
 
     field: str
     path: Path
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class BrainOutputs:
         return f'bids::{path.relative_to(self.output_dir).as_posix()}'
 
     def targets(self) -> tuple[Target, ...]:
-        """All files in the image's own space, and its figures."""
+        """All files in the image's own space, but for figures."""
         corrected = self.settings.n4_applies(self.name.suffix)
         depends = {EXTRACTION: self.settings.parameters(self.name.suffix)}
         mask = {
@@ -137,9 +134,6 @@ class BrainOutputs:
             described = mask | {'Description': 'Probability of being brain, 0 to 1'}
             path = self.output_dir / probability_path(self.name)
             targets.append(Target('out_prob', path, described))
-        if self.settings.reports:
-            figures = figure_paths(self.output_dir, self.source)
-            targets += [Target(field, path) for field, path in figures.items()]
         return tuple(targets)
 
     def registered(self, template: Template) -> tuple[Target, ...]:
@@ -182,40 +176,23 @@ class BrainOutputs:
         )
 
     def everything(self) -> tuple[Target, ...]:
-        """All files that are asked for."""
+        """All files that are asked for, but for figures."""
         registered = [self.registered(template) for template in self.settings.spaces]
         return sum(registered, self.targets())
 
+    @property
+    def figures(self) -> dict[str, Path]:
+        """Paths of the figures, empty when none are asked for."""
+        return figure_paths(self.output_dir, self.source) if self.settings.reports else {}
+
+    @property
+    def figure_record(self) -> Path:
+        """Path of the JSON file that says what the figures are."""
+        return figure_record_path(self.output_dir, self.source)
+
     def state(self) -> str:
-        """State of what an earlier run left.
-
-        Returns
-        -------
-        str
-            ``'done'``, ``'missing'`` (some or all files), or ``'outdated'``: the image changed
-            since, or the results were made with other weights or options.
-        """
-        targets = self.everything()
-        try:
-            found = [target.path.stat() for target in targets]
-            if min(file.st_size for file in found) == 0:
-                return 'missing'
-            current = all(_is_current(target) for target in targets)
-        except (OSError, ValueError):
-            return 'missing'
-        made = min(file.st_mtime for file in found)
-        return 'done' if current and self.source.stat().st_mtime <= made else 'outdated'
-
-
-def _is_current(target: Target) -> bool:
-    """Whether a file was made with the options that its target has."""
-    if target.metadata is None:
-        return True
-    sidecar = json.loads(sidecar_of(target.path).read_text('utf-8'))
-    return all(
-        sidecar.get(key, sidecar.get(FORMER_KEYS.get(key))) == target.metadata.get(key)
-        for key in (EXTRACTION, REGISTRATION)
-    )
+        """State of what an earlier run left: that of `judge`."""
+        return judge(self).state
 
 
 def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.Workflow:
@@ -238,6 +215,8 @@ def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.
         Probability of being brain, when it was asked for
     quality
         Quality record, JSON
+    source_record
+        What the scan was when work on it began, as `RecordSource` gives it
     mosaic, before_after, viewer
         Figures, when they were asked for
 
@@ -251,7 +230,7 @@ def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.
     >>> Path(wf.get_node('ds_mask').inputs.out_path).as_posix()
     'out/sub-01/anat/sub-01_desc-brain_mask.nii.gz'
     """
-    return _sinks(outputs.targets(), name)
+    return _sinks(outputs, outputs.targets(), name)
 
 
 def init_ds_space_wf(
@@ -271,6 +250,8 @@ def init_ds_space_wf(
         Transforms to the standard space and back
     warped_file, warped_mask
         Image and brain mask in the standard space
+    source_record
+        What the scan was when work on it began, as `RecordSource` gives it
 
     Examples
     --------
@@ -284,29 +265,48 @@ def init_ds_space_wf(
     >>> Path(wf.get_node('ds_forward_xfm').inputs.out_path).suffix
     '.txt'
     """
-    return _sinks(outputs.registered(template), name)
+    return _sinks(outputs, outputs.registered(template), name)
 
 
-def _sinks(targets: Sequence[Target], name: str) -> pe.Workflow:
+def _sinks(outputs: BrainOutputs, targets: Sequence[Target], name: str) -> pe.Workflow:
     workflow = pe.Workflow(name=name)
-    fields = [target.field for target in targets]
-    if 'out_mask' in fields:
-        fields.append('quality')
-    inputnode = pe.Node(IdentityInterface(fields=fields), name='inputnode')
+    fields = [*(target.field for target in targets), 'source_record']
+    own_space = 'out_mask' in fields
+    figures = outputs.figures if own_space else {}
+    inputnode = pe.Node(
+        IdentityInterface(fields=[*fields, *(['quality'] if own_space else []), *figures]),
+        name='inputnode',
+    )
     for target in targets:
-        sink = SaveDerivative(out_path=str(target.path))
-        if target.metadata is not None:
-            sink.inputs.metadata = target.metadata
-        node = pe.Node(
-            sink,
-            name=f'ds_{target.field.removeprefix("out_")}',
-            mem_gb=0.05,
-            # Copying costs less than handing the work to another process, and must not wait
-            # for a CPU: else nothing is written until all images are stripped.
-            run_without_submitting=True,
-            n_procs=0,
+        save = SaveDerivative(
+            out_path=str(target.path), metadata=target.metadata, source_file=str(outputs.source)
         )
-        workflow.connect(inputnode, target.field, node, 'in_file')
+        node = _sink(save, f'ds_{target.field.removeprefix("out_")}')
+        workflow.connect(
+            [(inputnode, node, [(target.field, 'in_file'), ('source_record', 'source_record')])]
+        )
         if target.field == 'out_mask':
             workflow.connect(inputnode, 'quality', node, 'quality')
+    if figures:
+        save = SaveFigures(
+            out_paths={figure: str(path) for figure, path in figures.items()},
+            record_path=str(outputs.figure_record),
+            metadata={'Sources': [outputs.source_uri, outputs.uri(outputs.mask)]},
+            source_file=str(outputs.source),
+        )
+        node = _sink(save, 'ds_figures')
+        inputs = [(field, field) for field in (*figures, 'source_record')]
+        workflow.connect([(inputnode, node, inputs)])
     return workflow
+
+
+def _sink(interface: Any, name: str) -> pe.Node:
+    return pe.Node(
+        interface,
+        name=name,
+        mem_gb=0.05,
+        # Copying costs less than handing the work to another process, and must not wait
+        # for a CPU: else nothing is written until all images are stripped.
+        run_without_submitting=True,
+        n_procs=0,
+    )

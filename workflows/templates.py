@@ -8,8 +8,10 @@ fetches templates on a machine with network access for one without.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from pumba_pipe.common.cli import guarded
 from pumba_pipe.common.errors import InputError
 
 FORM = 'SPACE[:cohort-X][:res-Y]'
+VARIABLE = 'TEMPLATEFLOW_HOME'
 SUFFIXES = ('T1w', 'T2w', 'PDw', 'PD', 'T2star', 'UNIT1')  # the first that a template has
 BRAIN: tuple[dict[str, str], ...] = ({'desc': 'brain'}, {'label': 'brain'})  # of brain masks
 # Volumes of a whole head. What a query leaves out may be there or not; None keeps it out.
@@ -129,14 +132,17 @@ def parse_space(text: str) -> Space:
     return Space(name, found.get('cohort'), int(found['res']) if 'res' in found else None)
 
 
-def find_template(space: Space) -> Template:
-    """Find the files of a space, and fetch them when they are not in the cache.
+def find_template(space: Space, fetch: bool = True) -> Template:
+    """Find the files of a space.
 
     Without a resolution in `space`, the template's first is taken.
 
     Parameters
     ----------
     space : Space
+    fetch : bool
+        Fetch them when they are not in the cache, and make the cache where there is none;
+        otherwise nothing is written, and the files need not exist.
 
     Raises
     ------
@@ -151,7 +157,7 @@ def find_template(space: Space) -> Template:
     >>> template.mask.name
     'tpl-MNI152NLin2009cAsym_res-02_desc-brain_mask.nii.gz'
     """
-    archive = _Archive(space)
+    archive = _Archive(space, fetch)
     query = {**WHOLE_HEAD, 'suffix': list(SUFFIXES)}
     if not archive.files(query):
         raise archive.nothing()
@@ -172,9 +178,10 @@ def find_template(space: Space) -> Template:
 class _Archive:
     """TemplateFlow, asked about one space; whatever its client raises is one line for the user."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, fetch: bool = True) -> None:
         self.space = space
-        self.client = self._ask(lambda: _client(_home()))
+        self.may_write = fetch
+        self.client = self._ask(lambda: _client(_home() if fetch else _readable_home()))
 
     def files(self, query: dict[str, Any]) -> list[Path]:
         """Files in the archive, which need not be here."""
@@ -216,6 +223,8 @@ class _Archive:
     def fetch(self, query: dict[str, Any]) -> Path:
         """Path of a file, which is downloaded when it is not here."""
         path = self.files(query)[0]
+        if not self.may_write:
+            return path
         try:
             self.client.get(self.space.name, raise_empty=True, **query)
         except Exception as error:  # requests, datalad and the client itself raise many kinds
@@ -241,6 +250,28 @@ def _home() -> Path:
     from templateflow.conf.cache import CacheConfig
 
     return CacheConfig().root
+
+
+def _readable_home() -> Path:
+    """Folder of the cache; a passing one that the client may fill where there is none yet."""
+    passing = Path(_passing_home().name)
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(passing)
+    try:
+        import templateflow  # fills its cache when it is imported
+    finally:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+    assert templateflow
+    home = _home()
+    return home if home.is_dir() and any(home.iterdir()) else passing
+
+
+@lru_cache(maxsize=1)
+def _passing_home() -> tempfile.TemporaryDirectory[str]:
+    """Folder that is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix='pumba-templates-')
 
 
 @lru_cache(maxsize=1)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from pumba_pipe.bids_app.execution.engine import prepare_engine
+from pumba_pipe.bids_app.execution.device_check import prepare_engine
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, read_plugin
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.dataset import select_images, validate
 from pumba_pipe.workflows.base import StripSettings
+from pumba_pipe.workflows.done import Judgement, judge
 from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import find_template, parse_space
 
 Log = Callable[[str], None]
+MAX_NAMED = 20  # masks that are named
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,10 @@ class Plan:
     settings : StripSettings
     images : list of BrainOutputs
         All that were asked for.
-    states : dict of Path to str
-        What is there of each image: see `BrainOutputs.state`.
+    found : dict of Path to Judgement
+        What is there of each image.
     broken : dict of Path to str
-        Images that cannot be read, and why.
+        Images that cannot be read, or whose results have no place, and why.
     plugin : PluginChoice or None
         Nipype plugin; None for our own choice.
     """
@@ -40,32 +43,48 @@ class Plan:
     config: RunConfig
     settings: StripSettings
     images: list[BrainOutputs]
-    states: dict[Path, str]
+    found: dict[Path, Judgement]
     broken: dict[Path, str] = field(default_factory=dict)
     plugin: PluginChoice | None = None
 
     @property
     def todo(self) -> list[BrainOutputs]:
         """Images that are not done, or out of date."""
-        return [outputs for outputs in self.images if self.states[outputs.source] != 'done']
+        again = ('missing', 'outdated')
+        return [one for one in self.images if self.found[one.source].state in again]
 
     @property
     def subjects(self) -> list[str]:
         """Labels of the participants, in order."""
         sources = [*(outputs.source for outputs in self.images), *self.broken]
-        return sorted({subject_of(source) for source in sources})
+        return sorted({subject_of(source) for source in sources} - {''})  # not of folders
 
     def count(self, state: str) -> int:
         """How many images are in a state."""
-        return sum(found == state for found in self.states.values())
+        return sum(found.state == state for found in self.found.values())
+
+    def remarks(self) -> list[str]:
+        """What a user should know about earlier results."""
+        edited = [one.reason for one in self.found.values() if one.state == 'edited']
+        lines = edited[:MAX_NAMED]
+        if len(edited) > MAX_NAMED:
+            lines.append(f'{len(edited) - MAX_NAMED} more masks were edited by hand and are kept')
+        unrecorded = sum(found.unrecorded for found in self.found.values())
+        if unrecorded:
+            lines.append(
+                f'{unrecorded} images were done by an earlier version, which kept no record of '
+                'their scans: they are done again'
+            )
+        return lines
 
     def summary(self) -> str:
         """One line about what there is to do."""
-        outdated = self.count('outdated')
+        outdated, edited = self.count('outdated'), self.count('edited')
         return (
             f'{len(self.images)} images: {len(self.todo)} to strip on {self.settings.device}, '
             f'{self.count("done")} done before'
-            + (f', {len(self.broken)} more cannot be read' if self.broken else '')
+            + (f', {edited} kept as edited by hand' if edited else '')
+            + (f', {len(self.broken)} more cannot be done' if self.broken else '')
             + (f', {outdated} done before but out of date' if outdated else '')
         )
 
@@ -74,17 +93,21 @@ class Plan:
         root = self.config.bids_dir
         words = {
             'done': 'done before',
+            'edited': 'edited by hand, kept',
             'missing': 'would be stripped',
-            'outdated': 'would be stripped again, out of date',
+            'outdated': 'would be stripped again',
         }
-        return [
-            *(
-                f'{outputs.source.relative_to(root)}: {words[self.states[outputs.source]]} -> '
+        lines = []
+        for outputs in self.images:
+            found = self.found[outputs.source]
+            why = f', {found.reason}' if found.state == 'outdated' else ''
+            lines.append(
+                f'{outputs.source.relative_to(root)}: {words[found.state]}{why} -> '
                 f'{outputs.mask.relative_to(outputs.output_dir)}'
-                for outputs in self.images
-            ),
-            *(f'{path.relative_to(root)}: {reason}' for path, reason in self.broken.items()),
-        ]
+            )
+        for path, reason in self.broken.items():
+            lines.append(f'{path.relative_to(root)}: {reason}')
+        return lines
 
 
 def weights_name(config: RunConfig) -> str:
@@ -108,7 +131,9 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
     """
     _check_extras(config)
     plugin = read_plugin(config.plugin_file) if config.plugin_file else None
-    templates = tuple(find_template(parse_space(space)) for space in config.spaces)
+    templates = tuple(
+        find_template(parse_space(space), fetch=not config.dry_run) for space in config.spaces
+    )
     warning = None if config.skip_bids_validation else validate(config)
     if warning:
         log(f'warning: {warning}')
@@ -135,8 +160,39 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
         BrainOutputs(path, config.bids_dir, config.output_dir, settings)
         for path in selection.images
     ]
-    states = {outputs.source: outputs.state() for outputs in images}
-    return Plan(config, settings, images, states, selection.broken, plugin)
+    broken = selection.broken | same_results(images, config.output_dir)
+    images = [outputs for outputs in images if outputs.source not in broken]
+    found = {outputs.source: judge(outputs) for outputs in images}
+    for outputs in images:
+        if found[outputs.source].state == 'blocked':
+            broken[outputs.source] = found.pop(outputs.source).reason
+    images = [outputs for outputs in images if outputs.source in found]
+    return Plan(config, settings, images, found, broken, plugin)
+
+
+def same_results(images: Sequence[BrainOutputs], output_dir: Path) -> dict[Path, str]:
+    """Find images whose results would have the same names, and say with which others."""
+    fold = str.casefold if ignores_case(output_dir) else str
+    users: dict[str, dict[Path, None]] = defaultdict(dict)
+    for outputs in images:
+        for target in outputs.everything():
+            users[fold(str(target.path))][outputs.source] = None
+    shared: dict[Path, str] = {}
+    for sources in users.values():
+        if len(sources) > 1:
+            for source in sources:
+                others = ', '.join(one.name for one in sources if one != source)
+                shared[source] = f'its results would have the same names as those of {others}'
+    return shared
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether a folder's disk takes small and capital letters for the same; nothing is written."""
+    for there in (folder, *folder.parents):
+        other = there.with_name(there.name.swapcase()) if there.name else there
+        if other != there and there.exists():
+            return other.exists() and there.samefile(other)
+    return False
 
 
 def _check_extras(config: RunConfig) -> None:

@@ -27,6 +27,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,18 @@ class Workers:
 
     Parameters
     ----------
+    starting : callable
+        Returns a context manager; processes are started inside it.
     **options
         Of `ProcessPoolExecutor`, without the number of workers.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        starting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        **options: Any,
+    ) -> None:
+        self._starting = starting
         self._options = options
         self._lock = threading.Lock()
         self._all: set[ProcessPoolExecutor] = set()
@@ -75,7 +83,7 @@ class Workers:
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future:
         """Run a function in an idle worker, or in a new one."""
-        with self._lock:
+        with self._lock, self._starting():
             worker = self._idle.pop() if self._idle else self._new()
             try:
                 future = worker.submit(function, *args)
@@ -124,6 +132,8 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
         Takes a node that failed and the lines of its traceback, before the crash file is written.
     killed_hint : str, optional
         What to do about killed workers, for the message of the node.
+    starting : callable, optional
+        Returns a context manager; workers are started inside it.
     """
 
     pool: Any
@@ -133,6 +143,7 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
         self._ranks: dict[Hashable, int] = {}
         self.pool.shutdown()  # that of the base class, which has started no process yet
         self.pool = Workers(
+            starting=self.plugin_args.get('starting', nullcontext),
             mp_context=multiprocessing.get_context(self.plugin_args.get('mp_context')),
             initializer=start_worker,
             initargs=(self._cwd, self.plugin_args.get('worker_init')),

@@ -8,6 +8,11 @@ from typing import Any
 
 from pumba_pipe.bids_app.options.config import UsageError
 
+from pumba_pipe.common.documents import brief, read_yaml
+from pumba_pipe.common.errors import InputError
+
+NUMBERS = ('n_procs', 'memory_gb')  # settings of plugins
+
 
 @dataclass(frozen=True)
 class PluginChoice:
@@ -32,17 +37,21 @@ def read_plugin(path: Path) -> PluginChoice:
     UsageError
         The file cannot be understood, or Nipype has no such plugin.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text('utf-8'))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f'--use-plugin {path}: is not YAML ({error})') from None
-    if not isinstance(content, dict) or not isinstance(content.get('plugin'), str):
+        content = read_yaml(path)
+    except InputError as error:
+        raise UsageError(f'--use-plugin {error}') from None
+    if not isinstance(content.get('plugin'), str):
         raise UsageError(f'--use-plugin {path}: names no plugin, such as "plugin: MultiProc"')
     args = content.get('plugin_args') or {}
     if not isinstance(args, dict):
         raise UsageError(f'--use-plugin {path}: plugin_args is not a set of names and values')
+    for name in NUMBERS:
+        value = args.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise UsageError(
+                f'--use-plugin {path}: plugin_args: {name}: {brief(value)} is no number above zero'
+            )
     choice = PluginChoice(content['plugin'], args)
     plugin_class(choice.name, path)
     return choice
@@ -61,5 +70,7 @@ def plugin_class(name: str, path: Path | None = None) -> Any:
     found = getattr(plugins, f'{name}Plugin', None)
     if found is None:
         there = sorted(key[:-6] for key in vars(plugins) if key.endswith('Plugin'))
-        raise UsageError(f'--use-plugin {path}: no plugin {name!r}; Nipype has {", ".join(there)}')
+        raise UsageError(
+            f'--use-plugin {path}: no plugin {brief(name)}; Nipype has {", ".join(there)}'
+        )
     return found

@@ -11,11 +11,15 @@ from typing import Any
 from pumba_pipe.workflows.naming import node_name, parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.resources import OUT_OF_MEMORY
 from pumba_pipe.reports.records import Failure
 
 SINK = 'ds_'  # how the names of nodes begin that write results
-IMAGE_ID = re.compile(r'(?:^|_)(sub[^_]+_.+?)(?:_wf)?$')
-ERROR_LINE = re.compile(r'^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)): (.+)$')
+# of parts of a workflow; the folder of a participant, sub_01_wf, is none
+IMAGE_ID = re.compile(r'^(?!sub_)(?:[^_]+_)*?(sub[^_]+_.+?)(?:_wf)?$')
+ERROR_LINE = re.compile(
+    r'^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)): (.+)$|^\s*(MemoryError)$'
+)
 NODE_LINE = re.compile(r'^Node: (\S+)')
 OURS = ('InputError', 'NothingFoundError', 'OutputError', 'WeightsError')
 
@@ -57,7 +61,9 @@ def failure_in(lines: Sequence[str], file: Path | None = None) -> Failure | None
     errors = [match for match in map(ERROR_LINE.match, lines) if match]
     if not errors:
         return None
-    kind, message = errors[-1].groups()
+    kind, message, bare = errors[-1].groups()
+    if bare or kind == 'MemoryError':
+        return Failure(message or OUT_OF_MEMORY, file)
     return Failure(message if kind in OURS else f'{kind}: {message}', file)
 
 

@@ -11,16 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumba_pipe.bids_app.execution.engine import process_context
+from pumba_pipe.bids_app.execution.device_check import process_context
+from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
 from pumba_pipe.bids_app.execution.progress import Progress, crash_of, node_image
-from pumba_pipe.bids_app.execution.quiet import configure_nipype
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
-from pumba_pipe.workflows.naming import folder, node_name, parse_name
+from pumba_pipe.workflows.done import judge
+from pumba_pipe.workflows.naming import folder, node_name, parse_name, place_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.processes import shielded
 from pumba_pipe.reports.records import Failure
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def build_batches(plan: Plan, base_dir: Path) -> list[Batch]:
             images=images,
             settings=plan.settings,
             crash_dir=log_dir(config, place),
-            name='_'.join(place.parts).replace('-', '_') + '_wf',
+            name=f'{place_name(place)}_wf',
         )
         if config.write_graph:
             _write_graph(participant_wf, log_dir(config, place))
@@ -152,6 +154,11 @@ def _failures(
         if progress.settle(image):
             continue
         failure = crash_of(log_dir(config, place), image) or progress.reasons.get(image)
+        if not outputs.source.exists():
+            failure = Failure('was removed while it was worked on')
+        found = judge(outputs) if failure is None else None
+        if found and found.reason:
+            failure = Failure(f'{found.reason}; start the run again')
         if failure is None and stopped is None:
             failure = Failure('no results, for a reason unknown; run again with -vv')
         if failure is None and config.stop_on_first_crash and image not in progress.failed:
@@ -186,6 +193,7 @@ def _plugin(plan: Plan, progress: Progress) -> Any:
             'failure_callback': progress.explain,
             'group_of': node_image,
             'killed_hint': KILLED_HINT,
+            'starting': shielded,
             'mp_context': process_context().get_start_method(),
             'worker_init': partial(
                 configure_nipype, config.verbosity, record=config.resource_record

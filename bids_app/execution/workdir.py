@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -13,9 +14,14 @@ from typing import IO
 
 from pumba_pipe.bids_app.options.config import UsageError
 
+from pumba_pipe.common.file_lock import owner
+
 PREFIX = 'pumba-'
+OWN_NAME = re.compile(rf'{PREFIX}[1-9]\d{{0,8}}')
 LOCK = '.lock'
+MARK = b'pumba_pipe work folder'  # how the lock of a folder begins that we have made
 PARTIAL = '.partial-*'
+OWN_PARTIAL = re.compile(r'\.partial-(?:[a-z0-9_]{8}(?:\.[\w.]*)?|(?:lock|run)-.*)')
 OLD_SECONDS = 3600.0  # nothing is written for so long: who began such a file is gone
 
 
@@ -41,13 +47,15 @@ def own_folder(work_dir: Path, clean: bool = False) -> Iterator[Path]:
     """Give a folder inside `work_dir` that no other run is using.
 
     It is the first one free, so that a run finds again what one that was stopped has left. The
-    operating system takes the lock off a run that was killed.
+    operating system takes the lock off a run that was killed. Folders of these names that we have
+    not made, and links, are passed over.
 
     Parameters
     ----------
     work_dir : Path
     clean : bool
-        Remove what earlier runs have left; folders of runs under way stay.
+        Remove what earlier runs have left; folders of runs under way stay, and those that do not
+        hold our mark.
     """
     number, folder, held = 0, None, None
     if clean:
@@ -85,19 +93,28 @@ def remove_leftovers(output_dir: Path, participants: Iterable[str]) -> int:
     limit = time.time() - OLD_SECONDS
     folders = [output_dir / f'sub-{label}' for label in participants]
     for root in (output_dir, output_dir / 'logs', *folders):
+        if root.is_symlink() and root != output_dir:
+            continue
         deep = root != output_dir
         for path in root.rglob(PARTIAL) if deep else root.glob(PARTIAL):
             with contextlib.suppress(OSError):  # another run may be at the same
-                if path.is_file() and path.stat().st_mtime < limit:
+                ours = OWN_PARTIAL.fullmatch(path.name) and not path.is_symlink()
+                if ours and path.is_file() and path.stat().st_mtime < limit:
                     path.unlink()
                     removed += 1
     return removed
 
 
-def _hold(folder: Path) -> IO[str] | None:
-    """Lock a folder, None when another run holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / LOCK).open('w')
+def _hold(folder: Path) -> IO[bytes] | None:
+    """Lock a folder of our own, made where it is missing; None for any other, or one in use."""
+    if not folder.is_symlink() and not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if not _is_ours(folder):
+            return None
+        lock = (folder / LOCK).open('r+b')
+    except OSError:
+        return None
     try:
         import fcntl
     except ImportError:  # not POSIX: nothing tells runs apart
@@ -109,16 +126,36 @@ def _hold(folder: Path) -> IO[str] | None:
         return None
     except OSError:  # a file system without locks
         pass
+    lock.write(MARK + f', last used by {owner()}\n'.encode())
+    lock.truncate()
+    lock.flush()
     return lock
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether we have made a folder: it holds our mark, or is empty and gets it."""
+    lock = folder / LOCK
+    if folder.is_symlink() or not folder.is_dir() or lock.is_symlink():
+        return False
+    if not any(folder.iterdir()):
+        with contextlib.suppress(FileExistsError), lock.open('xb') as file:
+            file.write(MARK + b'\n')
+    if not lock.is_file():
+        return False
+    with lock.open('rb') as file:
+        return file.read(len(MARK)) == MARK
+
+
 def _clean(work_dir: Path) -> None:
-    for folder in sorted(work_dir.glob(f'{PREFIX}[0-9]*')):
-        held = _hold(folder) if folder.is_dir() else None
-        if held is not None:
-            with held:
-                for path in folder.iterdir():
-                    if path.is_dir():
-                        shutil.rmtree(path, ignore_errors=True)
-                    elif path.name != LOCK:
-                        path.unlink(missing_ok=True)
+    """Empty our folders that no run is using."""
+    for folder in sorted(work_dir.glob(f'{PREFIX}*')):
+        marked = OWN_NAME.fullmatch(folder.name) and (folder / LOCK).is_file()
+        held = _hold(folder) if marked else None
+        if held is None:
+            continue
+        with held:
+            for path in folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name != LOCK:
+                    path.unlink(missing_ok=True)

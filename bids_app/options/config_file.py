@@ -7,7 +7,7 @@ Other tables are for people.
 from __future__ import annotations
 
 import json
-import sys
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pumba_pipe.bids_app.options.config import OptionValue
 
+from pumba_pipe.common.documents import read_toml
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
 
@@ -31,16 +32,10 @@ def read_options(path: Path) -> dict[str, Any]:
     ------
     InputError
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     try:
-        content = tomllib.loads(path.read_text('utf-8'))
-    except (OSError, ValueError) as error:
-        raise InputError(f'is not TOML ({error})') from None
-    options = content.get(OPTIONS)
+        options = read_toml(path).get(OPTIONS)
+    except InputError as error:  # the parser names the file
+        raise InputError(str(error).removeprefix(f'{path}: ')) from None
     if not isinstance(options, dict):
         raise InputError(f'has no table [{OPTIONS}]')
     return options
@@ -61,6 +56,8 @@ def as_words(options: Mapping[str, Any], refused: Collection[str] = ()) -> list[
     """
     words: list[str] = []
     for name, value in options.items():
+        if not re.fullmatch('[a-z][a-z0-9_-]*', name):
+            raise InputError(f'{name!r} is not the name of an option')
         if name.replace('-', '_') in refused:
             raise InputError(f'{name} has no place in a file; give it on the command line')
         if isinstance(value, bool):
@@ -68,6 +65,8 @@ def as_words(options: Mapping[str, Any], refused: Collection[str] = ()) -> list[
         elif isinstance(value, str | int | float):
             words.append(f'--{name}={value}')
         elif isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+            if any(str(item).startswith('-') for item in value):
+                raise InputError(f'{name}: a value in a list cannot begin with a hyphen')
             words += [f'--{name}', *map(str, value)] if value else []
         else:
             raise InputError(f'{name}: the value is neither text, number, true, false nor a list')

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from pumba_pipe.bids_app.options.config import OptionValue, RunConfig
 from pumba_pipe.bids_app.options.config_file import as_words, read_options
-from pumba_pipe.bids_app.options.groups import add_options
+from pumba_pipe.bids_app.options.definitions import add_options
 
 from pumba_pipe.common.errors import InputError
 

@@ -14,6 +14,8 @@ from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.bids_app.outputs.bibliography import REFERENCES
 from pumba_pipe.workflows.settings import NOT_CORRECTED
 
+from pumba_pipe.common.documents import read_text
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
 
 CITATION = 'CITATION'
@@ -92,8 +94,8 @@ def write_citation(output_dir: Path, text: str) -> None:
 def read_citation(output_dir: Path) -> str:
     """Read the paragraphs that `write_citation` wrote, empty without them."""
     try:
-        content = (output_dir / 'logs' / f'{CITATION}.md').read_text('utf-8')
-    except (OSError, ValueError):
+        content = read_text(output_dir / 'logs' / f'{CITATION}.md')
+    except InputError:
         return ''
     return content.split(HEADING)[0].strip()
 

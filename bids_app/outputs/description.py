@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import UsageError
 
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json, write_text
 
 PIPELINE = 'pumba_pipe'
 BIDS_VERSION = '1.10.0'
 TEMPLATEFLOW = 'https://github.com/templateflow'
 DESCRIPTION = 'dataset_description.json'
+PAGE_START = 1 << 14  # bytes in which a page says who made it
+OUR_COLUMN = 'outlying'  # of the tables of the group level
+TABLES, PAGES = ('group_*.*',), ('sub-*.html', 'logs/CITATION.md')  # names of other programs, too
 # Without trailing slashes, which the validator does not understand.
 BIDSIGNORE = (
     '*.html', 'logs', 'sub-*/figures', 'sub-*/log', 'sub-*/ses-*/log', '*_xfm.*',
@@ -45,8 +50,14 @@ went wrong with an image is written to `sub-<label>[/ses-<label>]/log`.
 )
 
 
-def check_owner(output_dir: Path) -> None:
+def check_owner(output_dir: Path, level: str = 'participant') -> None:
     """Refuse a folder that holds a data set of another origin.
+
+    Parameters
+    ----------
+    output_dir : Path
+    level : str
+        ``'participant'`` or ``'group'``, which writes tables and their pages alone.
 
     Raises
     ------
@@ -54,18 +65,40 @@ def check_owner(output_dir: Path) -> None:
     """
     path = output_dir / DESCRIPTION
     if not path.is_file():
+        # ours would have been written before these
+        patterns = TABLES if level == 'group' else (*TABLES, *PAGES)
+        there = (file for pattern in patterns for file in sorted(output_dir.glob(pattern)))
+        foreign = next((file for file in there if not _is_our_page(file)), None)
+        if foreign is not None:
+            raise UsageError(
+                f'output_dir {output_dir}: holds {foreign.relative_to(output_dir)}, which would '
+                f'be replaced, and no {DESCRIPTION} that says whose it is; choose a folder of its '
+                'own'
+            )
         return
-    found = _read(path)
-    makers = found.get('GeneratedBy') or []
+    try:
+        found = read_json(path)
+    except InputError as error:
+        raise UsageError(
+            f'output_dir {output_dir}: nothing says whose data set this is ({error}); choose '
+            'another folder, or remove that file if the results are of pumba'
+        ) from None
+    makers = found.get('GeneratedBy')
+    makers = makers if isinstance(makers, list) else []
     names = [maker.get('Name') for maker in makers if isinstance(maker, dict)]
     if found.get('DatasetType') != 'derivative' or PIPELINE not in names:
+        name = _text(found.get('Name')) or 'no name'
         raise UsageError(
-            f'output_dir {output_dir}: holds another data set ({found.get("Name", "no name")}); '
-            'choose a folder of its own'
+            f'output_dir {output_dir}: holds another data set ({name}); choose a folder of its own'
         )
 
 
-def write_description(bids_dir: Path, output_dir: Path, templates: bool = False) -> None:
+def write_description(
+    bids_dir: Path,
+    output_dir: Path,
+    templates: bool = False,
+    remark: Callable[[str], None] = lambda line: None,
+) -> None:
     """Write dataset_description.json, README and .bidsignore.
 
     A README that somebody wrote, and a .bidsignore that is there, stay as they are.
@@ -75,24 +108,26 @@ def write_description(bids_dir: Path, output_dir: Path, templates: bool = False)
     bids_dir, output_dir : Path
     templates : bool
         Whether results refer to TemplateFlow.
+    remark : callable
+        Takes a line about what cannot be used of the description of the input.
     """
     from pumba_pipe._version import __version__
 
-    source = _read(bids_dir / DESCRIPTION)
+    source = _read(bids_dir / DESCRIPTION, remark)
     location = dataset_location(bids_dir, output_dir)
     origin: dict[str, Any] = {'URL': location}
-    if source.get('DatasetDOI'):
+    if _text(source.get('DatasetDOI')):
         origin['DOI'] = source['DatasetDOI']
     description: dict[str, Any] = {
-        'Name': f'{source.get("Name") or bids_dir.name}: brain masks',
+        'Name': f'{_text(source.get("Name")) or bids_dir.name}: brain masks',
         'BIDSVersion': BIDS_VERSION,
         'DatasetType': 'derivative',
         'GeneratedBy': [{'Name': PIPELINE, 'Version': __version__}],
         'SourceDatasets': [origin],
         'DatasetLinks': {'raw': location},
     }
-    before = _read(output_dir / DESCRIPTION).get('DatasetLinks') or {}
-    if templates or 'templateflow' in before:
+    before = _read(output_dir / DESCRIPTION).get('DatasetLinks')
+    if templates or (isinstance(before, dict) and 'templateflow' in before):
         description['DatasetLinks']['templateflow'] = TEMPLATEFLOW
     description |= {key: source[key] for key in ('Authors', 'License') if source.get(key)}
     write_json(output_dir / DESCRIPTION, description)
@@ -101,6 +136,17 @@ def write_description(bids_dir: Path, output_dir: Path, templates: bool = False)
         path = output_dir / name
         if not path.exists() or _is_our_readme(path):
             write_text(path, text.rstrip('\n') + '\n')
+
+
+def _is_our_page(path: Path) -> bool:
+    """Whether we wrote a page or table: it names us, or the JSON file beside has our column."""
+    if path.name.startswith('group_'):
+        return OUR_COLUMN in _read(path.with_suffix('.json'))
+    try:
+        with path.open('rb') as file:
+            return PIPELINE.encode() in file.read(PAGE_START)
+    except OSError:
+        return False
 
 
 def _is_our_readme(path: Path) -> bool:
@@ -118,9 +164,16 @@ def dataset_location(bids_dir: Path, output_dir: Path) -> str:
     return bids_dir.as_uri()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError):
+def _read(path: Path, remark: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    if not path.exists():
         return {}
-    return content if isinstance(content, dict) else {}
+    try:
+        return read_json(path)
+    except InputError as error:
+        remark(f'warning: {error}; its content is not taken over')
+        return {}
+
+
+def _text(value: Any) -> str:
+    """A value that is text, empty for any other."""
+    return value if isinstance(value, str) else ''

@@ -13,6 +13,7 @@ from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.bids_app.outputs.boilerplate import plain
 from pumba_pipe.workflows.naming import subject_of
 
+from pumba_pipe.common.cli import one_line
 from pumba_pipe.reports.naming import report_path
 from pumba_pipe.reports.records import Failure, RunSummary
 
@@ -76,7 +77,7 @@ class Pages:
                 from pumba_pipe.reports.subject import write_subject_report
 
                 write_subject_report(
-                    self.config.output_dir, subject, failures, self._run_summary(ran)
+                    self.config.output_dir, subject, failures, self._run_summary(ran), self._remark
                 )
             except Exception as error:  # results must not be lost for a page
                 self.failed += 1
@@ -84,6 +85,9 @@ class Pages:
                     traceback.print_exception(error)
                 reason = ' '.join(str(error).split()) or type(error).__name__
                 print(f'pumba: error: report of sub-{subject}: {reason}', file=sys.stderr)
+
+    def _remark(self, line: str) -> None:
+        print(f'pumba: {one_line(line)}', file=sys.stderr, flush=True)
 
     def outstanding(self) -> list[str]:
         """Participants without a page, or with news since it was written."""

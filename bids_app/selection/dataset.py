@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import MODALITIES, RunConfig, UsageError
-from pumba_pipe.bids_app.selection.filters import as_query, read_filters
-from pumba_pipe.bids_app.selection.index import list_participants, open_layout
+from pumba_pipe.bids_app.selection.filters import as_query, passes, read_filters, split
+from pumba_pipe.bids_app.selection.ignore import read_ignored
+from pumba_pipe.bids_app.selection.index import DATABASE, open_layout, split_participants
 from pumba_pipe.bids_app.selection.species import of_species
-from pumba_pipe.workflows.naming import ImageName, parse_name
+from pumba_pipe.bids_app.selection.tree import (
+    ENDINGS,
+    Place,
+    in_anat,
+    list_images,
+    meaning,
+    place_of,
+    shown,
+    without_ignored,
+)
+
+from pumba_pipe.common.files import image_suffix
 
 VALIDATOR = 'bids-validator-deno'
-ANATOMICAL: dict[str, Any] = {'datatype': 'anat', 'extension': ['.nii', '.nii.gz']}
-MAX_QUERY = 500  # participants that a database is asked for by name
-MAX_NAMED = 20  # participants without images that are named
+MAX_NAMED = 20  # participants or images that are named
 NOT_MAGNITUDE = ('phase', 'real', 'imag')
 
 
@@ -34,7 +48,7 @@ class Selection:
     images : list of Path
         To be stripped, in order.
     broken : dict of Path to str
-        Images that cannot be read, and why.
+        Images that cannot be read or not be told from others, and why.
     remarks : list of str
         What a user should know about the choice.
     """
@@ -61,12 +75,19 @@ def validate(config: RunConfig) -> str | None:
     program = shutil.which(VALIDATOR) or shutil.which(VALIDATOR, path=str(beside))
     if program is None:
         return f'{VALIDATOR} is not installed: the data set is used without validation'
-    finished = subprocess.run(
-        [program, '--format', 'json', '--ignoreWarnings', str(config.bids_dir)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with contextlib.ExitStack() as stack:
+        environment = dict(os.environ)
+        if config.dry_run:  # what it is built with keeps a cache in the user's folder
+            cache = tempfile.TemporaryDirectory(prefix='pumba-', ignore_cleanup_errors=True)
+            environment['DENO_DIR'] = stack.enter_context(cache)
+        finished = subprocess.run(
+            [program, '--format', 'json', '--ignoreWarnings', str(config.bids_dir)],
+            capture_output=True,
+            text=True,
+            errors='replace',
+            env=environment,
+            check=False,
+        )
     try:
         issues = json.loads(finished.stdout)['issues']['issues']
     except (ValueError, KeyError, TypeError):
@@ -92,34 +113,40 @@ def select_images(config: RunConfig) -> Selection:
         A label, species or filter that fits nothing, or no image at all.
     """
     filters = read_filters(config.filter_file)
-    subjects = list_participants(config.bids_dir)
+    selection = Selection()
+    subjects, foreign = split_participants(config.bids_dir)
+    selection.remarks += [
+        f'{shown(config.bids_dir / name)}: left out, its name is not a BIDS name'
+        for name in foreign
+    ]
     _check_labels('participant', config.participants, subjects, config.bids_dir)
     participants = list(config.participants) or subjects
     if config.species:
         participants = of_species(config.bids_dir, participants, config.species)
-    only = set(participants) if len(participants) < len(subjects) else set()
-    layout = open_layout(config, sorted(only))
+    layout = open_layout(config) if config.database_dir and _is_kept(config) else None
+    if layout is None:
+        places, selection.broken = list_images(config.bids_dir, participants)
+    else:
+        places = _in_database(config, layout, participants)
+    places = _counted(config.bids_dir, places, selection)
     if config.sessions:
-        _check_labels('session', config.sessions, layout.get_sessions(), config.bids_dir)
-    query = ANATOMICAL | ({'subject': sorted(only)} if 0 < len(only) <= MAX_QUERY else {})
-    found = [
-        path
-        for path in _paths(layout.get(return_type='filename', **query))
-        if _asked_for(parse_name(path), only, config.sessions)
+        there = sorted({label for place in places if (label := place.name.get('ses'))})
+        _check_labels('session', config.sessions, there, config.bids_dir)
+    asked = [
+        place
+        for place in places
+        if not config.sessions or place.name.get('ses') in config.sessions
     ]
-    wanted = [path for path in found if parse_name(path).suffix in config.modalities]
-    selection = Selection()
+    found = _well_named(asked, selection)
+    wanted = [place for place in found if place.name.suffix in config.modalities]
     if filters:
-        kept = _filtered(layout, config, filters)
-        passed = [path for path in found if path in kept]
+        passed = _filtered(layout, config, filters, found)
         if len(passed) < len(wanted):
             selection.remarks.append(
                 f'left out by --bids-filter-file: {len(wanted) - len(passed)} images'
             )
         wanted = passed
-    seen: set[ImageName] = set()
-    for path in wanted:
-        _place(path, selection, seen)
+    _choose(wanted, selection)
     if not selection.images and not selection.broken:
         raise UsageError(_nothing_found(config, found))
     _remark_absent(participants, wanted, selection)
@@ -127,29 +154,82 @@ def select_images(config: RunConfig) -> Selection:
     return selection
 
 
-def _paths(names: Iterable[str]) -> list[Path]:
-    return sorted(map(Path, names))
+def _is_kept(config: RunConfig) -> bool:
+    """Whether there is a database, or one will be made."""
+    assert config.database_dir is not None
+    return not config.dry_run or (config.database_dir / DATABASE).is_file()
 
 
-def _asked_for(name: ImageName, participants: Set[str], sessions: Sequence[str]) -> bool:
-    return (not participants or name.get('sub') in participants) and (
-        not sessions or name.get('ses') in sessions
-    )
+def _in_database(config: RunConfig, layout: Any, participants: list[str]) -> list[Place]:
+    """List the NIfTI files in and below ``anat`` folders of participants that a database has."""
+    wanted = set(participants)
+    names = layout.get(return_type='filename', extension=list(ENDINGS))
+    places = [place_of(Path(name), config.bids_dir) for name in names]
+    kept = [
+        place
+        for place in places
+        if in_anat(place) and place.inside.parts[0].removeprefix('sub-') in wanted
+    ]
+    return sorted(kept, key=lambda place: place.inside.parts)
 
 
-def _filtered(layout: Any, config: RunConfig, filters: dict[str, dict[str, Any]]) -> set[Path]:
-    """Images that pass the filters of their kind."""
-    kept: set[Path] = set()
-    for suffix in config.modalities:
-        query = ANATOMICAL | {'suffix': suffix} | as_query(filters.get(suffix, {}))
-        try:
-            kept.update(_paths(layout.get(return_type='filename', **query)))
-        except Exception as error:  # an unknown entity, a value of a kind it cannot have
-            reason = ' '.join(str(error).split())
-            raise UsageError(
-                f'--bids-filter-file {config.filter_file}: {suffix}: {reason}'
-            ) from None
+def _counted(bids_dir: Path, places: list[Place], selection: Selection) -> list[Place]:
+    """Leave out what the data set's owner does not count as BIDS."""
+    places, ignored = without_ignored(places, read_ignored(bids_dir))
+    if ignored:
+        names = ', '.join(shown(place.inside) for place in ignored[:MAX_NAMED])
+        more = f' and {len(ignored) - MAX_NAMED} more' if len(ignored) > MAX_NAMED else ''
+        selection.remarks.append(f'left out by .bidsignore: {names}{more}')
+    return places
+
+
+def _well_named(places: list[Place], selection: Selection) -> list[Place]:
+    """Leave out files whose names are not BIDS names, and images that are not magnitudes."""
+    kept = []
+    for place in places:
+        if not place.name.is_bids or not place.inside.name.endswith(ENDINGS):
+            selection.remarks.append(f'{shown(place.path)}: left out, its name is not a BIDS name')
+        else:
+            kept.append(place)
     return kept
+
+
+def _filtered(
+    layout: Any, config: RunConfig, filters: dict[str, dict[str, Any]], found: list[Place]
+) -> list[Place]:
+    """Images that pass the filters of their kind."""
+    kept: list[Place] = []
+    for suffix in config.modalities:
+        by_name, by_sidecar = split(filters.get(suffix, {}))
+        by_name = {'suffix': suffix} | by_name
+        described = _described(layout, config, suffix, by_sidecar) if by_sidecar else None
+        try:
+            kept += [
+                place
+                for place in found
+                if passes(place.name, image_suffix(place.inside), by_name)
+                and (described is None or place.path in described)
+            ]
+        except re.error as error:
+            raise UsageError(
+                f'--bids-filter-file {config.filter_file}: {suffix}: is no regular expression '
+                f'({error})'
+            ) from None
+    return sorted(set(kept), key=lambda place: place.inside.parts)
+
+
+def _described(layout: Any, config: RunConfig, suffix: str, entities: dict[str, Any]) -> set[Path]:
+    """Images whose sidecars fit, which only a database knows."""
+    where = f'--bids-filter-file {config.filter_file}: {suffix}'
+    if layout is None:
+        raise UsageError(
+            f'{where}: {", ".join(entities)} is no entity; values of sidecars can be asked for '
+            'only with --bids-database-dir'
+        )
+    try:
+        return set(map(Path, layout.get(return_type='filename', **as_query(entities))))
+    except Exception as error:  # an unknown entity, a value of a kind it cannot have
+        raise UsageError(f'{where}: {" ".join(str(error).split())}') from None
 
 
 def _check_labels(kind: str, asked: Iterable[str], there: list[str], bids_dir: Path) -> None:
@@ -163,50 +243,72 @@ def _check_labels(kind: str, asked: Iterable[str], there: list[str], bids_dir: P
     )
 
 
-def _place(path: Path, selection: Selection, seen: set[ImageName]) -> None:
-    """Put an image where it belongs in a selection; `seen` are the names there already."""
-    name = parse_name(path)
-    if not name.is_bids:
-        selection.remarks.append(f'{path}: left out, its name is not a BIDS name')
-        return
-    if name.get('part') in NOT_MAGNITUDE:
-        selection.remarks.append(f'{path.name}: left out, only magnitude images are stripped')
-        return
-    if name in seen:
-        selection.remarks.append(f'{path.name}: left out, the same image is there twice')
-        return
-    seen.add(name)
+def _choose(wanted: list[Place], selection: Selection) -> None:
+    """Put images where they belong in a selection.
+
+    Of files that mean the same image none is taken: nothing says which is the right one.
+    """
+    same: dict[object, list[Place]] = defaultdict(list)
+    for place in wanted:
+        same[meaning(place.name)].append(place)
+    for place in wanted:
+        others = [one for one in same[meaning(place.name)] if one != place]
+        reasons = [place.contradiction] if place.contradiction else []
+        if others:
+            reasons.append(
+                f'means the same image as {", ".join(shown(one.inside) for one in others)}'
+            )
+        if place.name.get('part') in NOT_MAGNITUDE:
+            selection.remarks.append(
+                f'{place.inside.name}: left out, only magnitude images are stripped'
+            )
+        elif reasons:
+            taken = 'none of them is' if others else 'it is not'
+            selection.broken[place.path] = (
+                f'{", and ".join(reasons)}; {taken} stripped: remove or rename what is wrong, or '
+                'name it in .bidsignore'
+            )
+        elif unusable := _unusable(place.path):
+            selection.broken[place.path] = unusable
+        else:
+            selection.images.append(place.path)
+
+
+def _unusable(path: Path) -> str:
+    """Why a path cannot be read as an image; empty for a file that is there."""
+    try:
+        if path.is_file():
+            return ''
+    except OSError as error:
+        return f'cannot be read ({error.strerror})'
     if path.exists():
-        selection.images.append(path)
-    elif path.is_symlink():
-        selection.broken[path] = (
-            'a link to a file that is not here; fetch it first (git-annex, DataLad)'
-        )
-    else:
-        selection.broken[path] = (
-            'is in the database and no longer in the folder; remove --bids-database-dir to have '
-            'the database made anew'
-        )
+        return 'is a folder or a special file, not an image'
+    if path.is_symlink():
+        return 'a link to a file that is not here; fetch it first (git-annex, DataLad)'
+    return (
+        'is in the database and no longer in the folder; remove --bids-database-dir to have the '
+        'database made anew'
+    )
 
 
-def _nothing_found(config: RunConfig, found: list[Path]) -> str:
-    there = sorted({parse_name(path).suffix for path in found})
+def _nothing_found(config: RunConfig, found: list[Place]) -> str:
+    there = sorted({place.name.suffix for place in found})
     return (
         f'bids_dir {config.bids_dir}: no image to strip; looked for {", ".join(config.modalities)}'
         ' in anat folders' + (f', there is {", ".join(there)}' if there else ', which hold none')
     )
 
 
-def _remark_absent(participants: list[str], wanted: list[Path], selection: Selection) -> None:
-    present = {parse_name(path).get('sub') for path in wanted}
+def _remark_absent(participants: list[str], wanted: list[Place], selection: Selection) -> None:
+    present = {place.name.get('sub') for place in wanted}
     absent = [f'sub-{name}' for name in participants if name not in present]
     if absent:
         more = f' and {len(absent) - MAX_NAMED} more' if len(absent) > MAX_NAMED else ''
         selection.remarks.append(f'no image to strip: {", ".join(absent[:MAX_NAMED])}{more}')
 
 
-def _remark_unasked(config: RunConfig, found: list[Path], selection: Selection) -> None:
-    suffixes = Counter(parse_name(path).suffix for path in found)
+def _remark_unasked(config: RunConfig, found: list[Place], selection: Selection) -> None:
+    suffixes = Counter(place.name.suffix for place in found)
     unasked = [name for name in suffixes if name in MODALITIES and name not in config.modalities]
     if unasked:
         counts = ', '.join(f'{suffixes[name]} {name}' for name in sorted(unasked))

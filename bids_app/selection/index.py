@@ -1,24 +1,20 @@
-"""The PyBIDS index of a data set: made in memory, or read from a database that is kept."""
+"""Participants of a data set, and the database that PyBIDS keeps of its files."""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 
+from pumba_pipe.common.bids_names import is_label
+
 DATABASE = 'layout_index.sqlite'
-# Of no use to any application that reads raw data.
-ASIDE = r'^/(derivatives|sourcedata|code|stimuli|models)(/|$)|/\.'
-# Nothing there is stripped; leaving it out makes reading a large data set quick.
-UNUSED = (
-    r'|^/phenotype(/|$)|/(func|dwi|fmap|perf|eeg|meg|ieeg|pet|beh|micr|nirs|motion|mrs)(/|$)'
-    r'|\.(json|tsv|tsv\.gz|bval|bvec|txt|md|html)$'
-)
+# Of no use to any application that reads raw data; and names that SQLite cannot hold.
+ASIDE = '^/(derivatives|sourcedata|code|stimuli|models)(/|$)|/\\.|[\udc80-\udcff]'
 
 
 def list_participants(bids_dir: Path) -> list[str]:
@@ -31,15 +27,15 @@ def list_participants(bids_dir: Path) -> list[str]:
         )
 
 
-def open_layout(config: RunConfig, participants: Sequence[str] = ()) -> Any:
-    """Index the input.
+def split_participants(bids_dir: Path) -> tuple[list[str], list[str]]:
+    """Labels of participants, and folders that begin like theirs but have no BIDS names."""
+    labels = list_participants(bids_dir)
+    valid = [label for label in labels if is_label(label)]
+    return valid, [f'sub-{label}' for label in labels if not is_label(label)]
 
-    Parameters
-    ----------
-    config : RunConfig
-    participants : sequence of str
-        Only their folders are read, unless there is a database; empty for all. A job that is to
-        strip one participant of thousands must not read them all.
+
+def open_layout(config: RunConfig) -> Any:
+    """Open the database of the input; one that is missing is made.
 
     Returns
     -------
@@ -51,11 +47,8 @@ def open_layout(config: RunConfig, participants: Sequence[str] = ()) -> Any:
         The data set or the database cannot be read.
     """
     folder = config.database_dir
-    if folder is None:
-        return _index(config.bids_dir, participants=participants)
+    assert folder is not None
     if not (folder / DATABASE).is_file():
-        if config.dry_run:
-            return _index(config.bids_dir, participants=participants)
         _make_database(config.bids_dir, folder)
     try:
         from bids import BIDSLayout
@@ -75,31 +68,20 @@ def open_layout(config: RunConfig, participants: Sequence[str] = ()) -> Any:
     return layout
 
 
-def _index(
-    bids_dir: Path, database_dir: Path | None = None, participants: Sequence[str] = ()
-) -> Any:
+def _index(bids_dir: Path, database_dir: Path) -> Any:
     from bids import BIDSLayout, BIDSLayoutIndexer
 
-    # a database serves other applications too, which look for more than we do
-    keep = database_dir is not None
-    ignore = re.compile(ASIDE if keep else ASIDE + UNUSED + _others(participants))
+    # the database serves other applications too, which look for more than we do
+    ignore = re.compile(ASIDE)
     try:
         return BIDSLayout(
             bids_dir,
             validate=False,
             database_path=database_dir,
-            indexer=BIDSLayoutIndexer(validate=False, ignore=[ignore], index_metadata=keep),
+            indexer=BIDSLayoutIndexer(validate=False, ignore=[ignore], index_metadata=True),
         )
     except Exception as error:  # pybids raises many kinds on a broken data set
         raise UsageError(f'bids_dir {bids_dir}: cannot be read as BIDS ({_line(error)})') from None
-
-
-def _others(participants: Sequence[str]) -> str:
-    """Pattern of the folders of all participants but these."""
-    if not participants:
-        return ''
-    these = '|'.join(map(re.escape, participants))
-    return rf'|^/sub-(?!(?:{these})(?:/|$))'
 
 
 def _make_database(bids_dir: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def read_species(bids_dir: Path) -> dict[str, str]:
         The table cannot be read.
     """
     path = bids_dir / 'participants.tsv'
-    if not path.exists():
+    if not os.path.lexists(path):  # a link to a table that is not here is no missing table
         return {}
     try:
         rows = read_table(path)

@@ -104,19 +104,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
+    from pumba_pipe.common.files import check_outputs
     from pumba_pipe.common.tables import as_text
     from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS
     from pumba_pipe.evaluation.scoring import (
+        PICTURE,
+        SCORES,
+        SUMMARY,
         in_words,
         make_stripper,
         read_prediction,
         score_cases,
         write_results,
     )
-    from pumba_pipe.images.saving import check_folder
 
     cases = _select(options)
-    check_folder(options.out / 'scores.tsv')
+    read = [path for case in cases for path in (case.image, case.mask, case.prediction)]
+    results = [options.out / name for name in (SCORES, SUMMARY, PICTURE)]
+    check_outputs(results, [*read, options.weights])
     find: MaskSource = read_prediction
     if options.predictions is None:
         find = make_stripper(options.weights, options.device, options.threads)
@@ -160,7 +165,9 @@ def _select(options: argparse.Namespace) -> list[Case]:
     )
 
     if options.bids is not None:
-        cases = find_bids_cases(options.folder, options.bids)
+        cases = find_bids_cases(
+            options.folder, options.bids, lambda line: print(f'{NAME}: {line}', file=sys.stderr)
+        )
     else:
         cases = find_cases(options.folder)
     if options.cases:

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def learning_curve(options: argparse.Namespace) -> int:
     """Score all snapshots, write the table and print it."""
+    from pumba_pipe.common.files import check_outputs
     from pumba_pipe.common.tables import as_text, write_table
     from pumba_pipe.evaluation.cases import chosen_cases, find_cases
     from pumba_pipe.evaluation.learning_curve import COLUMNS, curve
@@ -63,6 +64,8 @@ def learning_curve(options: argparse.Namespace) -> int:
     labelled = [case for case in cases if case.mask is not None]
     if not labelled:
         raise InputError(f'{options.folder}: no mask.nii.gz beside any of the images to score')
+    read = [path for case in labelled for path in (case.image, case.mask)]
+    check_outputs([options.out], [*read, *options.stage.glob('*.safetensors')])
     rows = curve(options.stage, labelled)
     write_table(options.out, COLUMNS, rows)
     print(as_text(COLUMNS, rows))

@@ -99,11 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def study(options: argparse.Namespace) -> int:
     """Train and score everything, and print the table."""
+    from pumba_pipe.common.files import check_outputs
     from pumba_pipe.common.tables import as_text
     from pumba_pipe.evaluation.cases import chosen_cases
     from pumba_pipe.evaluation.metrics import species_group
     from pumba_pipe.finetuning.labelled import labelled_cases
-    from pumba_pipe.finetuning.study import COLUMNS, run_study
+    from pumba_pipe.finetuning.study import COLUMNS, TABLES, run_study
     from pumba_pipe.network.weights import initial_weights
 
     cases = labelled_cases(options.folder)
@@ -113,6 +114,8 @@ def study(options: argparse.Namespace) -> int:
         cases = [case for case in cases if species_group(case.species) == options.group]
     initial = initial_weights(options.init)
     assert initial is not None
+    read = [path for case in cases for path in (case.image, case.mask)]
+    check_outputs([options.out / name for name in TABLES], [*read, initial])
     settings = StudySettings(
         counts=tuple(options.counts),
         halves=options.halves,

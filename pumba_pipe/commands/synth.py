@@ -15,7 +15,7 @@ EPILOG = """
 Written to OUT: images (sub-001/anat/sub-001_T1w.nii.gz, ...), brain masks as a derivative
 (derivatives/labels), participants.tsv with the seed of every head, and heads.png, a picture of
 the first 24. The same options give the same files. A folder that holds anything but an earlier
-data set of this command is refused; that is replaced.
+data set of this command is refused; that is replaced, unless something in it was added or changed.
 """
 
 

@@ -194,16 +194,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train the stages that were asked for and export the weights."""
+    from pumba_pipe.common.files import check_outputs
     from pumba_pipe.network.weights import initial_weights
     from pumba_pipe.synthesis.recipe import load_recipe
-    from pumba_pipe.training.run import train_weights
+    from pumba_pipe.training.run import WEIGHTS, train_weights
 
+    initial, recipe = initial_weights(args.init), load_recipe(args.recipe)
+    check_outputs([args.out / WEIGHTS], [initial, Path(args.recipe)])
     train_weights(
         args.out,
-        load_recipe(args.recipe),
+        recipe,
         _settings(args),
         hardware=_hardware(args),
-        init=initial_weights(args.init),
+        init=initial,
         resume=args.resume,
         cache_dir=args.cache_dir,
         quiet=args.quiet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -36,13 +37,30 @@ class ImageName:
     @property
     def is_bids(self) -> bool:
         """Whether the name has the form that BIDS asks for, and says whose image it is."""
-        well_formed = all(key.isalnum() and label for key, label in self.entities)
-        return well_formed and self.entities[:1] == (('sub', self.get('sub')),)
+        well_formed = all(is_label(key) and is_label(label) for key, label in self.entities)
+        keys = [key for key, _ in self.entities]
+        return (
+            well_formed
+            and is_label(self.suffix)
+            and keys[:1] == ['sub']
+            and len(set(keys)) == len(keys)
+        )
 
     @property
     def stem(self) -> str:
         """The name without extension."""
         return join_name(self.entities, self.suffix)
+
+
+def is_label(text: str) -> bool:
+    """Whether a text may be a label of a BIDS name.
+
+    Examples
+    --------
+    >>> [text for text in ('01', 'x+y', 'a-b', 'a b', 'ä', '') if is_label(text)]
+    ['01', 'x+y']
+    """
+    return re.fullmatch('[0-9A-Za-z+]+', text) is not None
 
 
 def parse_name(path: PurePath) -> ImageName:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+MAX_LINE = 2000  # characters
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
@@ -28,13 +31,18 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     int
         The exit code: the body's, 1 after an error, 130 when interrupted.
     """
+    print_any_name()
     try:
         give_home()
         return body()
     except PumbaError as error:
         message = str(error)
-    except MemoryError:
-        message = 'out of memory; try --device cpu, fewer processes or a machine with more memory'
+    except MemoryError as error:
+        message = str(error) or OUT_OF_MEMORY
+    except (RuntimeError, ImportError) as error:
+        if not lacks_memory(error):
+            raise
+        message = OUT_OF_MEMORY
     except KeyboardInterrupt:
         print(f'{name}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -44,8 +52,34 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         message = f'{where}{error.strerror or error}'
-    print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr)
+    print(f'{name}: error: {one_line(message)}', file=sys.stderr)
     return EXIT_FAILURE
+
+
+def print_any_name() -> None:
+    """Have file names that the terminal's encoding lacks printed escaped, not raised."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+
+
+def one_line(message: str) -> str:
+    r"""Make one line of a message that can be printed: control characters are escaped.
+
+    Names of files and what a file holds end up in messages, and a terminal obeys some characters.
+
+    Examples
+    --------
+    >>> one_line('two\n lines, \x1b[31mred')
+    'two lines, \\x1b[31mred'
+    """
+    text = ' '.join(message.split())
+    if not text.isprintable():
+        text = ''.join(
+            char if char.isprintable() else char.encode('unicode_escape').decode('ascii')
+            for char in text
+        )
+    return text if len(text) <= MAX_LINE else f'{text[:MAX_LINE]}…'
 
 
 def give_home() -> None:

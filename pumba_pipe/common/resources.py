@@ -7,6 +7,7 @@ Kubernetes, SLURM, systemd); what SLURM says about the job in its environment.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -16,6 +17,12 @@ from typing import Any
 MEMORY_SHARE = 0.9  # of what there is: some is left to the system and to the main process
 MIB = 2**20
 ROOT = Path('/')
+OUT_OF_MEMORY = 'out of memory; try --device cpu, fewer processes or a machine with more memory'
+# How libraries say so that raise no MemoryError: torch, oneDNN, the dynamic linker, C++
+NO_MEMORY = (
+    'not enough memory', "can't allocate memory", 'cannot allocate memory', 'bad_alloc',
+    'could not create a primitive', 'failed to map segment', 'out of memory',
+)  # fmt: skip
 
 
 def available_cpus(root: Path = ROOT, environment: Mapping[str, str] | None = None) -> int:
@@ -154,3 +161,37 @@ def _slurm_memory(environment: Mapping[str, str]) -> Iterator[int]:
         yield int(per_node) * MIB
     if per_cpu.isdigit() and int(per_cpu):
         yield int(per_cpu) * MIB * min(_slurm_cpus(environment), default=1)
+
+
+def check_memory(needed: int) -> None:
+    """Ask the system for memory, and give it back.
+
+    Libraries that get none in the middle of their work may crash, or try again for ever.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes, at once.
+
+    Raises
+    ------
+    MemoryError
+        The process may not have so much: its address space is limited (``ulimit -v``), or the
+        machine has not got it.
+    """
+    try:
+        if hasattr(mmap, 'MAP_PRIVATE'):
+            mmap.mmap(-1, needed, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        else:
+            mmap.mmap(-1, needed).close()
+    except (OSError, ValueError, OverflowError):
+        raise MemoryError(
+            f'not enough memory: {needed / 1e9:.1f} GB more are needed; use a machine with more, '
+            'fewer processes, or a higher limit (ulimit -v)'
+        ) from None
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of some library says that there is no memory left."""
+    text = str(error).lower()
+    return any(words in text for words in NO_MEMORY)

@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pumba_pipe.common.documents import MIB, read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
 
 MISSING = 'n/a'
+TABLE_BYTES = 64 * MIB
 
 
 def read_table(
@@ -36,13 +38,11 @@ def read_table(
     Raises
     ------
     InputError
-        The file cannot be read as text, or a column is not there.
+        The file cannot be read as text, is larger than `TABLE_BYTES`, or a column is not there.
     """
-    try:
-        lines = path.read_text(encoding='utf-8-sig').split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise InputError(f'{path}: cannot read this table ({reason})') from None
+    lines = (
+        read_text(path, TABLE_BYTES, 'table').replace('\r\n', '\n').replace('\r', '\n').split('\n')
+    )
     columns = _cells(lines[0])
     lacking = [name for name in needed if name not in columns]
     if lacking:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pumba_pipe.common.bids_names import join_name, parse_name
+from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import MISSING, read_table
 
@@ -80,7 +80,9 @@ def find_cases(folder: Path) -> list[Case]:
     return cases
 
 
-def find_bids_cases(derivative: Path, raw: Path) -> list[Case]:
+def find_bids_cases(
+    derivative: Path, raw: Path, remark: Callable[[str], None] = lambda line: None
+) -> list[Case]:
     """List the reference masks of a BIDS derivative with their images in the raw data set.
 
     A reference is ``sub-*_desc-brain_mask.nii.gz`` or ``sub-*_label-brain_mask.nii.gz``. Its
@@ -88,7 +90,8 @@ def find_bids_cases(derivative: Path, raw: Path) -> list[Case]:
     ``label``, whatever their suffix; where the mask's sidecar names `Sources` among them, only
     those. A mask with ``space-FLAIR``, as `pumba` names masks of images that are no T1w, may also
     go with the image of that suffix. The suffix is the modality; the species comes from
-    ``participants.tsv``, and is human where that says nothing.
+    ``participants.tsv``, and is human where that says nothing. A mask whose sidecar cannot be read
+    is left out, with a line to `remark`.
 
     Raises
     ------
@@ -105,7 +108,12 @@ def find_bids_cases(derivative: Path, raw: Path) -> list[Case]:
     for mask in sorted(derivative.glob(f'sub-*/**/*{MASK_ENDING}')):
         if 'brain' not in dict(parse_name(mask).entities).values():
             continue
-        for image in _images_of(mask, derivative, raw):
+        try:
+            images = list(_images_of(mask, derivative, raw))
+        except InputError as error:
+            remark(f'left out: {mask.name}: {error}')
+            continue
+        for image in images:
             name = image.name.removesuffix('.gz').removesuffix('.nii')
             parsed = parse_name(image)
             whose = species.get(f'sub-{parsed.subject}', 'human')
@@ -141,10 +149,11 @@ def _images_named(folder: Path, entities: Sequence[tuple[str, str]]) -> list[Pat
 def _sources(mask: Path) -> set[str]:
     """File names in the `Sources` of a mask's sidecar."""
     sidecar = mask.with_name(mask.name.removesuffix('.nii.gz') + '.json')
-    try:
-        sources = json.loads(sidecar.read_text(encoding='utf-8')).get('Sources', [])
-    except (OSError, ValueError, AttributeError):
+    if not sidecar.exists():
         return set()
+    sources = read_json(sidecar).get('Sources', [])
+    if not isinstance(sources, list):
+        raise InputError(f'{sidecar}: Sources is no list of images')
     return {str(source).rsplit('/', 1)[-1] for source in sources}
 
 

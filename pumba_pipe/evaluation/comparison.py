@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.files import write_text
+from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number
 from pumba_pipe.evaluation.metrics import species_group
 from pumba_pipe.extraction.quality import LOW_CONFIDENCE
@@ -189,7 +189,12 @@ def write_comparison(scores: Path, target: Path, peers: Path | None = None) -> N
     peers : Path, optional
         A Markdown table of other tools' Dice, whose first column is called ``case``; other tables
         in it are passed over.
+
+    Raises
+    ------
+    InputError, OutputError
     """
+    check_outputs([target], [scores, peers])
     rows, others = read_scores(scores), read_peers(peers) if peers else {}
     lines = [
         '# Scores of the shipped weights, case by case',

@@ -47,13 +47,18 @@ def _rows(snapshot: Path, cases: Sequence[Case]) -> list[tuple[str, ...]]:
     from pumba_pipe.network.weights import load_weights
 
     stages = load_weights(snapshot).card['stages']
-    seen = stages.get(snapshot.parent.name) or list(stages.values())[-1]  # the one that learned
+    try:
+        seen = (
+            stages.get(snapshot.parent.name) or list(stages.values())[-1]
+        )  # the one that learned
+        when = (str(seen['samples']), f'{seen["seconds"] / 60:.1f}')
+    except (LookupError, TypeError):
+        raise InputError(f'{snapshot}: its card does not say how long it was trained') from None
     dice: dict[str, list[float]] = {group: [] for group in (EVERYTHING, *GROUPS)}
     for one in score_cases(cases, make_stripper(snapshot)):
         value = one.score.overlap.dice if one.score.overlap else 0.0
         dice[EVERYTHING].append(value)
         dice.setdefault(species_group(one.score.species), []).append(value)
-    when = (str(seen['samples']), f'{seen["seconds"] / 60:.1f}')
     return [
         (*when, group, str(len(values)), f'{statistics.median(values):.4f}', f'{min(values):.4f}')
         for group, values in dice.items()

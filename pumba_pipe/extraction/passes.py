@@ -110,6 +110,13 @@ class Pass(CubeSample):
         """Logits of the wide border in the field of view."""
         return self.logits[WITH_CSF][self.inside]
 
+    @property
+    def within(self) -> NDArray[np.bool_]:
+        """All that lies within the wide border, on the cube's grid."""
+        mask = np.zeros(self.values.shape, bool)
+        mask[self.inside] = self._wide > 0
+        return mask
+
     def _mask_above(self, threshold: float) -> NDArray[np.bool_]:
         mask = np.zeros(self.values.shape, bool)
         mask[self.inside] = clean(self._wide > threshold)[0]

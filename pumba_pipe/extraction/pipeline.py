@@ -13,12 +13,13 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.files import write_json
-from pumba_pipe.common.resources import one_blas_thread
+from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
 from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, gamma_dice, run_fine_pass, run_pass
+from pumba_pipe.extraction.plausibility import SECOND, doubts, second_object
 from pumba_pipe.extraction.quality import (
     AgreementMetrics,
     Quality,
@@ -28,21 +29,21 @@ from pumba_pipe.extraction.quality import (
 )
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import whole_cube
+from pumba_pipe.images.intensity import has_bright_background, in_safe_range, inverted
 from pumba_pipe.images.masks import moved_border, signed_distance
 from pumba_pipe.images.orientation import oriented_view, restored
 from pumba_pipe.images.saving import (
-    check_folder,
-    check_output,
+    check_images,
     grid_image,
     masked_image,
     save_map,
     save_mask,
     save_masked,
 )
-from pumba_pipe.images.volume import Volume
-from pumba_pipe.network.devices import choose_device, with_fallback
+from pumba_pipe.images.volume import Volume, b_value_files
+from pumba_pipe.network.devices import CPU, choose_device, with_fallback
 from pumba_pipe.network.engine import engine_for
-from pumba_pipe.network.weights import Model, load_weights
+from pumba_pipe.network.weights import Model, default_weights, load_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
 MIN_BRAIN_VOXELS = 20
 CONSTANT_SHARE = 0.9
 SURE = 0.75  # confidence below which an image is checked for having been stripped before
+PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 550_000_000, 80_000_000, 12
 LIKELY = 0.9  # least probability in an image that was
+INVERTED = 'bright background: the network was shown the image with inverted grey values'
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
 
 
@@ -103,7 +106,9 @@ class BrainExtraction:
         return signed_distance(self.mask > 0, self.volume.voxel_size)
 
     def brain(self) -> NDArray[Any]:
-        """Values of the input, zero outside the mask, in the input's shape.
+        """Values of the input, blank outside the mask, in the input's shape.
+
+        Blank is zero, or the least value of the input where that is below zero.
 
         All volumes of a 4D input are masked. Integers keep their type, and so do floating-point
         arrays; complex values become their magnitude, scaled data of a file float32. An input
@@ -170,8 +175,10 @@ def extract(
         mean of the unweighted volumes is looked at, of any other the mean of all volumes (at most
         200, evenly spaced). Arrays, (x, y, z[, t]), are those of numpy, of any real or complex
         type and byte order, or what numpy makes one of, such as torch tensors on the CPU. Complex
-        values count by their magnitude; masked and non-finite ones are zero. The input is not
-        changed. For SimpleITK images see `pumba_pipe.sitk.extract`.
+        values count by their magnitude; masked values are zero, and those that are not finite
+        are background. The input is not changed. Where the background is bright, the network
+        is shown inverted grey values, and a note says so. For SimpleITK images see
+        `pumba_pipe.sitk.extract`.
     model : Model, optional
         Default: the shipped weights.
     device : str
@@ -232,7 +239,13 @@ def extract(
     chosen = choose_device(device)
     stopwatch.lap('weights')
     frame = Frame.of(volume)
-    visible = frame.view(volume.data)
+    measured = frame.view(volume.data)
+    visible = in_safe_range(measured)
+    bright = has_bright_background(visible)
+    if bright:
+        visible = inverted(visible)
+    if chosen == CPU:
+        check_memory(memory_needed(visible.size, threads or available_cpus()))
     with one_blas_thread():
         passes, failure = with_fallback(
             lambda place: _run_passes(model, visible, frame.voxel_size, place, threads, stopwatch),
@@ -244,7 +257,7 @@ def extract(
             for one in (passes.fine, passes.coarse)
         )
         found, components = logits.mask().cleaned()
-        if found.count < MIN_BRAIN_VOXELS or is_blank(visible[found.block][found.part]):
+        if found.count < MIN_BRAIN_VOXELS or is_blank(measured[found.block][found.part]):
             raise NothingFoundError(f'{volume.name}: no brain was found in this image')
         agreement = AgreementMetrics(
             overlap(rough.mask(count_doubtful=False), found),
@@ -261,12 +274,17 @@ def extract(
         mask = restored(whole, frame.axes)
         probability = np.where(mask, np.maximum(logits.probability(), LIKELY), 0)
         probability = probability.astype(np.float32)
+    unmoved = mask
     mask = moved_border(mask, volume.voxel_size, border_mm)
     if not mask.any():
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
     quality = quality_record(volume, frame.seen, mask, components, agreement)
+    doubtful = (*doubts(visible, frame.view(unmoved)), *((SECOND,) if passes.second else ()))
+    quality = replace(quality, flags=(*quality.flags, *doubtful))
+    if bright:
+        quality = replace(quality, notes=(*quality.notes, INVERTED))
     if whole is not None:
         quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
     if failure is not None:
@@ -275,12 +293,24 @@ def extract(
     return BrainExtraction(volume, mask.view(np.uint8), probability, quality, stopwatch.seconds)
 
 
+def memory_needed(voxels: int, threads: int) -> int:
+    """Bytes of address space that both passes take on the CPU, measured with the shipped weights.
+
+    Examples
+    --------
+    >>> memory_needed(256**3, threads=1) > memory_needed(64**3, threads=1) > 5e8
+    True
+    """
+    return PASSES_BYTES + threads * THREAD_BYTES + voxels * VOXEL_BYTES
+
+
 class PassResults(NamedTuple):
-    """Both passes, and an agreement, see `Quality`."""
+    """Both passes, an agreement, see `Quality`, and whether there is a second object."""
 
     fine: Pass
     coarse: Pass
     gamma_dice: float
+    second: bool
 
 
 def _run_passes(
@@ -299,7 +329,8 @@ def _run_passes(
     fine = run_fine_pass(engine, values, voxel_size, coarse)
     greys = gamma_dice(engine, fine)
     stopwatch.lap('network')
-    return PassResults(fine, coarse, greys)
+    second = second_object(coarse.within, coarse.scaled)
+    return PassResults(fine, coarse, greys, second)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:
@@ -355,14 +386,12 @@ def strip_file(
     True
     """
     source = Path(in_file)
-    images = [Path(path) for path in (out_file, out_mask, out_prob, out_sdt) if path is not None]
-    everything = images + ([Path(out_quality)] if out_quality is not None else [])
-    if len({path.absolute() for path in everything}) < len(everything):
-        raise InputError('two outputs have the same name; give each its own')
-    for path in images:
-        check_output(path, (source,))
-    if out_quality is not None:
-        check_folder(Path(out_quality))
+    images = (out_file, out_mask, out_prob, out_sdt)
+    check_images(
+        [Path(path) for path in images if path is not None],
+        [source, *b_value_files(source), default_weights() if weights is None else Path(weights)],
+        [Path(out_quality)] if out_quality is not None else [],
+    )
     if model is None:
         model = load_weights(weights)
     result = extract(source, model, device, threads, border_mm, csf)

@@ -68,7 +68,7 @@ class SitkBrainExtraction:
         return like_itk(self.image, self.extraction.distance().astype(np.float32))
 
     def brain(self) -> Any:
-        """The input, zero outside the mask: all volumes of a 4D image, pixel type kept."""
+        """The input, blank outside the mask: all volumes of a 4D image, pixel type kept."""
         return like_itk(self.image, self.extraction.brain())
 
 

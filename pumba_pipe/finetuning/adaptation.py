@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.finetuning.augmentation import LabelledHead, augmented_view
 from pumba_pipe.finetuning.early_stopping import EarlyStopping
 from pumba_pipe.finetuning.settings import HELD_OUT_SHARE, SYNTHETIC_SHARE
-from pumba_pipe.finetuning.views import LabelledHead, augmented_view
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
+from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.protocols import SampleSource
 from pumba_pipe.training.samples import (
@@ -26,7 +27,6 @@ from pumba_pipe.training.samples import (
     SampleGenerator,
     concatenated,
 )
-from pumba_pipe.training.state import TrainingConfig
 
 MIN_TO_HOLD_OUT = 4  # cases; of fewer, none can be spared
 WARM_UP = 20  # steps

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from pumba_pipe.common.errors import WeightsError
-from pumba_pipe.finetuning.views import LabelledHead, inference_view
+from pumba_pipe.finetuning.augmentation import LabelledHead, inference_view
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import Network
+from pumba_pipe.training.checkpoint import Progress, TrainingConfig, share_done, write_state
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import soft_dice
-from pumba_pipe.training.state import Progress, TrainingConfig, share_done
 
 N_VALIDATIONS = 8  # looks at the held-out cases in a run, after the one before its first step
 PATIENCE = 4  # looks without a better score after which a run is given up
@@ -107,9 +106,7 @@ class EarlyStopping:
         self.scores.append((progress.step, dice))
         self.log.validation(progress, dice)
         if self.log.active:
-            partial = self.file.with_suffix('.tmp')
-            torch.save({'scores': self.scores, 'network': self.kept}, partial)
-            os.replace(partial, self.file)
+            write_state(self.file, {'scores': self.scores, 'network': self.kept})
 
     @torch.inference_mode()
     def _dice(self, network: Network) -> float:

@@ -11,7 +11,7 @@ from pumba_pipe.common.bids_names import parse_stem
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import file_digest
 from pumba_pipe.evaluation.cases import Case, find_bids_cases, find_cases
-from pumba_pipe.finetuning.views import LabelledHead
+from pumba_pipe.finetuning.augmentation import LabelledHead
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes
 from pumba_pipe.images.volume import load_volume

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pumba_pipe.evaluation.metrics import CaseScore
 
 INITIAL, TUNED, HALFWAY, SCRATCH = 'initial', 'fine-tuned', 'half-way', 'from scratch'
+TABLES = CASE_TABLE, TABLE = 'cases.tsv', 'study.tsv'
 CASE_COLUMNS = ('weights', 'labelled', 'half', 'case', 'dice', 'hd95_mm')
 COLUMNS = ('weights', 'labelled', 'n', 'median_dice', 'min_dice', 'median_hd95_mm')
 
@@ -104,8 +105,8 @@ def run_study(
             for way, weights in _trained(chosen, half, initial, out, settings):
                 rows += score(weights, (way, str(count), str(half)))
             # Written as it grows: what was scored is not lost with the rest.
-            write_table(out / 'cases.tsv', CASE_COLUMNS, rows)
-            write_table(out / 'study.tsv', COLUMNS, summary(rows))
+            write_table(out / CASE_TABLE, CASE_COLUMNS, rows)
+            write_table(out / TABLE, COLUMNS, summary(rows))
     return summary(rows)
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 INTENSITY_PERCENTILES = (1.0, 99.0)  # of the field of view, mapped to 0 and 1 for the network
+SAFE_MAGNITUDES = 1e-3, 1e8  # beyond, limits and sums of the network's own arithmetic matter
+BRIGHT = 0.7  # of the grey scale
+BRIGHT_SHARE = 0.25  # of the voxels; fat or fluid is bright in a small part of an image
 
 
 def rescale(
@@ -78,3 +81,36 @@ def clip_limits(values: NDArray[Any], lower: float, upper: float) -> tuple[float
         return 0.0, 0.0
     low, high = np.percentile(present, (lower, upper))
     return float(low), float(high)
+
+
+def in_safe_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values as they are, or times a power of two where all are tiny or some are huge."""
+    largest = float(np.abs(values).max())
+    if largest == 0 or SAFE_MAGNITUDES[0] <= largest <= SAFE_MAGNITUDES[1]:
+        return values
+    return np.ldexp(values, -int(np.floor(np.log2(largest))))
+
+
+def has_bright_background(values: NDArray[np.float32]) -> bool:
+    """Whether what surrounds the head is bright, as in an image with inverted grey values.
+
+    Background is what lies at the faces of the field of view. Where those cut through a head, they
+    show bright and dark tissue, as the inside does; their median is not near the brightest.
+
+    Parameters
+    ----------
+    values : ndarray, shape (x, y, z)
+        The field of view, without blank planes at its edges.
+    """
+    few = values[tuple(slice(None, None, max(1, side // 64)) for side in values.shape)]
+    low, high = np.percentile(few, INTENSITY_PERCENTILES)
+    limit = low + BRIGHT * (high - low)
+    faces = [np.moveaxis(values, axis, 0)[end].ravel() for axis in range(3) for end in (0, -1)]
+    if not high > low or np.median(np.concatenate(faces)) < limit:
+        return False
+    return float((few > limit).mean()) > BRIGHT_SHARE
+
+
+def inverted(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn grey values around: the brightest becomes the darkest, and the range stays."""
+    return (values.max() - values) + values.min()

@@ -96,7 +96,9 @@ def like_itk(image: Any, data: NDArray[Any]) -> Any:
 def resampled(
     data: NDArray[np.float32], moving: Volume, fixed: Volume, transform: Any, *, smooth: bool
 ) -> NDArray[np.float32]:
-    """Resample an array of the moving grid onto the fixed grid; zero outside.
+    """Resample an array of the moving grid onto the fixed grid.
+
+    Outside is zero, or the least value where that is below zero.
 
     Parameters
     ----------
@@ -116,7 +118,7 @@ def resampled(
         to_itk(np.zeros(fixed.data.shape, np.uint8), fixed.affine),
         transform,
         sitk.sitkBSpline if smooth else sitk.sitkLinear,
-        0.0,
+        min(0.0, float(data.min())),
         sitk.sitkFloat32,
     )
     values: NDArray[np.float32] = sitk.GetArrayFromImage(image).T

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.images.headers import mm_per_unit
+from pumba_pipe.images.reading import open_source, with_sound_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,14 +31,15 @@ def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     InputError
         The file cannot be read, or is not 3D.
     """
-    import nibabel as nib
-
     try:
-        image: Any = nib.load(path)
+        image, _ = with_sound_header(open_source(path))
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', RuntimeWarning)  # NaN, scales that overflow
             inside = np.asarray(image.dataobj) > 0.5
         affine = np.asarray(image.affine, dtype=float)
+        affine = np.diag([*[mm_per_unit(image)[0]] * 3, 1.0]) @ affine
+    except InputError:
+        raise
     except Exception as error:  # nibabel's readers raise many kinds on broken files
         reason = str(error).strip().split('\n')[0] or type(error).__name__
         raise InputError(f'{path}: cannot read this mask ({reason})') from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import logging
+import math
 import os
 import warnings
 import zlib
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import check_readable, files_of
+from pumba_pipe.images.headers import mm_per_unit, repaired
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,13 +65,16 @@ class ImageFile:
     shape : tuple of int
         Of three axes, or of four for a series; trailing axes of length one are left out.
     affine : ndarray of float64, shape (4, 4)
-        Voxel indices to millimetres.
+        Voxel indices to millimetres, whatever the header's unit of length.
+    notes : tuple of str
+        What is odd about the header and how it was understood, in plain words.
     """
 
     path: Path | None
     source: Any
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -158,7 +165,7 @@ class ImageFile:
             raise InputError(
                 f'{self.name}: does not fit into memory (shape {self.shape})'
             ) from None
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
             raise InputError(
                 f'{self.name}: damaged or incomplete image ({_first_line(error)})'
             ) from None
@@ -173,7 +180,7 @@ def open_image(path: Path) -> ImageFile:
         The file is missing, not an image, smaller than its header says, or of a shape or
         orientation that no head has.
     """
-    source = _open(path)
+    source = open_source(path)
     image = usable_image(source, path)
     _check_size(path, source)
     return image
@@ -188,7 +195,21 @@ def usable_image(source: Any, path: Path | None = None) -> ImageFile:
         It is of a shape or orientation that no head has.
     """
     name = path or 'image'
-    return ImageFile(path, source, _check_shape(name, source), _check_affine(name, source))
+    source, notes = with_sound_header(source)
+    shape, affine = _check_shape(name, source), _check_affine(name, source)
+    scale, more = mm_per_unit(source)
+    if scale != 1:
+        affine = np.diag([scale, scale, scale, 1.0]) @ affine
+    return ImageFile(path, source, shape, affine, (*notes, *more))
+
+
+def with_sound_header(source: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the image, or one of the same data with a repaired header, and what was repaired."""
+    header, notes = repaired(source.header)
+    if header is source.header:
+        return source, ()
+    affine = header.get_best_affine()
+    return type(source)(source.dataobj, affine, header, file_map=source.file_map), notes
 
 
 def data_file(image: Any) -> Path | None:
@@ -197,24 +218,30 @@ def data_file(image: Any) -> Path | None:
     return Path(file) if isinstance(file, (str, os.PathLike)) else None
 
 
-def _open(path: Path) -> Any:
+def open_source(path: Path) -> Any:
+    """Read a file's header: a nibabel image whose values lie on disk.
+
+    Raises
+    ------
+    InputError
+        The file is missing, no regular file, damaged or not an image.
+    """
     import nibabel as nib
 
-    if path.is_dir():
-        raise InputError(f'{path}: is a folder, not an image')
+    _check_files(path)
     try:
         with path.open('rb') as file:
             if not file.read(1):
                 raise InputError(f'{path}: the file is empty')
-        image = nib.load(path)
+        with _quiet_nibabel():
+            image = _load(path)
     except OSError as error:
         # gzip's own errors carry no errno
         if error.errno is None:
             raise InputError(
                 f'{path}: damaged or incomplete image ({_first_line(error)})'
             ) from None
-        hint = ' (a broken link?)' if path.is_symlink() else ''
-        raise InputError(f'{path}: cannot read this file: {error.strerror}{hint}') from None
+        raise InputError(f'{path}: cannot read this file: {error.strerror}') from None
     except (nib.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
         if _is_damaged_gzip(path):
             raise InputError(f'{path}: damaged or incomplete image (gzip)') from None
@@ -228,6 +255,67 @@ def _open(path: Path) -> Any:
     if not isinstance(image, nib.spatialimages.SpatialImage):
         raise InputError(f'{path}: not an image of voxels')
     return image
+
+
+def _check_files(path: Path) -> None:
+    """Refuse files that a reader would wait for, or crash on, instead of raising an error."""
+    check_readable(path, 'image')
+    files = [file for file in files_of(path) if file.exists()]
+    for file in files:
+        check_readable(file, 'image')
+    try:
+        str(path).encode('utf-8')
+    except UnicodeEncodeError:
+        if any(file.suffix.lower() in COMPRESSED for file in files):  # indexed_gzip crashes
+            raise InputError(
+                f'{path}: the name is not UTF-8, so this compressed image cannot be read; '
+                'rename it, or give a link with another name'
+            ) from None
+
+
+def _load(path: Path) -> Any:
+    """Have nibabel read a header; where it cannot use the orientation, repair that first."""
+    import nibabel as nib
+
+    try:
+        return nib.load(path)
+    except ValueError as error:
+        image = _load_repaired(path)
+        if image is None:
+            raise error from None
+        return image
+
+
+def _load_repaired(path: Path) -> Any:
+    """NIfTI image whose header has another orientation than the file's; None if that is no use."""
+    import nibabel as nib
+
+    for kind in nib.imageclasses.all_image_classes:
+        if not issubclass(kind, nib.Nifti1Pair) or not kind.path_maybe_image(path)[0]:
+            continue
+        files = kind.filespec_to_file_map(str(path))
+        with files.get('header', files['image']).get_prepare_fileobj('rb') as stream:
+            stored = kind.header_class.from_fileobj(stream)
+        header, _ = repaired(stored)
+        if header is stored:
+            return None
+        data = kind.ImageArrayProxy(files['image'].filename, header.copy())
+        return kind(data, header.get_best_affine(), header, file_map=files)
+    return None
+
+
+@contextlib.contextmanager
+def _quiet_nibabel() -> Iterator[None]:
+    """Keep nibabel from printing what it finds odd: what matters is said in an error or a note."""
+    import nibabel as nib
+
+    logger = nib.imageglobals.logger
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _is_damaged_gzip(path: Path) -> bool:
@@ -314,7 +402,11 @@ def _check_size(path: Path, image: Any) -> None:
     file = Path(image.file_map['image'].filename or path)
     if not file.exists():
         raise InputError(f'{file}: the file with the image data is missing')
-    expected = int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize
+    offset = getattr(image.dataobj, 'offset', 0)
+    if offset < 0:
+        raise InputError(f'{path}: broken header (its data begin at byte {offset})')
+    expected = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
+    expected += int(offset)
     ratio = MAX_GZIP_RATIO if file.suffix.lower() in COMPRESSED else 1
     if file.stat().st_size * ratio < expected:
         raise InputError(

@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pumba_pipe.common.errors import InputError, OutputError
-from pumba_pipe.common.files import atomic_path, image_suffix
+from pumba_pipe.common.files import atomic_path, check_outputs, image_suffix
+from pumba_pipe.images.headers import name_unit
 from pumba_pipe.images.reading import data_file, real
+from pumba_pipe.images.volume import outside_value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from pumba_pipe.images.volume import Volume
 
+WITHOUT_SCALE = ('.mgh', '.mgz')
 WRITABLE = ('.nii', '.nii.gz', '.mgh', '.mgz', '.img', '.hdr')
 
 
-def check_output(path: Path, inputs: tuple[Path | None, ...] = ()) -> None:
-    """Refuse, before any work, an output that cannot be written or would replace an input.
+def check_images(
+    images: Iterable[Path | None],
+    inputs: Iterable[Path | None] = (),
+    others: Iterable[Path | None] = (),
+) -> None:
+    """Refuse, before any work, image files that cannot be written or would replace an input.
+
+    Parameters
+    ----------
+    images, inputs, others : iterable of Path or None
+        Images to write, files that are read, further files to write; see `check_outputs`.
 
     Raises
     ------
     OutputError
     """
-    if image_suffix(path) not in WRITABLE:
-        raise OutputError(f'{path}: cannot write this format; use one of {", ".join(WRITABLE)}')
-    for source in inputs:
-        if source is not None and path.exists() and source.exists() and path.samefile(source):
-            raise OutputError(f'{path}: is the input itself; choose another output')
-    if path.is_dir():
-        raise OutputError(f'{path}: is a folder; give a file name')
-    check_folder(path)
-
-
-def check_folder(path: Path) -> None:
-    """Refuse a path whose folder cannot be made or written to."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OutputError(f'{path}: cannot write here ({error.strerror})') from None
+    wanted = [path for path in images if path is not None]
+    for path in wanted:
+        if image_suffix(path) not in WRITABLE:
+            known = ', '.join(WRITABLE)
+            raise OutputError(f'{path}: cannot write this format; use one of {known}')
+    check_outputs([*wanted, *others], inputs)
 
 
 def save_mask(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
@@ -58,12 +59,14 @@ def save_map(volume: Volume, values: NDArray[Any], path: str | Path) -> None:
 
 
 def save_masked(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
-    """Write the input with everything outside `mask` set to zero, all volumes of a 4D input.
+    """Write the input with everything outside `mask` blank, all volumes of a 4D input.
 
-    Integer data with a plain scale keep their type and scale.
+    Blank is zero, or the least value of the input where that is below zero. Integer data with a
+    plain scale keep their type and scale.
     """
-    data, scale = _masked(volume, mask, stored=True)
-    _save(volume, data, Path(path), scale)
+    path = Path(path)
+    data, scale = _masked(volume, mask, stored=image_suffix(path) not in WITHOUT_SCALE)
+    _save(volume, data, path, scale)
 
 
 def grid_image(volume: Volume, data: NDArray[Any]) -> Any:
@@ -83,11 +86,10 @@ def masked_image(volume: Volume, mask: NDArray[Any]) -> Any:
 def _masked(
     volume: Volume, mask: NDArray[Any], *, stored: bool
 ) -> tuple[NDArray[Any], tuple[float, float] | None]:
-    """Return the input's data, zero outside `mask`, and the scale of data as they are stored."""
-    source = volume.source
+    """Return the input's data, blank outside `mask`, and the scale of data as they are stored."""
+    source, keep = volume.source, mask.astype(bool)
     if source is None:
-        return (volume.data * mask).astype(np.float32), None
-    keep = mask.astype(bool)
+        return np.where(keep, volume.data, outside_value(volume.data)).astype(np.float32), None
     proxy = source.dataobj
     scale = getattr(proxy, 'slope', 1.0), getattr(proxy, 'inter', 0.0)
     # With an offset, a stored zero would not mean zero.
@@ -102,13 +104,23 @@ def _masked(
         raise InputError(f'{volume.name}: cannot read this file again ({error})') from None
     in_memory = isinstance(proxy, np.ndarray)
     if data.dtype.kind == 'f' and not raw and not (in_memory and data.dtype.itemsize in (4, 8)):
-        data = data.astype(np.float32)
+        data = _shorter(data)
     if data.dtype.kind == 'b':
         data = data.astype(np.uint8)
-    data = np.where(keep.reshape(keep.shape + (1,) * (data.ndim - 3)), data, data.dtype.type(0))
+    # Where the scale is negative the greatest stored value is the least.
+    blank = -outside_value(-data) if raw and scale[0] < 0 else outside_value(data)
+    data = np.where(keep.reshape(keep.shape + (1,) * (data.ndim - 3)), data, blank)
     if data.dtype.kind == 'f':
-        data = np.nan_to_num(data, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        data = np.nan_to_num(data, copy=False, nan=blank, posinf=blank, neginf=blank)
     return data, scale if raw else None
+
+
+def _shorter(data: NDArray[Any]) -> NDArray[Any]:
+    """Values as float32, where that holds them."""
+    with np.errstate(over='ignore', under='ignore', invalid='ignore'):
+        short = data.astype(np.float32)
+    lost = np.isfinite(data) & (~np.isfinite(short) | ((short == 0) & (data != 0)))
+    return data if lost.any() else short
 
 
 def _is_nifti(image: Any) -> bool:
@@ -125,9 +137,8 @@ def _save(
 ) -> None:
     import nibabel as nib
 
-    if image_suffix(path) in ('.mgh', '.mgz'):
-        data = data.astype(np.float32) if data.dtype not in (np.uint8, np.float32) else data
-        image: Any = nib.MGHImage(data, volume.affine)
+    if image_suffix(path) in WITHOUT_SCALE:
+        image: Any = nib.MGHImage(_as_mgh(data, path), volume.affine)
     else:
         image = _nifti(volume, data, scale)
     with atomic_path(path) as partial:
@@ -136,26 +147,39 @@ def _save(
             _move_pair(partial, path)
 
 
+def _as_mgh(data: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Values of a type, and with as many axes, as the format has."""
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.dtype in (np.uint8, np.float32):
+        return data
+    with np.errstate(over='ignore'):
+        short = data.astype(np.float32)
+    if not np.isfinite(short).all():
+        raise OutputError(f'{path}: the values are too large for this format; use .nii.gz')
+    return short
+
+
 def _nifti(volume: Volume, data: NDArray[Any], scale: tuple[float, float] | None) -> Any:
     """Make a NIfTI image with the input's affine and, of a NIfTI input, its codes."""
     import nibabel as nib
 
     kind: Any = nib.Nifti2Image if max(data.shape) > 32767 else nib.Nifti1Image
-    if volume.source is None or not _is_nifti(volume.source):
+    source = volume.source
+    if source is None or not _is_nifti(source):
         image = kind(data, volume.affine, dtype=data.dtype)
         image.header.set_xyzt_units('mm')
         return image
-    source = volume.source
-    if isinstance(source, nib.Nifti2Pair):
+    if isinstance(source.header, nib.nifti2.Nifti2Header):
         kind = nib.Nifti2Image
     header = source.header.copy()
     header.extensions.clear()
     header.set_data_dtype(data.dtype)
     header['cal_min'] = header['cal_max'] = 0
     header.set_slope_inter(None, None)
-    if header.get_xyzt_units()[0] == 'unknown':
-        header.set_xyzt_units('mm', header.get_xyzt_units()[1])
-    image = kind(data, volume.affine, header, dtype=data.dtype)
+    name_unit(header)
+    # the source's own affine: that of the volume is in mm, whatever the header's unit
+    image = kind(data, source.affine, header, dtype=data.dtype)
     # Set both transforms with their codes: nibabel would else promote one to the other.
     image.set_sform(source.get_sform(), int(source.header['sform_code']), update_affine=False)
     if int(source.header['qform_code']) > 0:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pumba_pipe.images.reading import ImageFile
 
+LARGEST, SMALLEST = 1e37, 1e-30  # magnitudes that float32 has with all its digits
+OFFSET = 1e4  # an offset as many times the range leaves float32 too few steps for the range
 MAX_FRAMES = 200  # volumes of a 4D image that are read for its mean
 B0_LIMIT = 50.0  # s/mm^2; below it a diffusion volume counts as unweighted
 
@@ -83,7 +85,9 @@ def load_volume(path: str | Path, *, flat: bool = False) -> Volume:
     Returns
     -------
     Volume
-        Values that are not finite are replaced by zero.
+        Values that are not finite are background: zero, or the least value where that is below
+        zero. Values that float32 cannot hold are scaled or shifted, and a note says so. The
+        affine is in millimetres, whatever the header's unit.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def volume_from_image(image: Any, *, flat: bool = False) -> Volume:
 
 
 def _volume(file: ImageFile, flat: bool) -> Volume:
-    notes: list[str] = []
+    notes: list[str] = list(file.notes)
     data = file.values() if file.count == 1 else _mean_of_frames(file, notes)
     values = _finite_values(data, notes)
     if not flat and values.min() == values.max():
@@ -141,16 +145,27 @@ def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
         notes.append(f'4D: mean of {len(chosen)} of {file.count} volumes')
     with file.frames() as frames:
         total = np.zeros(file.shape[:3])
+        missing: Any = 0
         for index in chosen:
-            total += np.nan_to_num(frames[index], nan=0.0, posinf=0.0, neginf=0.0)
-        return total / len(chosen) * frames.slope + frames.inter
+            values = frames[index]
+            finite = np.isfinite(values)
+            if not finite.all():
+                missing = missing + ~finite
+                values = np.where(finite, values, 0)
+            total += values
+        with np.errstate(invalid='ignore', divide='ignore', over='ignore'):
+            return total / (len(chosen) - missing) * frames.slope + frames.inter
+
+
+def b_value_files(path: Path) -> list[Path]:
+    """Files that may hold the b-values of an image, whether they exist or not."""
+    stem = path.name[: -len(image_suffix(path))] if image_suffix(path) else path.name
+    return [path.with_name(f'{stem}.{end}') for end in ('bval', 'bvals')]
 
 
 def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
     """Indices of the volumes with b-values near zero, from a ``.bval`` file beside the image."""
-    stem = path.name[: -len(image_suffix(path))]
-    file = next((f for f in (path.with_name(f'{stem}.{e}') for e in ('bval', 'bvals'))
-                 if f.is_file()), None)  # fmt: skip
+    file = next((file for file in b_value_files(path) if file.is_file()), None)
     if file is None:
         return None
     try:
@@ -170,9 +185,59 @@ def _finite_values(data: NDArray[Any], notes: list[str]) -> NDArray[np.float32]:
     if np.iscomplexobj(data):
         notes.append('complex values: their magnitude')
     with np.errstate(over='ignore', invalid='ignore'):
-        values = real(data).astype(np.float32, copy=False)
+        values = _within_float32(real(data), notes).astype(np.float32, copy=False)
     finite = np.isfinite(values)
     if not finite.all():
-        notes.append(f'{int((~finite).sum())} values that are not finite were set to zero')
-        values = np.where(finite, values, np.float32(0))
+        background = outside_value(values)
+        word = 'zero' if background == 0 else f'the least value, {background:g}'
+        notes.append(f'{int((~finite).sum())} values that are not finite were set to {word}')
+        values = np.where(finite, values, background)
     return values
+
+
+def outside_value(values: NDArray[Any]) -> Any:
+    """Value of what is outside an image or a mask: zero, or the least value where that is less.
+
+    Zero is bright where the background is below it, as in Hounsfield units or in values from
+    which their mean was subtracted.
+
+    Parameters
+    ----------
+    values : ndarray
+        Those that are not finite do not count.
+
+    Returns
+    -------
+    numpy scalar
+        Of the type of `values`.
+    """
+    zero = values.dtype.type(0)
+    if not values.size or values.dtype.kind in 'bu':
+        return zero
+    least = values.min()
+    if not np.isfinite(least):
+        least = values.min(where=np.isfinite(values), initial=0)
+    return min(zero, least)
+
+
+def _within_float32(values: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """Scale by a power of two, or shift, values that float32 cannot hold or not tell apart."""
+    if values.dtype.kind == 'b' or values.dtype.itemsize <= 2:
+        return values
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        finite = values[np.isfinite(values)]
+        if not finite.size:
+            return values
+        low, high = finite.min(), finite.max()
+    low, high = float(low), float(high)
+    largest = max(abs(low), abs(high))
+    if values.dtype != np.float32 and largest > OFFSET * (high / 2 - low / 2) > 0:
+        notes.append(f'{low:g} was subtracted: the values differ by less than float32 can tell')
+        values = values.astype(np.float64) - low
+        largest = high - low
+    if largest == 0 or SMALLEST <= largest <= LARGEST:
+        return values
+    exponent = -int(np.floor(np.log2(largest)))
+    notes.append(f'values up to {largest:g} were multiplied by 2^{exponent}')
+    return np.ldexp(values.astype(np.float64), exponent)

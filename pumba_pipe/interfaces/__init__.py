@@ -1,7 +1,7 @@
 """Nipype interfaces; importing them costs nipype, never torch or SimpleITK."""
 
 from pumba_pipe.interfaces.bias import N4BiasFieldCorrection
-from pumba_pipe.interfaces.derivatives import SaveDerivative
+from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
 from pumba_pipe.interfaces.evaluate import EvaluateMasks
 from pumba_pipe.interfaces.images import ApplyMask, ClipIntensities, Conform
 from pumba_pipe.interfaces.memory import (
@@ -17,6 +17,7 @@ from pumba_pipe.interfaces.memory import (
 )
 from pumba_pipe.interfaces.register import RegisterToTemplate
 from pumba_pipe.interfaces.report import QualityReport
+from pumba_pipe.interfaces.source import RecordSource
 from pumba_pipe.interfaces.strip import SkullStrip
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
@@ -28,8 +29,10 @@ __all__ = [
     'EvaluateMasks',
     'N4BiasFieldCorrection',
     'QualityReport',
+    'RecordSource',
     'RegisterToTemplate',
     'SaveDerivative',
+    'SaveFigures',
     'SkullStrip',
     'SynthesizeHeads',
     'TrainSynthetic',

@@ -11,9 +11,13 @@ from pathlib import Path
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import image_suffix
 
+MAX_STEM = 180
+
 
 def stem(path: str | Path) -> str:
-    """Name of an image file without folder and extension.
+    """Name of an image file without folder and extension, as the names of outputs begin.
+
+    A very long name is cut off: names of files may have 255 bytes, with all that follows.
 
     Examples
     --------
@@ -21,7 +25,7 @@ def stem(path: str | Path) -> str:
     'sub-01_T1w'
     """
     name = Path(path).name
-    return name[: len(name) - len(image_suffix(Path(path)))]
+    return name[: len(name) - len(image_suffix(Path(path)))][:MAX_STEM]
 
 
 def in_folder(name: str, field: str = 'output') -> str:

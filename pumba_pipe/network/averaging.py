@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import check_outputs
 from pumba_pipe.network.model_card import declare_real_images, real_images
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 
@@ -36,11 +37,16 @@ def average_weights(first: Path, second: Path, out: Path, share: float) -> str:
     ------
     InputError
         The files do not match, or `share` is out of range.
+    OutputError
+        `out` is one of the files, or cannot be written.
     """
     if not 0 <= share <= 1:
         raise InputError(f'share {share:g}: must lie between 0 and 1')
+    check_outputs([out], [first, second])
     one, other = load_weights(first), load_weights(second)
     card = copy.deepcopy(other.card)
+    if not card['stages']:
+        raise InputError(f'{second}: its card says nothing of any stage')
     stages = {}
     for name in card['stages']:
         stages[name] = _mean(getattr(one, name), getattr(other, name), share, second)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import check_outputs
 from pumba_pipe.network.model_card import declare_real_images, real_images
 from pumba_pipe.network.unet import Committee, Network, UNet, channels_last, members, move_borders
 from pumba_pipe.network.weights import Model, Stage, load_weights, save_weights
@@ -45,9 +46,12 @@ def join_weights(
     ------
     InputError
         The files do not match, or the size does not fit.
+    OutputError
+        `out` is one of the files, or cannot be written.
     """
     if len(files) < 2 and size is None and move is None:
         raise InputError(f'{files[0]}: one file alone needs a size, or borders to move')
+    check_outputs([out], files)
     models = [load_weights(file) for file in files]
     first = models[0]
     networks = [network for model in models for network in members(model.fine.network)]

@@ -6,8 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from pumba_pipe.common.documents import brief
+
 WITH_CSF, WITHOUT_CSF = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
 BORDERS = 2
+# Far beyond any network that is trained: what a file says is checked before memory is taken.
+MAX_WIDTH, MAX_LEVELS, MAX_STEM, MAX_NETWORKS = 4096, 8, 8, 16
 
 
 @dataclass(frozen=True)
@@ -34,23 +38,28 @@ class NetworkConfig:
         return {**asdict(self), 'widths': widths, 'others': others, 'borders': BORDERS}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+    def from_dict(cls, values: Any) -> NetworkConfig:
         """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape.
 
         Raises
         ------
         ValueError
-            The network predicts another number of borders.
+            The network predicts another number of borders, or is none that could be.
         """
+        if not isinstance(values, dict):
+            raise ValueError('what describes the network is no object')
         if values.get('borders', 1) != BORDERS:
             raise ValueError(
                 'their network predicts one border of the brain, as before version 0.1; '
                 'networks of today predict two: train it anew'
             )
-        widths = tuple(int(width) for width in values['widths'])
-        alike = (widths,) * (int(values.get('members', 1)) - 1)
-        others = tuple(tuple(map(int, other)) for other in values.get('others', alike))
-        return cls(widths, int(values['stem']), others)
+        widths = _widths(values.get('widths'))
+        count = whole(values.get('members', 1), MAX_NETWORKS, 'members')
+        others = values.get('others', (widths,) * (count - 1))
+        if not isinstance(others, list | tuple) or len(others) >= MAX_NETWORKS:
+            raise ValueError('others is no list of networks')
+        stem = whole(values.get('stem'), MAX_STEM, 'stem')
+        return cls(widths, stem, tuple(map(_widths, others)))
 
     @property
     def multiple(self) -> int:
@@ -62,6 +71,25 @@ class NetworkConfig:
         """Shape of each network."""
         every = (self.widths, *self.others)
         return tuple(replace(self, widths=widths, others=()) for widths in every)
+
+
+def whole(value: Any, most: int, name: str) -> int:
+    """Return a whole number from 1 to `most` as it is.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f'{name} {brief(value)} is no whole number from 1 to {most}')
+    return value
+
+
+def _widths(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list | tuple) or not 1 <= len(values) <= MAX_LEVELS:
+        raise ValueError(f'widths {brief(values)} is no list of 1 to {MAX_LEVELS} numbers')
+    return tuple(whole(width, MAX_WIDTH, 'width') for width in values)
 
 
 def member_prefixes(config: NetworkConfig) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pumba_pipe._version import __version__
 from pumba_pipe.common.errors import InputError, WeightsError
-from pumba_pipe.common.files import write_text
+from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number, read_table
 
 NEEDED = ('case', 'species', 'modality', 'dice', 'hd95_mm')
@@ -216,15 +216,20 @@ def write_card(weights: Path, scores: Path | None, target: Path, **words: str) -
         The scores cannot be used.
     WeightsError
         The file cannot be read as weights, or does not say how they were made.
+    OutputError
+        `target` is one of the files, or cannot be written.
     """
     from pumba_pipe.network.weights import load_weights
 
+    check_outputs([target], [weights, scores])
     model = load_weights(weights)
     rows = read_scores(scores) if scores is not None else []
     try:
         text = markdown(model.card, model.sha256, weights.stat().st_size, rows, **words)
     except KeyError as error:
         raise WeightsError(f'{weights}: what it says about itself lacks {error}') from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f'{weights}: what it says about itself is odd ({error})') from None
     write_text(target, text)
 
 

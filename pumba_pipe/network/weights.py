@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import WeightsError
-from pumba_pipe.common.files import atomic_path
-from pumba_pipe.network.config import NetworkConfig
+from pumba_pipe.common.documents import MIB, brief, parse_json, read_bytes
+from pumba_pipe.common.errors import InputError, OutputError, WeightsError
+from pumba_pipe.common.files import atomic_path, check_readable
+from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
+from pumba_pipe.network.config import NetworkConfig, parameter_shapes, whole
 from pumba_pipe.network.parameters import Parameters, torch_network
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ VARIABLE = 'PUMBA_WEIGHTS'
 FORMAT = 'pumba_pipe/1'
 STAGES: tuple[str, ...] = ('coarse', 'fine')
 KEPT = 2  # weights files that stay in memory
+# Limits of what a file may say; the shipped file has 20 MiB.
+MAX_BYTES = 1024 * MIB
+MAX_HEADER = 16 * MIB
+MAX_SIZE = 512  # of a cube: memory grows with its third power
+DTYPES = {'F16': '<f2', 'BF16': '<u2', 'F32': '<f4'}
 
 
 class Stage:
@@ -135,8 +142,11 @@ def load_weights(path: str | Path | None = None) -> Model:
     path = default_weights() if path is None else Path(path)
     try:
         found, status = path.resolve(), path.stat()
+        check_readable(path, 'weights file')
     except OSError as error:
         raise _unreadable(path, error) from None
+    except (InputError, ValueError) as error:  # a pipe; a NUL character in the name
+        raise WeightsError(str(error)) from None
     key = (found, status.st_size, status.st_mtime_ns)
     with _lock:
         if key not in _kept:
@@ -152,56 +162,147 @@ def _unreadable(path: Path, error: OSError) -> WeightsError:
 
 
 def _read(path: Path) -> Model:
-    """Read, verify and hash a file, all from the same bytes."""
+    """Read, verify and hash a file, all from the same bytes.
+
+    What the file says about itself is checked against its size before memory is taken for it.
+    """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    arrays, metadata = _parsed(path, content)
-    if metadata.get('format') != FORMAT:
+        content = read_bytes(path, MAX_BYTES, 'weights file')
+    except InputError as error:
+        raise WeightsError(str(error)) from None
+    try:
+        header = _header(content)
+    except ValueError as error:
+        raise WeightsError(f'{path}: damaged, or not a safetensors file ({error})') from None
+    metadata = header.pop('__metadata__', None)
+    if not isinstance(metadata, dict) or metadata.get('format') != FORMAT:
         raise WeightsError(f'{path}: these weights were not made by pumba-train')
     try:
+        described = _described(metadata.get('stages'))
+        card = checked_card(_object(metadata.get('card'), 'card'))
+        _check_tensors(header, described)
+        arrays = _arrays(path, content)
         stages = {
-            name: _stage(name, description, arrays)
-            for name, description in json.loads(metadata['stages']).items()
+            name: _stage(name, config, size, arrays) for name, (config, size) in described.items()
         }
-        card = json.loads(metadata['card'])
-        only = next(iter(stages.values()))
-    except (KeyError, ValueError, TypeError, StopIteration) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise MemoryError(OUT_OF_MEMORY) from None
         message = str(error).split('\n')[0]
         raise WeightsError(f'{path}: the weights do not fit together ({message})') from None
+    only = next(iter(stages.values()))
     sha256 = hashlib.sha256(content).hexdigest()
     return Model(stages.get('coarse', only), stages.get('fine', only), card, sha256)
 
 
-def _parsed(path: Path, content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Arrays and metadata of a safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+def _header(content: bytes) -> dict[str, Any]:
+    """Header of a safetensors file: a length, and JSON of that length."""
+    length = int.from_bytes(content[:8], 'little')
+    if len(content) < 8 or length > len(content) - 8:
+        raise ValueError('it ends too early')
+    if length > MAX_HEADER:
+        raise ValueError(f'its header is larger than {MAX_HEADER // MIB} MiB')
+    try:
+        return parse_json(content[8 : 8 + length].decode('utf-8'))
+    except UnicodeDecodeError:
+        raise ValueError('its header is no text') from None
+
+
+def _object(text: Any, name: str) -> dict[str, Any]:
+    if not isinstance(text, str):
+        raise ValueError(f'the entry {name} is missing')
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(f'{name}: {error}') from None
+
+
+def _described(text: Any) -> dict[str, tuple[NetworkConfig, int]]:
+    """Shape of the network and size of the cube of each stage."""
+    stages = _object(text, 'stages')
+    if not stages or not set(stages) <= set(STAGES):
+        raise ValueError(f'stages {brief(list(stages))} where coarse, fine or both are needed')
+    described = {}
+    for name, entry in stages.items():
+        if not isinstance(entry, dict):
+            raise ValueError(f'stage {name} is no object')
+        config = NetworkConfig.from_dict(entry.get('network'))
+        size = whole(entry.get('size'), MAX_SIZE, 'size')
+        if size % config.multiple:
+            raise ValueError(f'size {size} is no multiple of {config.multiple}')
+        described[name] = config, size
+    return described
+
+
+def checked_card(card: dict[str, Any]) -> dict[str, Any]:
+    """Return what weights say of how they were made, when it has the form that is relied on.
+
+    Raises
+    ------
+    ValueError
+    """
+    images = card.get('real_images', [])
+    if not isinstance(images, list) or not all(isinstance(one, str) for one in images):
+        raise ValueError('card: real_images is no list of texts')
+    stages = card.setdefault('stages', {})
+    if not isinstance(stages, dict) or not set(stages) <= set(STAGES):
+        raise ValueError(f'card: stages {brief(stages)} are not those of networks')
+    entries = list(stages.values())
+    while entries:
+        entry = entries.pop()
+        if not isinstance(entry, dict):
+            raise ValueError('card: what it says of a stage is no object')
+        members = entry.get('with', [])
+        entries += [entry['before']] if entry.get('before') else []
+        entries += members if isinstance(members, list) else [None]
+    return card
+
+
+def _check_tensors(
+    header: Mapping[str, Any], described: Mapping[str, tuple[NetworkConfig, int]]
+) -> None:
+    """Compare names, shapes and types of a file's tensors with those its networks have."""
+    needed = {
+        f'{name}/{key}': list(shape)
+        for name, (config, _) in described.items()
+        for key, shape in parameter_shapes(config).items()
+    }
+    if set(needed) != set(header):
+        odd = min(set(needed) ^ set(header))
+        raise ValueError(f'{brief(odd)} is {"missing" if odd in needed else "of no network"}')
+    for key, entry in header.items():
+        if not isinstance(entry, dict) or entry.get('dtype') not in DTYPES:
+            raise ValueError(f'{key} is no tensor of the types {", ".join(DTYPES)}')
+        if entry.get('shape') != needed[key]:
+            raise ValueError(f'{key} has the shape {brief(entry.get("shape"))}, not {needed[key]}')
+
+
+def _arrays(path: Path, content: bytes) -> dict[str, NDArray[Any]]:
+    """Arrays of a safetensors file whose header was checked."""
+    from safetensors import SafetensorError, deserialize
 
     try:
-        arrays = load(content)
+        arrays = {name: _array(entry) for name, entry in deserialize(content)}
     except SafetensorError as error:
         raise WeightsError(f'{path}: damaged, or not a safetensors file ({error})') from None
-    except KeyError as error:  # a type of numbers that numpy does not have
-        raise WeightsError(
-            f'{path}: these weights were not made by pumba-train ({error})'
-        ) from None
-    # The library reads metadata from files alone; the header is a length and JSON, verified above.
-    length = int.from_bytes(content[:8], 'little')
-    metadata = json.loads(content[8 : 8 + length]).get('__metadata__', {})
     if not all(bool(np.isfinite(array).all()) for array in arrays.values()):
         raise WeightsError(f'{path}: the weights hold values that are not finite')
-    return arrays, metadata
+    return arrays
 
 
-def _stage(name: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Stage:
-    config = NetworkConfig.from_dict(description['network'])
+def _array(entry: Mapping[str, Any]) -> NDArray[Any]:
+    """Values of an entry; numpy has no bfloat16, the first half of the bits of a float32."""
+    if entry['dtype'] == 'BF16':
+        bits = np.frombuffer(entry['data'], '<u2').astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(entry['shape'])
+    return np.frombuffer(entry['data'], DTYPES[entry['dtype']]).reshape(entry['shape'])
+
+
+def _stage(
+    name: str, config: NetworkConfig, size: int, arrays: Mapping[str, NDArray[Any]]
+) -> Stage:
     prefix = f'{name}/'
     values = {key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)}
-    size = int(description['size'])
-    if size < config.multiple or size % config.multiple:
-        raise ValueError(f'size {size}')
     return Stage(Parameters(config, values), size)
 
 
@@ -217,6 +318,7 @@ def save_weights(stages: Mapping[str, Stage], card: Mapping[str, Any], path: Pat
     path : Path
         Ends in ``.safetensors``.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {
@@ -234,5 +336,8 @@ def save_weights(stages: Mapping[str, Stage], card: Mapping[str, Any], path: Pat
         'card': json.dumps(card, sort_keys=True),
     }
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+        try:
+            save_file(tensors, partial, metadata=metadata)
+        except SafetensorError as error:  # which says so of a full disk
+            raise OutputError(f'{path}: cannot write this file ({error})') from None
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.images.intensity import clip_limits
 from pumba_pipe.images.itk import to_itk_unoriented
 from pumba_pipe.images.masks import load_mask_of
-from pumba_pipe.images.saving import check_output, save_map
+from pumba_pipe.images.saving import check_images, save_map
 from pumba_pipe.images.volume import load_volume
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def correct_bias_file(
     ------
     InputError, OutputError
     """
-    check_output(out_file, (in_file, mask_file, weight_file))
+    check_images([out_file, out_bias], [in_file, mask_file, weight_file])
     volume = load_volume(in_file, flat=True)
     result = correct_bias(
         volume.data, volume.voxel_size, where=_inside(volume, mask_file, weight_file), **options

@@ -11,7 +11,7 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import atomic_path
 from pumba_pipe.images.intensity import clip_limits
 from pumba_pipe.images.masks import load_mask_of
-from pumba_pipe.images.saving import check_output, save_map, save_masked
+from pumba_pipe.images.saving import check_images, save_map, save_masked
 from pumba_pipe.images.volume import load_volume
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def conform_file(in_file: Path, out_file: Path) -> tuple[str, ...]:
     ------
     InputError, OutputError
     """
-    check_output(out_file, (in_file,))
+    check_images([out_file], [in_file])
     volume = load_volume(in_file, flat=True)
     image = _plain_nifti(volume)
     with atomic_path(out_file) as partial:
@@ -108,7 +108,7 @@ def clip_file(
     """
     if not lower < upper:
         raise InputError(f'percentiles {lower:g} and {upper:g}: the first must be the smaller')
-    check_output(out_file, (in_file,))
+    check_images([out_file], [in_file])
     volume = load_volume(in_file, flat=True)
     low, high = clip_limits(volume.data, lower, upper)
     save_map(volume, np.clip(volume.data, low, high), out_file)
@@ -118,12 +118,14 @@ def clip_file(
 def mask_file(in_file: Path, mask: Path, out_file: Path) -> None:
     """Set everything outside a mask to zero, in all volumes of a 4D image.
 
+    To the least value of the image where that is below zero.
+
     Raises
     ------
     InputError
         The mask does not lie on the image's grid, or a file cannot be read.
     OutputError
     """
-    check_output(out_file, (in_file, mask))
+    check_images([out_file], [in_file, mask])
     volume = load_volume(in_file, flat=True)
     save_masked(volume, load_mask_of(volume, mask), out_file)

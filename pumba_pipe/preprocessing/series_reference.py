@@ -17,7 +17,7 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
 from pumba_pipe.common.statistics import robust_z
 from pumba_pipe.images.reading import open_image
-from pumba_pipe.images.saving import check_output, save_map
+from pumba_pipe.images.saving import check_images, save_map
 from pumba_pipe.images.volume import B0_LIMIT, MAX_FRAMES, Volume, load_volume
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def make_reference_file(
     ------
     InputError, OutputError
     """
-    check_output(out_file, (in_file,))
+    check_images([out_file], [in_file, bval_file], [out_record])
     reference = make_reference(in_file, bval_file)
     save_map(reference.volume, reference.volume.data, out_file)
     record: dict[str, Sequence[Any]] = {

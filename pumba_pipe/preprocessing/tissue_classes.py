@@ -97,9 +97,10 @@ def classify_files(
     InputError, OutputError
     """
     from pumba_pipe.images.masks import load_mask_of
-    from pumba_pipe.images.saving import save_map, save_mask
+    from pumba_pipe.images.saving import check_images, save_map, save_mask
     from pumba_pipe.images.volume import load_volume
 
+    check_images([out_labels, *out_shares], [in_file, in_mask])
     volume = load_volume(in_file)
     mask = load_mask_of(volume, in_mask)
     try:

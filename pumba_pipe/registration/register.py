@@ -18,7 +18,7 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import atomic_path
 from pumba_pipe.images.itk import resampled
 from pumba_pipe.images.masks import load_mask_of
-from pumba_pipe.images.saving import check_output, save_map, save_mask
+from pumba_pipe.images.saving import check_images, save_map, save_mask
 from pumba_pipe.images.volume import load_volume
 from pumba_pipe.registration.affine import register_affine
 from pumba_pipe.registration.deformable import check_ants, register_deformable
@@ -77,9 +77,11 @@ def register_files(
 
     if transform == 'syn':
         check_ants()
-    for path in (warped_file, warped_mask):
-        if path is not None:
-            check_output(path, (in_file, template))
+    check_images(
+        [warped_file, warped_mask],
+        [in_file, template, in_mask, template_mask],
+        [forward_xfm, inverse_xfm],
+    )
     moving, fixed = load_volume(in_file), load_volume(template)
     moving_mask, fixed_mask = _mask(moving, in_mask), _mask(fixed, template_mask)
     found = register_affine(

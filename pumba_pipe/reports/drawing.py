@@ -12,7 +12,7 @@ from pumba_pipe.images.drawing import outline_of, plane_pixels, to_grey
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pumba_pipe.reports.scan import Scan
+    from pumba_pipe.reports.image_and_mask import Scan
 
 # Two axes of a plane, drawn to the right and up, by the axis it is cut across; and the letters
 # at its left, right, lower and upper edge.

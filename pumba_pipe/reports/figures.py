@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.documents import read_json
 from pumba_pipe.images.drawing import Canvas, fitted, text_width
 from pumba_pipe.images.panels import busiest_slice
 from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES, cut, picture_size
-from pumba_pipe.reports.scan import Scan, load_scan
+from pumba_pipe.reports.image_and_mask import Scan, load_scan
 from pumba_pipe.reports.viewer import write_viewer_data
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def _in_words(quality: Mapping[str, Any] | None) -> list[str]:
         words.append(f'{quality["volume_ml"]:.4g} mL')
     if quality and isinstance(quality.get('confidence'), int | float):
         words.append(f'confidence {quality["confidence"]:.2f}')
-    if quality and quality.get('flags'):
+    if quality and isinstance(quality.get('flags'), list) and quality['flags']:
         words.append('; '.join(str(flag) for flag in quality['flags']))
     return words
 
@@ -182,8 +181,4 @@ def _in_words(quality: Mapping[str, Any] | None) -> list[str]:
 def _read_quality(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
-    try:
-        content = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path}: cannot read this quality record ({error})') from None
-    return content if isinstance(content, dict) else None
+    return read_json(path)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pumba_pipe.common.bids_names import parse_name
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import image_suffix
 
 MASK_ENDING = '_desc-brain_mask'
@@ -73,7 +74,9 @@ class Finding:
         return [str(flag) for flag in flags] if isinstance(flags, list) else []
 
 
-def find_all(output_dir: Path, subject: str = '*') -> list[Finding]:
+def find_all(
+    output_dir: Path, subject: str = '*', remark: Callable[[str], None] = lambda line: None
+) -> list[Finding]:
     """Read the quality records of a derivative data set, in the order of the images' names.
 
     A record counts where its mask lies beside it.
@@ -83,8 +86,10 @@ def find_all(output_dir: Path, subject: str = '*') -> list[Finding]:
     output_dir : Path
     subject : str
         Label without ``sub-``; all participants by default.
+    remark : callable
+        Takes a line about each file that is left out because it cannot be used.
     """
-    sidecars = dict(_sidecars(output_dir, subject))
+    sidecars = dict(_sidecars(output_dir, subject, remark))
     files: dict[str, list[Path]] = defaultdict(list)
     masks: dict[str, tuple[Path, dict[str, Any]]] = {}
     for file, content in sidecars.items():
@@ -93,7 +98,12 @@ def find_all(output_dir: Path, subject: str = '*') -> list[Finding]:
             continue
         files[source].append(file)
         is_mask = file.name.split('.')[0].endswith(MASK_ENDING)
-        if is_mask and isinstance(content.get('Quality'), dict):
+        if not is_mask or 'Quality' not in content:
+            continue
+        problem = _problem(source, content['Quality'])
+        if problem:
+            remark(f'left out: {file}: {problem}, says its JSON file')
+        else:
             masks[source] = (file, content)
     found = []
     for source, (mask, content) in masks.items():
@@ -104,7 +114,19 @@ def find_all(output_dir: Path, subject: str = '*') -> list[Finding]:
     return sorted(found, key=lambda one: one.source.as_posix())
 
 
-def _sidecars(output_dir: Path, subject: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _problem(source: str, quality: Any) -> str:
+    """Say why a mask's sidecar cannot be used, or nothing."""
+    if not isinstance(quality, dict):
+        return 'its quality record is no object'
+    path = PurePosixPath(source)
+    if path.is_absolute() or '..' in path.parts or not parse_name(path).is_bids:
+        return 'it comes from an image without a BIDS name'
+    return ''
+
+
+def _sidecars(
+    output_dir: Path, subject: str, remark: Callable[[str], None]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Files of the data set that have a sidecar, with its content."""
     for pattern in (f'sub-{subject}/*/*.json', f'sub-{subject}/ses-*/*/*.json'):
         for sidecar in sorted(output_dir.glob(pattern)):
@@ -113,11 +135,9 @@ def _sidecars(output_dir: Path, subject: str) -> Iterator[tuple[Path, dict[str, 
             if file is None:
                 continue
             try:
-                content = json.loads(sidecar.read_text('utf-8'))
-            except (OSError, ValueError):
-                continue
-            if isinstance(content, dict):
-                yield file, content
+                yield file, read_json(sidecar)
+            except InputError as error:
+                remark(f'left out: {error}')
 
 
 def _source(

@@ -53,6 +53,19 @@ def figure_paths(output_dir: Path, source: Path) -> dict[str, Path]:
     return {figure: place / name for figure, name in figure_names(source).items()}
 
 
+def figure_record_path(output_dir: Path, source: Path) -> Path:
+    """Path of the JSON file that says which files the figures of an image are.
+
+    Examples
+    --------
+    >>> figure_record_path(Path('out'), Path('sub-01_ses-a_T1w.nii')).as_posix()
+    'out/sub-01/figures/sub-01_ses-a_desc-figures_T1w.json'
+    """
+    viewer = figure_paths(output_dir, source)['viewer']
+    start, _, suffix = viewer.name.rpartition('desc-viewer_')
+    return viewer.with_name(f'{start}desc-figures_{suffix}')
+
+
 def report_path(output_dir: Path, subject: str) -> Path:
     """Path of a participant's page; `subject` is the label without ``sub-``.
 

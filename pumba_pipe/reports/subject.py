@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pumba_pipe.common.documents import MIB, read_json
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.naming import figure_paths, report_path
@@ -18,6 +19,7 @@ from pumba_pipe.reports.pages import embedded_png, niivue, render
 from pumba_pipe.reports.records import Failure, RunSummary
 from pumba_pipe.reports.words import LOW_CONFIDENCE, MEASURES, PLACES, in_words, minutes, number
 
+VIEWER_BYTES = 64 * MIB
 BASE64 = re.compile(r'[A-Za-z0-9+/]+=*')
 
 
@@ -63,7 +65,11 @@ class ImageView:
 
 
 def write_subject_report(
-    output_dir: Path, subject: str, failures: Mapping[str, Failure], run: RunSummary
+    output_dir: Path,
+    subject: str,
+    failures: Mapping[str, Failure],
+    run: RunSummary,
+    remark: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Write ``sub-<label>.html`` from what lies in the derivative data set.
 
@@ -78,6 +84,8 @@ def write_subject_report(
     failures : mapping of str to Failure
         The participant's images without results, each named as the user should read it.
     run : RunSummary
+    remark : callable
+        Takes a line about each file that is left out because it cannot be used.
 
     Returns
     -------
@@ -89,7 +97,7 @@ def write_subject_report(
     OutputError
         It cannot be written.
     """
-    views = [view_of(output_dir, found) for found in find_all(output_dir, subject)]
+    views = [view_of(output_dir, found) for found in find_all(output_dir, subject, remark)]
     page = render(
         'subject.html',
         'subject.js',
@@ -190,9 +198,9 @@ def run_rows(run: RunSummary) -> list[tuple[str, str]]:
 def read_viewer(path: Path) -> dict[str, str] | None:
     """Read the data of the slice viewer; None when there is none that can be used."""
     try:
-        content = json.loads(path.read_text('utf-8'))
+        content = read_json(path, VIEWER_BYTES)
         data = {key: content[key] for key in ('image', 'mask')}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (InputError, LookupError):
         return None
     usable = all(isinstance(one, str) and BASE64.fullmatch(one) for one in data.values())
     return data if usable else None

@@ -15,7 +15,7 @@ from pumba_pipe.common.files import write_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pumba_pipe.reports.scan import Scan
+    from pumba_pipe.reports.image_and_mask import Scan
 
 MAX_SIDE = 128  # voxels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,11 @@ def number(value: Any) -> float | None:
     """Return a finite number as it is, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) < float('inf') else None
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return None
+    return found if math.isfinite(found) else None
 
 
 def in_words(value: Any, units: str = '', places: int | None = None) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import OutputError, RecipeError
+from pumba_pipe.common.errors import RecipeError
+from pumba_pipe.common.file_records import checksum
 from pumba_pipe.common.files import atomic_path, write_json, write_text
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
+from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, make_room
 from pumba_pipe.synthesis.dataset_names import MASKS, head_files, subject_label
 from pumba_pipe.synthesis.sample import Sample, stream
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from pumba_pipe.synthesis.recipe import Recipe
 
-GENERATOR = 'pumba-synth'
 BIDS_VERSION = '1.10.0'
 PICTURE = 'heads.png'
 PICTURED, PER_ROW = 24, 6
@@ -166,28 +165,10 @@ def _in_view(sample: Sample, voxel_mm: float) -> Head | None:
 
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Make an empty data set of `folder`, or refuse it."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f'{folder}: is a file; give a folder for the data set')
+    make_room(folder)
     masks = folder / MASKS
-    if folder.exists() and any(folder.iterdir()):
-        if not _is_ours(masks / 'dataset_description.json'):
-            raise OutputError(
-                f'{folder}: is not empty and holds no data set of {GENERATOR}; '
-                'give an empty or new folder'
-            )
-        (folder / 'dataset_description.json').unlink(missing_ok=True)
-        for old in [*folder.glob('sub-*'), *masks.glob('sub-*')]:
-            shutil.rmtree(old)
     write_json(masks / 'dataset_description.json', _description('derivative', recipe))
     write_text(masks / 'README', MASKS_README)
-
-
-def _is_ours(description: Path) -> bool:
-    try:
-        made_by = json.loads(description.read_text(encoding='utf-8'))['GeneratedBy']
-        return any(entry['Name'] == GENERATOR for entry in made_by)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _description(kind: str, recipe: Recipe) -> dict[str, Any]:
@@ -214,15 +195,18 @@ def _description(kind: str, recipe: Recipe) -> dict[str, Any]:
 
 def _write_head(folder: Path, image: Path, label: Path, head: Head) -> None:
     mask = folder / label
-    _save(folder / image, head.image, head.affine)
-    _save(mask, head.mask, head.affine)
-    sidecar = {
-        'Type': 'Brain',
-        'Description': 'The brain, known from how the head was made',
-        'Sources': [f'bids:raw:{image.as_posix()}'],
-        'SpatialReference': 'orig',
-    }
-    write_json(mask.with_name(mask.name.removesuffix('.nii.gz') + '.json'), sidecar)
+    with atomic_path(folder / image) as grey, atomic_path(mask) as inside:
+        _save(grey, head.image, head.affine)
+        _save(inside, head.mask, head.affine)
+        sidecar = {
+            'Type': 'Brain',
+            'Description': 'The brain, known from how the head was made',
+            'Sources': [f'bids:raw:{image.as_posix()}'],
+            'SpatialReference': 'orig',
+            CHECKSUMS: {image.as_posix(): checksum(grey), label.as_posix(): checksum(inside)},
+        }
+        # before the files it describes: they are known as ours from the start
+        write_json(mask.with_name(mask.name.removesuffix('.nii.gz') + '.json'), sidecar)
 
 
 def _save(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
@@ -232,8 +216,7 @@ def _save(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
     image.header.set_xyzt_units('mm')
     image.set_sform(affine, 1)
     image.set_qform(affine, 1)
-    with atomic_path(path) as partial:
-        nib.save(image, partial)
+    nib.save(image, path)
 
 
 def _panel(head: Head) -> Panel:

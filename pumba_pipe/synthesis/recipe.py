@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,9 @@ from typing import Any
 
 import torch
 
-from pumba_pipe.common.errors import RecipeError
+from pumba_pipe.common.documents import brief, read_toml
+from pumba_pipe.common.errors import InputError, RecipeError
 from pumba_pipe.synthesis import draw
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RECIPE_FOLDER = Path(__file__).parent / 'recipes'
 
@@ -128,7 +123,7 @@ def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
     generator = content.pop('generator', 'shapes')
     base_file = RECIPE_FOLDER / ('paper.toml' if generator == 'paper' else 'default.toml')
     if generator not in ('paper', 'shapes'):
-        raise RecipeError(f"{path}: generator must be 'shapes' or 'paper', not {generator!r}")
+        raise RecipeError(f"{path}: generator must be 'shapes' or 'paper', not {brief(generator)}")
     base = _read_toml(base_file)
     base.pop('generator')
     return Recipe(path.stem, generator, _merged(base, content, path))
@@ -150,30 +145,27 @@ def curriculum_recipe(recipe: Recipe) -> Recipe:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        with path.open('rb') as file:
-            return tomllib.load(file)
-    except OSError as error:
-        known = ', '.join(shipped_recipes())
-        raise RecipeError(
-            f'{path}: cannot read this recipe ({error.strerror}); shipped ones are: {known}'
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f'{path}: not a TOML file ({error})') from None
+        return read_toml(path, what='recipe')
+    except InputError as error:
+        known = '' if path.exists() else f'; shipped ones are: {", ".join(shipped_recipes())}'
+        raise RecipeError(f'{error}{known}') from None
 
 
 def _merged(base: dict[str, Any], content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Lay a user's tables over the shipped ones, refusing what those do not know."""
     for section, values in content.items():
         if section not in base:
-            raise RecipeError(f'{path}: unknown section [{section}]')
+            raise RecipeError(f'{path}: unknown section [{brief(section)[1:-1]}]')
         if not isinstance(values, dict):
             raise RecipeError(f'{path}: {section} must be a table, as [{section}]')
         for key, value in values.items():
             if key not in base[section]:
-                raise RecipeError(f'{path}: unknown value {key!r} in [{section}]')
+                raise RecipeError(
+                    f'{path}: unknown value {brief(key)} in [{brief(section)[1:-1]}]'
+                )
             problem = _problem(key, value, base[section][key])
             if problem:
-                raise RecipeError(f'{path}: [{section}] {key} = {value!r} {problem}')
+                raise RecipeError(f'{path}: [{section}] {key} = {brief(value)} {problem}')
         base[section] = {**base[section], **values}
     return base
 

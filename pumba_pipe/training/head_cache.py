@@ -8,20 +8,31 @@ long as the processes that make heads keep pace.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from pumba_pipe.common.errors import InputError, PumbaError
+from pumba_pipe.common.errors import InputError, OutputError, PumbaError
+from pumba_pipe.common.files import atomic_path
+from pumba_pipe.common.processes import shielded
 from pumba_pipe.synthesis.draw import derived_seed
+from pumba_pipe.synthesis.regions import REGION_COUNT
+from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.samples import Batch, SampleGenerator, concatenated
-from pumba_pipe.training.state import TrainingConfig
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FIRST_HEADS = 8  # training starts when these are there
 # Heads that come into use for each sample drawn. One core makes 0.6 in the time that another
@@ -56,9 +67,19 @@ class HeadCacheSource:
         count = heads_in_use(self.config, drawn)
         pairs = []
         for seed in seeds:
-            regions = torch.from_numpy(np.load(self._head(seed, count))).to(self.device)
-            pairs.append(generator.make_sample(regions, seed))
+            regions = self._regions(self._head(seed, count), generator)
+            pairs.append(generator.make_sample(regions.to(self.device), seed))
         return concatenated(pairs)
+
+    def _regions(self, path: Path, generator: SampleGenerator) -> Tensor:
+        """Read a head; one that is damaged is made again, and replaced where that is possible."""
+        regions = read_head(path, generator.head_size)
+        if regions is None:
+            made = generator.make_label_map(derived_seed(self.config.seed, head_index(path)))
+            regions = made.numpy()
+            with contextlib.suppress(OutputError):
+                write_head(path, regions)
+        return torch.from_numpy(regions)
 
     def _head(self, seed: int, count: int) -> Path:
         """File of one of the first `count` heads; of another, where that one is not made yet."""
@@ -83,9 +104,55 @@ def head_file(folder: Path, seed: int, index: int) -> Path:
     return folder / f'head-{seed}-{index:06d}.npy'
 
 
+def head_index(path: Path) -> int:
+    """Number of a head, from the name of its file."""
+    return int(path.stem.rpartition('-')[2])
+
+
 def cached_heads(folder: Path, seed: int) -> list[Path]:
     """List the heads of the run with this seed, in the order in which they are made."""
-    return sorted(folder.glob(f'head-{seed}-*.npy'))
+    return sorted(folder.glob(f'head-{seed}-{"[0-9]" * 6}.npy'))
+
+
+def read_head(path: Path, size: int) -> NDArray[np.uint8] | None:
+    """Read the region map of one head, shape (size, size, size).
+
+    Returns
+    -------
+    ndarray of uint8 or None
+        None for a file that is damaged or no such map.
+    """
+    found = _mapped_head(path, size)
+    if found is None:
+        return None
+    try:
+        regions = np.array(found)
+    except OSError:
+        return None
+    return regions if regions.max() < REGION_COUNT else None
+
+
+def _mapped_head(path: Path, size: int) -> NDArray[np.uint8] | None:
+    """Look at a head without reading it: its type, its shape, whether it is all there."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        found = np.load(path, mmap_mode='r', allow_pickle=False)
+    except (OSError, EOFError, ValueError, SyntaxError, TypeError, MemoryError, OverflowError):
+        return None
+    fits = isinstance(found, np.ndarray) and found.dtype == np.uint8
+    return found if fits and found.shape == (size,) * 3 else None
+
+
+def write_head(path: Path, regions: NDArray[np.uint8]) -> None:
+    """Write the region map of one head in one piece.
+
+    Raises
+    ------
+    OutputError
+    """
+    with atomic_path(path) as partial, partial.open('wb') as file:
+        np.save(file, regions)
 
 
 def cache_folder(parent: Path, generator: SampleGenerator) -> Path:
@@ -98,56 +165,83 @@ def cache_folder(parent: Path, generator: SampleGenerator) -> Path:
 def fill_cache(
     folder: Path, generator: SampleGenerator, seed: int, count: int, worker: int, workers: int
 ) -> None:
-    """Make heads `worker`, `worker + workers`, ... below `count` that are not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make heads `worker`, `worker + workers`, ... below `count` that are not there yet.
+
+    Those that are damaged are made again.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to, or the disk is full.
+    """
     for index in range(worker, count, workers):
         path = head_file(folder, seed, index)
-        if path.exists():
-            continue
-        regions = generator.make_label_map(derived_seed(seed, index)).numpy()
-        partial = path.with_suffix(f'.{os.getpid()}.tmp')
-        with partial.open('wb') as file:
-            np.save(file, regions)
-        os.replace(partial, path)
+        if _mapped_head(path, generator.head_size) is None:
+            write_head(path, generator.make_label_map(derived_seed(seed, index)).numpy())
 
 
 @contextlib.contextmanager
 def filling_cache(
     cache: Path, generator: SampleGenerator, config: TrainingConfig, cache_workers: int
 ) -> Iterator[None]:
-    """Make heads in other processes while training runs; wait for the first ones."""
+    """Make heads in other processes while training runs; wait for the first ones.
+
+    When the disk is full later, training goes on with the heads there are, and a warning says so.
+
+    Raises
+    ------
+    PumbaError
+        No head can be made.
+    """
     context = multiprocessing.get_context('spawn')
+    reasons, reason = context.Pipe(duplex=False)
     workers = [
         context.Process(
             target=_generate,
-            args=(cache, generator, config.seed, config.cache_size, worker, cache_workers),
+            args=(cache, generator, config.seed, config.cache_size, worker, cache_workers, reason),
             daemon=True,
         )
         for worker in range(cache_workers)
     ]
-    for process in workers:
-        process.start()
+    with shielded():
+        for process in workers:
+            process.start()
     wanted = heads_in_use(config, 0)
     try:
         while len(cached_heads(cache, config.seed)) < wanted:
             if all(process.exitcode for process in workers):
-                raise PumbaError(f'{cache}: the processes that make heads have stopped')
+                told = reasons.recv() if reasons.poll() else 'killed, or out of memory'
+                raise PumbaError(f'{cache}: the processes that make heads have stopped ({told})')
             time.sleep(0.2)
         yield
     finally:
         for process in workers:
             process.terminate()
+        if reasons.poll() and len(cached_heads(cache, config.seed)) >= wanted:
+            logging.getLogger(__name__).warning(
+                'pumba-train: warning: fewer heads were made than asked for (%s)', reasons.recv()
+            )
 
 
 def _generate(
-    cache: Path, generator: SampleGenerator, seed: int, count: int, worker: int, workers: int
+    cache: Path,
+    generator: SampleGenerator,
+    seed: int,
+    count: int,
+    worker: int,
+    workers: int,
+    reason: Connection,
 ) -> None:
-    """Body of a process that makes heads: one thread, low priority."""
+    """Body of a process that makes heads: one thread, low priority; says why it gave up."""
     torch.set_num_threads(1)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    fill_cache(cache, generator, seed, count, worker, workers)
+    try:
+        fill_cache(cache, generator, seed, count, worker, workers)
+    except (PumbaError, OSError, MemoryError) as error:
+        reason.send(str(error) or type(error).__name__)
+        sys.exit(1)
 
 
 def _end_with_parent(parent: int) -> None:

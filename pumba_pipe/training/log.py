@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pumba_pipe.training.checkpoint import Progress, TrainingConfig, schedule, share_done
 from pumba_pipe.training.samples import Batch
-from pumba_pipe.training.state import Progress, TrainingConfig, schedule, share_done
 
 
 class Log:
@@ -35,8 +37,9 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.writer is not None:
-            self.writer.close()
+        with self._tolerant():
+            if self.writer is not None:
+                self.writer.close()
         if self.bar is not None:
             self.bar.close()
 
@@ -60,20 +63,33 @@ class Log:
             )
         if self.writer is None:
             return
-        self.writer.add_scalar('train/loss', float(loss), progress.step)
-        self.writer.add_scalar(
-            'train/rate', config.learning_rate * schedule(progress, config), progress.step
-        )
-        self.writer.add_scalar('train/samples', progress.samples, progress.step)
-        self.writer.add_scalar('train/gradient_norm', float(norm), progress.step)
-        if progress.step % 500 == 0:
-            self.writer.add_image('train/sample', picture(batch, logits), progress.step)
+        rate = config.learning_rate * schedule(progress, config)
+        with self._tolerant():
+            self.writer.add_scalar('train/loss', float(loss), progress.step)
+            self.writer.add_scalar('train/rate', rate, progress.step)
+            self.writer.add_scalar('train/samples', progress.samples, progress.step)
+            self.writer.add_scalar('train/gradient_norm', float(norm), progress.step)
+            if progress.step % 500 == 0:
+                self.writer.add_image('train/sample', picture(batch, logits), progress.step)
 
     def validation(self, progress: Progress, dice: float) -> None:
         """Record the Dice on heads that training does not see."""
         if self.writer is not None:
-            self.writer.add_scalar('validation/dice', dice, progress.step)
-            self.writer.flush()
+            with self._tolerant():
+                self.writer.add_scalar('validation/dice', dice, progress.step)
+                self.writer.flush()
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Go on without TensorBoard when the disk takes no more of it, and say so once."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError: its file was closed by the first one
+            if self.writer is not None:
+                logging.getLogger(__name__).warning(
+                    'pumba-train: warning: no more is logged for TensorBoard (%s)', error
+                )
+            self.writer = None
 
 
 def picture(batch: Batch, logits: Tensor) -> Tensor:

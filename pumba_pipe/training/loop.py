@@ -18,6 +18,15 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe, curriculum_recipe
+from pumba_pipe.training.checkpoint import (
+    Progress,
+    TrainingConfig,
+    finished,
+    load_checkpoint,
+    save_checkpoint,
+    schedule,
+    share_done,
+)
 from pumba_pipe.training.distributed import (
     broadcast_from_rank0,
     check_same_step,
@@ -31,15 +40,6 @@ from pumba_pipe.training.optimizers import make_optimizer
 from pumba_pipe.training.protocols import FineTuning, Monitor, SampleSource
 from pumba_pipe.training.samples import Batch, SampleGenerator, StreamSource
 from pumba_pipe.training.settings import Hardware
-from pumba_pipe.training.state import (
-    Progress,
-    TrainingConfig,
-    finished,
-    load_checkpoint,
-    save_checkpoint,
-    schedule,
-    share_done,
-)
 from pumba_pipe.training.validation import SyntheticValidation
 
 

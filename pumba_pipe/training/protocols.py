@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import torch
 
     from pumba_pipe.network.unet import Network
+    from pumba_pipe.training.checkpoint import Progress, TrainingConfig
     from pumba_pipe.training.log import Log
     from pumba_pipe.training.samples import Batch, SampleGenerator
-    from pumba_pipe.training.state import Progress, TrainingConfig
 
 
 class SampleSource(Protocol):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.training.settings import SIZES, Hardware, TrainingSettings
 
 if TYPE_CHECKING:
@@ -61,8 +64,46 @@ def train_weights(
 
     Raises
     ------
-    InputError, RecipeError, WeightsError, OutputError
+    InputError
+        Also when another run is at work in `folder`.
+    RecipeError, WeightsError, OutputError
     """
+    first = is_first_process()
+    with only_run_in(folder) if first else nullcontext():
+        if first:
+            remove_leftovers(folder)
+        return _train_stages(
+            folder, recipe, settings, hardware, init, resume, cache_dir, quiet, finetuning, written
+        )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run has left half-written, in a folder that no other run is using."""
+    for path in [*folder.glob('.partial-*'), *folder.glob('*/.partial-*')]:
+        path.unlink(missing_ok=True)
+
+
+def is_first_process() -> bool:
+    """Whether this is the one process of a training, or the first of several.
+
+    torchrun, srun and Lightning Fabric tell each process which it is.
+    """
+    names = ('RANK', 'SLURM_PROCID', 'LOCAL_RANK', 'NODE_RANK', 'GROUP_RANK')
+    return all(os.environ.get(name, '0') in ('', '0') for name in names)
+
+
+def _train_stages(
+    folder: Path,
+    recipe: Recipe,
+    settings: TrainingSettings,
+    hardware: Hardware,
+    init: Path | None,
+    resume: bool,
+    cache_dir: Path | None,
+    quiet: bool,
+    finetuning: FineTuning | None,
+    written: Callable[[Path, str], None],
+) -> Path:
     from pumba_pipe.network.model_card import real_images, training_card
     from pumba_pipe.network.unet import NetworkConfig
     from pumba_pipe.network.weights import Stage, load_weights, save_weights

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pumba_pipe.network.weights import Stage
-    from pumba_pipe.training.state import TrainingConfig
+    from pumba_pipe.training.checkpoint import TrainingConfig
 
 DEFAULT_RECIPE = 'default'
 SIZES = {'coarse': 64, 'fine': 96}  # sides of the cubes, in voxels
@@ -100,7 +100,7 @@ class TrainingSettings:
 
     def config(self, stage: str) -> TrainingConfig:
         """Settings of one stage."""
-        from pumba_pipe.training.state import TrainingConfig
+        from pumba_pipe.training.checkpoint import TrainingConfig
 
         effort = EFFORT[stage] if self.stage == 'both' else 1.0
         own: dict[str, Any] = {

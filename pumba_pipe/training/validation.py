@@ -8,10 +8,10 @@ from torch import Tensor
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import Network
 from pumba_pipe.synthesis.draw import derived_seed
+from pumba_pipe.training.checkpoint import Progress, TrainingConfig
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import soft_dice
 from pumba_pipe.training.samples import SampleGenerator
-from pumba_pipe.training.state import Progress, TrainingConfig
 
 VALIDATION_STREAM = 2**31
 VALIDATION_HEADS = 16

@@ -13,8 +13,9 @@ from pumba_pipe.bids_app import run, subjects
 from pumba_pipe.bids_app.execution import batch_system
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice
 from pumba_pipe.bids_app.options.config import RunConfig
+from pumba_pipe.bids_app.selection import tree as selected_tree
 from pumba_pipe.bids_app.selection.dataset import select_images
-from pumba_pipe.bids_app.selection.index import list_participants, open_layout
+from pumba_pipe.bids_app.selection.index import list_participants
 
 ROOT = Path(__file__).parents[2]
 ARRAY = ROOT / 'docker' / 'slurm' / 'array.sbatch'
@@ -104,10 +105,17 @@ def test_results_of_a_tree_can_be_gathered(tree: Path, tmp_path: Path) -> None:
 # ---- one job of thousands ----
 
 
-def test_a_job_reads_the_folders_of_its_participants_alone(tree: Path, tmp_path: Path) -> None:
+def test_a_job_reads_the_folders_of_its_participants_alone(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = RunConfig(tree, tmp_path, 'participant', participants=('03', '11'))
-    assert open_layout(config, config.participants).get_subjects() == ['03', '11']
+    read: list[Path] = []
+    entries = selected_tree._entries
+    monkeypatch.setattr(
+        selected_tree, '_entries', lambda folder: read.append(folder) or entries(folder)
+    )
     chosen = {path.name for path in select_images(config).images}
+    assert {path.relative_to(tree).parts[0] for path in read} == {'sub-03', 'sub-11'}
     assert chosen == {
         f'sub-{sub}_{kind}.nii.gz' for sub in ('03', '11') for kind in ('T1w', 'T2w')
     }

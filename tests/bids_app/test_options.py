@@ -120,7 +120,7 @@ def test_filters_choose_images(bids_dir):
     ('text', 'message'),
     [
         ('{', 'is not JSON'),
-        ('[]', 'is not a JSON object'),
+        ('[]', 'an object (names and values) is needed'),
         ('{"t1w": 1}', "'t1w' is not an object"),
         ('{"t7w": {}}', "'t7w' is no kind of image"),
         ('{"t1w": {"acquisitoin": "x"}}', 'acquisitoin'),

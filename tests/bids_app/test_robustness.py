@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from pumba_pipe.bids_app.execution.workdir import OLD_SECONDS, own_folder, remove_leftovers
 
+pytestmark = pytest.mark.slow
+
 CODE = 'import sys; from pumba_pipe.bids_app.run import main; sys.exit(main())'
 QUICK = ['--skip-bids-validation', '--no-n4', '--no-reports', '--device', 'cpu', '--nprocs', '1']
 
@@ -98,21 +100,17 @@ def test_old_leftovers_are_removed(tmp_path: Path) -> None:
     anat.mkdir(parents=True)
     (tmp_path / 'other').mkdir()
     (tmp_path / 'sub-02').mkdir()
-    names = ('sub-01/ses-a/anat/.partial-a.nii.gz', '.partial-b', 'other/.partial-c')
-    names += ('sub-02/.partial-d',)  # of another participant: not searched
-    for name in (*names, 'sub-01/.partial-new', 'sub-01/result'):
+    removed = ('sub-01/ses-a/anat/.partial-abcd_123.nii.gz', '.partial-abcdefg1')
+    kept = ('other/.partial-abcdefg2', 'sub-01/result', 'sub-01/.partial-of-mine.nii.gz')
+    kept += ('sub-02/.partial-abcdefg3',)  # of another participant: not searched
+    for name in (*removed, *kept, 'sub-01/.partial-new_file'):
         (tmp_path / name).touch()
     long_ago = time.time() - 2 * OLD_SECONDS
-    for name in (*names, 'sub-01/result'):
+    for name in (*removed, *kept):
         os.utime(tmp_path / name, (long_ago, long_ago))
     assert remove_leftovers(tmp_path, ['01', '03']) == 2
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')}
-    assert {
-        'other/.partial-c',
-        'sub-02/.partial-d',
-        'sub-01/.partial-new',
-        'sub-01/result',
-    } <= left
+    assert {*kept, 'sub-01/.partial-new_file'} <= left
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='folders are locked the POSIX way')

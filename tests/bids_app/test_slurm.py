@@ -25,10 +25,14 @@ LABELS = ['001', '002', '003', '004']
 # What takes most of the time, and has to do with the images alone.
 QUICK = ['--no-n4', '--device', 'cpu']
 
-pytestmark = pytest.mark.skipif(
-    any(shutil.which(program, path=PATH) is None for program in NEEDED),
-    reason='SLURM is not installed (apt-get install slurm-wlm munge)',
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group('slurm'),  # one cluster, whose ports are taken once
+    pytest.mark.skipif(
+        any(shutil.which(program, path=PATH) is None for program in NEEDED),
+        reason='SLURM is not installed (apt-get install slurm-wlm munge)',
+    ),
+]
 
 
 def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -199,7 +199,7 @@ def test_two_outputs_of_one_name_are_refused(tmp_path, capsys):
     image = save(tmp_path / 'scan.nii.gz', some_data())
     out = str(tmp_path / 'x.nii.gz')
     assert main(['-i', str(image), '-o', out, '-m', out]) == 1
-    assert 'same name' in capsys.readouterr().err
+    assert 'same file' in capsys.readouterr().err
 
 
 def test_unknown_output_format_is_refused_before_any_work(tmp_path, capsys):

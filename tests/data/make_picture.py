@@ -13,7 +13,7 @@ import numpy as np
 
 from pumba_pipe.commands.strip import main as strip
 from pumba_pipe.reports.drawing import PLANES, Canvas, cut
-from pumba_pipe.reports.scan import load_scan
+from pumba_pipe.reports.image_and_mask import load_scan
 
 HEADS = {
     'sub-ixi012_T1w': 'T1w, 2 mm',

@@ -16,18 +16,18 @@ from pumba_pipe.evaluation.cases import Case, find_cases
 from pumba_pipe.extraction.passes import BOX_FILL
 from pumba_pipe.finetuning import study as adaptation_study
 from pumba_pipe.finetuning.adaptation import Adaptation, split
+from pumba_pipe.finetuning.augmentation import LabelledHead, augmented_view, inference_view
 from pumba_pipe.finetuning.early_stopping import PATIENCE, EarlyStopping
 from pumba_pipe.finetuning.labelled import labelled_cases, read_labelled, subject_of
-from pumba_pipe.finetuning.views import LabelledHead, augmented_view, inference_view
 from pumba_pipe.network.averaging import average_weights
 from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_images
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import SHIPPED, load_weights
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
+from pumba_pipe.training.checkpoint import Progress, TrainingConfig
 from pumba_pipe.training.loop import initialize
 from pumba_pipe.training.losses import soft_dice
 from pumba_pipe.training.samples import Batch
-from pumba_pipe.training.state import Progress, TrainingConfig
 
 CPU = torch.device('cpu')
 CONFIG = TrainingConfig(size=32, box_share=0.5, steps=80)
@@ -197,7 +197,7 @@ def test_label_and_image_move_together(heads):
     from dataclasses import replace
     from unittest import mock
 
-    from pumba_pipe.finetuning import views
+    from pumba_pipe.finetuning import augmentation as views
 
     head = replace(heads[0], image=heads[0].mask.float())
     with mock.patch.object(views, 'P_ARTEFACTS', 0.0):

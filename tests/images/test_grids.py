@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pumba_pipe.finetuning import views
+from pumba_pipe.finetuning import augmentation
 from pumba_pipe.images.grids import (
     Cube,
     from_cube,
@@ -69,7 +69,7 @@ def test_torch_samples_a_cube_as_numpy_does():
     image, voxel = random(30, 24, 20), np.array([1.0, 1.3, 2.0])
     cube = Cube(np.array([12.0, 10.0, 25.0]), 45.0, 32)
     values, inside = to_cube(image, voxel, cube)
-    same, shown = views.to_cube(torch.from_numpy(image), voxel, cube)
+    same, shown = augmentation.to_cube(torch.from_numpy(image), voxel, cube)
     np.testing.assert_allclose(values, same.numpy(), atol=1e-5)
     where = np.zeros(values.shape, bool)
     where[inside] = True

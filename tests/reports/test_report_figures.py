@@ -14,8 +14,8 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.interfaces import QualityReport, report_mem_gb
 from pumba_pipe.reports.drawing import cut, picture_size
 from pumba_pipe.reports.figures import brain_spans, slice_indices, write_figures
+from pumba_pipe.reports.image_and_mask import load_scan
 from pumba_pipe.reports.naming import figure_names, figure_paths
-from pumba_pipe.reports.scan import load_scan
 from pumba_pipe.reports.viewer import block_mean
 
 

@@ -114,7 +114,7 @@ def test_a_page_leads_to_those_of_participants(raw, results):
 
 def test_a_page_escapes_what_it_shows(raw, derivative):
     evil = '<script>alert(1)</script>'
-    root = derivative('sub-01_T1w', flags=[evil], volume_ml=evil, confidence=float('nan'))
+    root = derivative('sub-01_T1w', flags=[evil], volume_ml=evil, confidence=evil)
     (raw / 'participants.tsv').write_text(f'participant_id\tspecies\nsub-01\t{evil}\n')
     assert group(raw, root) == 0
     page = (root / 'group_T1w.html').read_text('utf-8')

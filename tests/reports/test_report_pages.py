@@ -275,6 +275,7 @@ def stage_of(seen):
     return re.search(r'<div class="stage[^>]*>(.*?)</div>', seen, re.DOTALL)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine')
 class TestInABrowser:
     def test_a_page_is_drawn(self, opened_page, browse, tmp_path):

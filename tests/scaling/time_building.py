@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument('bids_dir', metavar='DIR', help='made by make_tree.py')
     parser.add_argument('-n', type=int, default=40, metavar='N', help='participants; default: 40')
     given = parser.parse_args()
-    from pumba_pipe.bids_app.execution.quiet import configure_nipype
+    from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 
     configure_nipype(0)
     from pumba_pipe.bids_app.execution.plan import make_plan

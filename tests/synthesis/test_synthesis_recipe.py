@@ -101,7 +101,7 @@ def test_the_digest_follows_the_content_alone(written):
         ('[brain]\nlobe_radius = [nan, nan]\n', 'lobe_radius'),
         ('brain = 3\n', 'brain'),
         ("generator = 'other'\n", "'other'"),
-        ('[brain\n', 'not a TOML file'),
+        ('[brain\n', 'is not TOML'),
     ],
 )
 def test_what_is_refused_is_named_in_one_line(written, text, named):
@@ -116,7 +116,7 @@ def test_what_is_refused_is_named_in_one_line(written, text, named):
 def test_binary_rubbish_is_refused(tmp_path):
     path = tmp_path / 'rubbish.toml'
     path.write_bytes(bytes(range(256)))
-    with pytest.raises(RecipeError, match='not a TOML file'):
+    with pytest.raises(RecipeError, match='not UTF-8 text'):
         load_recipe(path)
 
 

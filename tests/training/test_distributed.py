@@ -13,9 +13,11 @@ import torch
 from pumba_pipe.commands.train import build_parser, main
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.network.weights import load_weights
+from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.distributed import check_same_step
 from pumba_pipe.training.loop import sample_seeds
-from pumba_pipe.training.state import TrainingConfig
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[2] / 'docker' / 'slurm' / 'train.sbatch'
 COMMAND = [sys.executable, '-m', 'pumba_pipe.commands.train']

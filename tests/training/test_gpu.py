@@ -10,9 +10,9 @@ from pumba_pipe.images.masks import dice
 from pumba_pipe.network.unet import NetworkConfig
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.synthesis.sample import synthesize
+from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.distributed import Hardware
 from pumba_pipe.training.loop import train
-from pumba_pipe.training.state import TrainingConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
 SMALL = TrainingConfig(

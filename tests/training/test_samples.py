@@ -8,6 +8,7 @@ from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.synthesis.regions import RIM
 from pumba_pipe.training import head_cache
+from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.head_cache import (
     FIRST_HEADS,
     HeadCacheSource,
@@ -17,7 +18,6 @@ from pumba_pipe.training.head_cache import (
     heads_in_use,
 )
 from pumba_pipe.training.samples import SampleGenerator, StreamSource, turned
-from pumba_pipe.training.state import TrainingConfig
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pumba_pipe.workflows.training import init_synthetic_training_wf
 from pumba_pipe.commands.train import _settings, build_parser
 from pumba_pipe.finetuning.settings import FINETUNING, finetuning_settings
 from pumba_pipe.interfaces import TrainSynthetic
+from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.settings import SIZES, TrainingSettings
-from pumba_pipe.training.state import TrainingConfig
 
 DEFAULTS = TrainingSettings()
 PAGE = Path(__file__).parents[2] / 'docs' / 'training.md'

@@ -19,12 +19,12 @@ from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import load_weights
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import validation
+from pumba_pipe.training.checkpoint import Progress, TrainingConfig, finished, schedule
 from pumba_pipe.training.head_cache import cache_folder, fill_cache
 from pumba_pipe.training.loop import initialize, train
 from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.training.samples import SampleGenerator
 from pumba_pipe.training.settings import Hardware, TrainingSettings
-from pumba_pipe.training.state import Progress, TrainingConfig, finished, schedule
 
 SMALL = TrainingConfig(
     size=32, box_share=1.0, batch=2, steps=6, cache_size=4, warm_up=2, checkpoint_minutes=60

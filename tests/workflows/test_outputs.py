@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pumba_pipe.workflows import StripSettings, init_ds_brain_wf, init_participant_wf
 from pumba_pipe.workflows.base import image_shape
+from pumba_pipe.workflows.done import Judgement, judge, refresh
 from pumba_pipe.workflows.naming import (
     brain_path,
     mask_path,
@@ -19,6 +20,8 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import Space, Template
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.file_records import record_of
+from pumba_pipe.interfaces import SaveDerivative, SaveFigures
 
 SHA = 'ab' * 32
 
@@ -48,12 +51,22 @@ def everything(t1w, settings, tmp_path):
 
 
 def make_outputs(outputs):
+    """Write results as the sinks do, with something else in them."""
+    record = record_of(outputs.source)
+    content = outputs.output_dir.parent / 'content'
+    content.write_bytes(b'image')
+    given = {'source_file': str(outputs.source), 'source_record': record}
     for target in outputs.everything():
-        target.path.parent.mkdir(parents=True, exist_ok=True)
-        if target.metadata is not None:
-            sidecar = target.path.with_name(target.path.name.split('.')[0] + '.json')
-            sidecar.write_text(json.dumps(target.metadata))
-        target.path.write_bytes(b'image')
+        SaveDerivative(
+            in_file=str(content), out_path=str(target.path), metadata=target.metadata, **given
+        ).run()
+    figures = outputs.figures
+    SaveFigures(
+        **dict.fromkeys(figures, str(content)),
+        **given,
+        out_paths={figure: str(path) for figure, path in figures.items()},
+        record_path=str(outputs.figure_record),
+    ).run()
 
 
 @pytest.mark.parametrize(
@@ -173,9 +186,10 @@ def test_only_what_is_asked_for_is_done(t1w, everything, settings, tmp_path):
     least = dataclasses.replace(settings, bias_correction=False, reports=False)
     assert names(least, t1w) == {
         'inputnode', 'outputnode', 'strip', 'conform', 'ds_mask', 'ds_bias_corrected', 'ds_file',
+        'record_sub01_T1w',
     }  # fmt: skip
     most = names(everything.settings, t1w)
-    assert {'inu_n4', 'inu_n4_final', 'report', 'register', 'ds_prob', 'ds_mosaic'} <= most
+    assert {'inu_n4', 'inu_n4_final', 'report', 'register', 'ds_prob', 'ds_figures'} <= most
     assert {'ds_forward_xfm', 'ds_warped_mask'} <= most
 
 
@@ -198,11 +212,15 @@ def test_sinks_write_everything(t1w, tmp_path):
     for target in t1w.targets():
         files[target.field] = tmp_path / f'{target.field}.nii.gz'
         files[target.field].write_text(target.field)
+    for figure in t1w.figures:
+        files[figure] = tmp_path / f'{figure}.png'
+        files[figure].write_text(figure)
     files['quality'] = tmp_path / 'quality.json'
     files['quality'].write_text('{"confidence": 1.0}')
     workflow = init_ds_brain_wf(outputs=t1w)
     workflow.base_dir = str(tmp_path / 'work')
     workflow.inputs.inputnode.trait_set(**{field: str(path) for field, path in files.items()})
+    workflow.inputs.inputnode.source_record = record_of(t1w.source)
     workflow.run()
     assert t1w.mask.read_text() == 'out_mask'
     assert t1w.brain.read_text() == 'out_file'
@@ -210,6 +228,7 @@ def test_sinks_write_everything(t1w, tmp_path):
     figures = sorted(path.name for path in (t1w.output_dir / 'sub-01/figures').iterdir())
     assert figures == [
         'sub-01_desc-beforeafter_T1w.png',
+        'sub-01_desc-figures_T1w.json',
         'sub-01_desc-mosaic_T1w.png',
         'sub-01_desc-viewer_T1w.json',
     ]
@@ -224,13 +243,13 @@ def test_state_of_outputs(everything):
     assert everything.state() == 'missing'
     make_outputs(everything)
     assert everything.state() == 'done'
-    for target in everything.everything():
-        target.path.write_bytes(b'')
-        assert everything.state() == 'missing', target.field
-        target.path.unlink()
-        assert everything.state() == 'missing', target.field
-        target.path.write_bytes(b'image')
-    everything.mask.with_name('sub-01_desc-brain_mask.json').write_text('{half')
+    for path in (*(t.path for t in everything.everything()), *everything.figures.values()):
+        path.write_bytes(b'')
+        assert everything.state() == 'missing', path
+        path.unlink()
+        assert everything.state() == 'missing', path
+        path.write_bytes(b'image')
+    everything.brain.with_name('sub-01_desc-brain_T1w.json').write_text('{half')
     assert everything.state() == 'missing'
 
 
@@ -269,11 +288,23 @@ def test_asking_for_less_leaves_results_as_they_are(everything, settings):
         assert dataclasses.replace(everything, settings=fewer).state() == 'done'
 
 
-def test_outputs_are_outdated_when_the_image_changes(everything):
-    make_outputs(everything)
-    before = everything.source.stat().st_mtime - 60
-    os.utime(everything.mask, (before, before))
-    assert everything.state() == 'outdated'
+@pytest.mark.parametrize('days', [-1, 1])
+def test_times_alone_do_not_outdate_results(everything, own_bids_dir, days):
+    own = dataclasses.replace(everything, source=own_bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz')
+    own = dataclasses.replace(own, bids_dir=own_bids_dir)
+    make_outputs(own)
+    moment = own.source.stat().st_mtime + days * 86400
+    for path in (own.source, own.mask):
+        os.utime(path, (moment, moment))
+    found = judge(own)
+    assert found.state == 'done'
+    assert own.mask in found.touched
+    refresh(own, found)
+    assert judge(own) == Judgement('done')
+    with own.source.open('r+b') as file:
+        file.write(b'another scan')
+    os.utime(own.source, (moment, moment))  # of the same size and time
+    assert judge(own) == Judgement('outdated', 'the scan has changed')
 
 
 def test_shape_of_an_unreadable_image_is_unknown(tmp_path):

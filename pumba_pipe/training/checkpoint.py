@@ -6,11 +6,12 @@ import math
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 
 import torch
 
 from pumba_pipe.common.errors import WeightsError
+from pumba_pipe.common.files import atomic_path
 from pumba_pipe.network.unet import Network
 from pumba_pipe.training.settings import SIZES, TrainingSettings
 
@@ -107,9 +108,43 @@ def save_checkpoint(
         'config': asdict(config),
         'network_config': network.config.to_dict(),
     }
-    partial = path.with_suffix('.tmp')
-    torch.save(state, partial)
-    os.replace(partial, path)
+    write_state(path, state)
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write what torch can read again; until it is complete, an older file stays.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written, as on a full disk.
+    """
+    with atomic_path(path) as partial, partial.open('wb') as file:
+        watched = _Watched(file)
+        try:
+            torch.save(state, cast('IO[bytes]', watched))
+            file.flush()
+            os.fsync(file.fileno())  # not renamed before it is on the disk
+        except RuntimeError as error:  # torch's own words for what the disk replied
+            raise (watched.failed or error) from None
+
+
+class _Watched:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load_checkpoint(
@@ -134,7 +169,8 @@ def load_checkpoint(
     except WeightsError:
         raise
     except Exception as error:
-        raise WeightsError(f'{path}: cannot resume from this checkpoint ({error})') from None
+        reason = ' '.join(str(error).split())[:300]
+        raise WeightsError(f'{path}: cannot resume from this checkpoint ({reason})') from None
 
 
 def _present_names(config: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.processes import end_workers, shielded, shorten_socket_paths
+from pumba_pipe.common.resources import check_memory
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from pumba_pipe.bids_app.options.config import RunConfig
 
+WORKER_BYTES = 700_000_000  # address space of a worker that has imported torch
 PRELOADED = ['numpy', 'nipype.pipeline.engine', 'nipype.pipeline.plugins.multiproc']
 
 
@@ -56,11 +62,17 @@ def process_context() -> BaseContext:
 
     On Linux a fork server imports Nipype once for all workers, and torch where there may be a
     GPU; elsewhere that is not safe.
+
+    Raises
+    ------
+    PumbaError
+        TMPDIR is too long for the fork server's sockets, and there is no other folder for them.
     """
     from pumba_pipe.network.devices import may_have_gpu
 
     if sys.platform != 'linux':
         return multiprocessing.get_context('spawn')
+    shorten_socket_paths()
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([*PRELOADED, *(['torch'] if may_have_gpu() else [])])
     return context
@@ -73,5 +85,19 @@ def prepare_engine(config: RunConfig) -> Engine:
     """
     if config.nprocs == 1 or 'torch' in sys.modules:
         return check_engine(config.weights, config.device)
-    with ProcessPoolExecutor(1, mp_context=process_context()) as pool:
-        return pool.submit(check_engine, config.weights, config.device).result()
+    check_memory(WORKER_BYTES)
+    context = process_context()
+    try:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            try:
+                with shielded():
+                    checked = pool.submit(check_engine, config.weights, config.device)
+                return checked.result()
+            except KeyboardInterrupt:  # the pool would wait for the worker
+                end_workers()
+                raise
+    except (EOFError, ConnectionError, BrokenProcessPool):
+        raise PumbaError(
+            'a worker process ended before it could do anything, most likely for lack of memory; '
+            'use a machine with more, or a higher limit (ulimit -v)'
+        ) from None

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pumba_pipe.bids_app.options.arguments import (
+from pumba_pipe.bids_app.options.config import (
+    MAX_DEFAULT_THREADS,
+    MODALITIES,
+    OTHER_MODALITIES,
+    RunConfig,
+)
+from pumba_pipe.bids_app.options.value_types import (
     border,
     existing_file,
     memory_gb,
@@ -13,12 +19,6 @@ from pumba_pipe.bids_app.options.arguments import (
     seed,
     session_label,
     space,
-)
-from pumba_pipe.bids_app.options.config import (
-    MAX_DEFAULT_THREADS,
-    MODALITIES,
-    OTHER_MODALITIES,
-    RunConfig,
 )
 
 from pumba_pipe.common.cli import add_version, positive_int
@@ -61,8 +61,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         '--bids-database-dir', type=Path, metavar='DIR',
-        help='PyBIDS index of the data set, made when it is not there: reading a large data set '
-        'again is quick',
+        help='PyBIDS index of the data set, made when it is not there: the list of files is taken '
+        'from it, and values of sidecars for filters',
     )  # fmt: skip
 
 

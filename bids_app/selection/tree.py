@@ -1,0 +1,154 @@
+"""Image files of a data set, found and judged by their paths below its folder.
+
+Nothing above the folder of the data set says what a file is. A file counts as the image of its
+name where it lies in the ``anat`` folder of the participant and session that its name says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pumba_pipe.bids_app.selection.ignore import Ignored
+from pumba_pipe.workflows.naming import ImageName, folder, parse_name
+
+DATATYPE = 'anat'
+ENDINGS = ('.nii', '.nii.gz')
+INDEX = ('run', 'echo', 'flip', 'inv', 'chunk')  # entities whose labels are numbers
+MAX_DEPTH = 8  # folders below `anat` that are looked through
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file lies.
+
+    Attributes
+    ----------
+    path : Path
+    inside : PurePosixPath
+        Relative to the data set.
+    """
+
+    path: Path
+    inside: PurePosixPath
+
+    @property
+    def name(self) -> ImageName:
+        """Name of the file, taken apart."""
+        return parse_name(self.inside)
+
+    @property
+    def contradiction(self) -> str:
+        """Why this is not the place of a file of this name; empty where it is."""
+        parts = self.inside.parts
+        below = parts.index(DATATYPE) + 1
+        if len(parts) > below + 1:
+            return f'lies deeper than {"/".join(parts[:below])}, where the image of this name goes'
+        expected = folder(self.name) / DATATYPE
+        if self.inside.parent.as_posix() != expected.as_posix():
+            return f'lies in {self.inside.parent}, but its name belongs to {expected.as_posix()}'
+        return ''
+
+
+def list_images(
+    bids_dir: Path, participants: Iterable[str]
+) -> tuple[list[Place], dict[Path, str]]:
+    """Find all NIfTI files in and below the ``anat`` folders of participants.
+
+    Returns
+    -------
+    list of Place
+        In order.
+    dict of Path to str
+        Folders that cannot be read, and why.
+    """
+    found: list[Place] = []
+    unreadable: dict[Path, str] = {}
+    for label in participants:
+        try:
+            for anat in _anat_folders(bids_dir / f'sub-{label}'):
+                found += [place_of(path, bids_dir) for path in _images(anat)]
+        except OSError as error:
+            folder = Path(error.filename or bids_dir / f'sub-{label}')
+            unreadable[folder] = f'cannot be read ({error.strerror})'
+    return sorted(found, key=lambda place: place.inside.parts), unreadable
+
+
+def place_of(path: Path, bids_dir: Path) -> Place:
+    """Take a path of a file of the data set."""
+    return Place(path, PurePosixPath(path.relative_to(bids_dir).as_posix()))
+
+
+def in_anat(place: Place) -> bool:
+    """Whether a file lies in or below an ``anat`` folder of a participant or session."""
+    parts = place.inside.parts
+    deep = 2 if len(parts) > 2 and parts[1].startswith('ses-') else 1
+    return len(parts) > deep + 1 and parts[0].startswith('sub-') and parts[deep] == DATATYPE
+
+
+def meaning(name: ImageName) -> tuple[object, str]:
+    """What a name means: its entities in any order, numbers without leading zeros, its suffix.
+
+    Examples
+    --------
+    >>> from pathlib import PurePath
+    >>> names = ('sub-01_acq-a_run-01_T1w.nii', 'sub-01_run-1_acq-a_T1w.nii.gz')
+    >>> len({meaning(parse_name(PurePath(name))) for name in names})
+    1
+    """
+    entities = frozenset(
+        (key, label.lstrip('0') or '0') if key in INDEX and label.isdecimal() else (key, label)
+        for key, label in name.entities
+    )
+    return entities, name.suffix
+
+
+def without_ignored(places: list[Place], ignored: Ignored) -> tuple[list[Place], list[Place]]:
+    """Split files into those that count and those that ``.bidsignore`` leaves out."""
+    out = [place for place in places if ignored(place.inside.as_posix())]
+    left = set(out)
+    return [place for place in places if place not in left], out
+
+
+def shown(path: object) -> str:
+    r"""Write a path for people: bytes that are not UTF-8, and control characters, are escaped.
+
+    Examples
+    --------
+    >>> shown('sub-01/m\udcfcller\n.nii')
+    'sub-01/m\\xfcller\\n.nii'
+    """
+    text = os.fsencode(str(path)).decode('utf-8', 'backslashreplace')
+    return ''.join(
+        letter if letter.isprintable() else letter.encode('unicode_escape').decode()
+        for letter in text
+    )
+
+
+def _anat_folders(subject: Path) -> Iterator[Path]:
+    yield subject / DATATYPE
+    for entry in _entries(subject):
+        if entry.name.startswith('ses-') and entry.is_dir():
+            yield Path(entry.path) / DATATYPE
+
+
+def _images(folder: Path, depth: int = 0) -> Iterator[Path]:
+    for entry in _entries(folder):
+        path = Path(entry.path)
+        if entry.name.startswith('.'):
+            continue
+        if entry.name.lower().endswith(ENDINGS):
+            yield path  # a folder, too: it will be named
+        elif depth < MAX_DEPTH and entry.is_dir(follow_symlinks=False):
+            yield from _images(path, depth + 1)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of a folder; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

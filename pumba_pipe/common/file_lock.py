@@ -1,0 +1,95 @@
+"""One process at a time writes a file: locks taken off a process that was killed.
+
+`folder_lock` keeps a whole folder to one run; here processes wait for each other for a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+LOCK_PREFIX = '.partial-lock-'
+
+
+def owner() -> str:
+    """Who holds a lock, for people who find one: process and host."""
+    return f'process {os.getpid()} on {socket.gethostname()}'
+
+
+def hold(path: Path, text: str, wait: bool = True) -> int | None:
+    """Lock a file, made where it is missing, and write `text` to it.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+    wait : bool
+        For another process that holds it.
+
+    Returns
+    -------
+    int or None
+        Descriptor that holds the lock until it is closed; None when another process has it and
+        `wait` is false.
+
+    Raises
+    ------
+    OSError
+        The file cannot be made, or the file system has no locks.
+    """
+    import fcntl
+
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # whoever held it before may have removed the file: then this is a lock on nothing
+            if _is_at(handle, path):
+                os.ftruncate(handle, 0)
+                os.write(handle, text.encode('utf-8', 'replace'))
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def release(handle: int, path: Path) -> None:
+    """Remove a lock that `hold` has given, with its file."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    os.close(handle)
+
+
+@contextlib.contextmanager
+def exclusive(target: Path) -> Iterator[None]:
+    """Keep other processes from writing a file, and what describes it, at the same time.
+
+    The lock is a small file beside it that is gone afterwards. On a file system without locks,
+    and where there is no `fcntl`, nothing is held.
+    """
+    lock = target.with_name(f'{LOCK_PREFIX}{target.name.split(".")[0][-180:]}')
+    handle = None
+    with contextlib.suppress(ImportError, OSError):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = hold(lock, owner())
+    try:
+        yield
+    finally:
+        if handle is not None:
+            release(handle, lock)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except OSError:
+        return False
+    held = os.fstat(handle)
+    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)

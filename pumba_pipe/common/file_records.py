@@ -1,0 +1,102 @@
+"""What a file was when it was read or written, kept as plain values that go into a JSON file.
+
+A record holds the file's size, its time of change and a checksum of its content. Equality decides
+whether a file is still the same, never which of two times is later: copies keep old times. The
+checksum is computed again only where the size is equal and the times are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+BLOCK = 1 << 20  # bytes
+SIZE, MODIFIED, CHANGED, SHA256 = 'Size', 'Modified', 'Changed', 'SHA256'
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises
+    ------
+    OSError
+    """
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def stamp(path: Path) -> dict[str, int]:
+    """Size of a file in bytes, and the times its content and its entry changed, in microseconds.
+
+    Microseconds since 1970 fit into every program's numbers, nanoseconds do not.
+
+    Raises
+    ------
+    OSError
+    """
+    found = path.stat()
+    return {
+        SIZE: found.st_size,
+        MODIFIED: found.st_mtime_ns // 1000,
+        CHANGED: found.st_ctime_ns // 1000,
+    }
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    """Describe a file as it is now.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is written to at this moment.
+
+    Examples
+    --------
+    >>> _ = Path('a.txt').write_text('abc')
+    >>> record = record_of(Path('a.txt'))
+    >>> record['Size'], record['SHA256'][:8]
+    (3, 'ba7816bf')
+    """
+    before = stamp(path)
+    found = {**before, SHA256: checksum(path)}
+    if stamp(path) != before:
+        raise OSError(None, 'it changes while it is read', os.fspath(path))
+    return found
+
+
+def is_record(record: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a value from a JSON file is a record."""
+    return isinstance(record, Mapping) and isinstance(record.get(SHA256), str)
+
+
+def untouched(record: Mapping[str, Any], now: Mapping[str, int], *keys: str) -> bool:
+    """Whether size and times are those of a record, so that the content need not be read."""
+    return all(key in record and record[key] == now[key] for key in (SIZE, *keys))
+
+
+def is_same(path: Path, record: Mapping[str, Any], *keys: str) -> bool:
+    """Whether a file has the content of a record.
+
+    Parameters
+    ----------
+    path : Path
+    record : mapping
+        Of `record_of`.
+    *keys : str
+        Times which, when equal, save reading the file: `MODIFIED`, and `CHANGED` where the
+        record was made on the same disk.
+
+    Raises
+    ------
+    OSError
+    """
+    now = stamp(path)
+    if record.get(SIZE) != now[SIZE]:
+        return False
+    return untouched(record, now, *keys) or checksum(path) == record.get(SHA256)

@@ -1,0 +1,100 @@
+"""NIfTI headers that are odd but not useless: orientation, units of length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+LONGER = 1.01  # length of a quaternion, up to which it is one that was rounded
+UNITS = {1: 'metre', 2: 'mm', 3: 'micron'}  # by their codes in NIfTI
+MM_OF_UNIT = {'metre': 1000.0, 'mm': 1.0, 'micron': 0.001}
+WIDEST_MM = 5000.0  # no field of view is wider than a scanner
+NARROWEST_MM = 0.5  # nor is any smaller than a brain
+
+
+def repaired(header: Any) -> tuple[Any, tuple[str, ...]]:
+    """Header whose transforms can all be used, and what was changed, in plain words.
+
+    Of two transforms of which one is sound, the other is unset. A quaternion a little too long,
+    as rounding makes it, is shortened.
+
+    Parameters
+    ----------
+    header : nibabel header
+        Not changed. Returned as it is where nothing is to be done.
+    """
+    import nibabel as nib
+
+    if not isinstance(header, nib.Nifti1Header):
+        return header, ()
+    notes: list[str] = []
+    header = _unit_quaternion(header)
+    codes = {name: int(header[f'{name}_code']) for name in ('sform', 'qform')}
+    sound = {
+        'sform': codes['sform'] > 0 and _is_sound(header.get_sform),
+        'qform': codes['qform'] > 0 and _is_sound(header.get_qform),
+    }
+    for name, other in (('sform', 'qform'), ('qform', 'sform')):
+        if codes[name] > 0 and not sound[name] and sound[other]:
+            header = header.copy()
+            header[f'{name}_code'] = 0
+            notes.append(f'the {name} of the header cannot be used; its {other} was taken')
+    return header, tuple(notes)
+
+
+def _unit_quaternion(header: Any) -> Any:
+    names = ('quatern_b', 'quatern_c', 'quatern_d')
+    length = float(np.linalg.norm([float(header[name]) for name in names]))
+    if not 1 < length <= LONGER:
+        return header
+    header = header.copy()
+    for name in names:
+        header[name] = float(header[name]) / length
+    return header
+
+
+def _is_sound(read: Callable[[], NDArray[Any]]) -> bool:
+    """Whether a transform leads somewhere, and nibabel can read it."""
+    try:
+        affine = np.asarray(read(), dtype=np.float64)
+    except Exception:  # nibabel raises several kinds
+        return False
+    return bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 0
+
+
+def mm_per_unit(image: Any) -> tuple[float, tuple[str, ...]]:
+    """Millimetres in a unit of a nibabel image's affine, and a note where that is not one.
+
+    Unknown units are millimetres. So are those by which the image would be wider than a scanner
+    or smaller than any brain: some converters write the code of a metre beside millimetres.
+    """
+    import nibabel as nib
+
+    if not isinstance(image.header, nib.Nifti1Header) or image.affine is None:
+        return 1.0, ()
+    unit = UNITS.get(unit_code(image.header), 'mm')
+    factor = MM_OF_UNIT[unit]
+    if factor == 1.0:
+        return 1.0, ()
+    sizes = np.linalg.norm(np.asarray(image.affine, float)[:3, :3], axis=0)
+    width = float((sizes * image.shape[:3]).max())
+    if not NARROWEST_MM <= width * factor <= WIDEST_MM and NARROWEST_MM <= width <= WIDEST_MM:
+        return 1.0, (f'by its header the image is {width:g} {unit}s wide; mm were taken',)
+    return factor, (f'lengths in {unit}s, as the header says',)
+
+
+def unit_code(header: Any) -> int:
+    """Code of the unit of length in a NIfTI header; nibabel raises where it does not know it."""
+    return int(header['xyzt_units']) % 8
+
+
+def name_unit(header: Any) -> None:
+    """Write millimetres into a NIfTI header that names no known unit of length."""
+    if unit_code(header) not in UNITS:
+        header['xyzt_units'] = int(header['xyzt_units']) // 8 * 8 + 2

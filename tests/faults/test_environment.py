@@ -1,0 +1,129 @@
+"""The machine is not as it should be: `pumba` works all the same, or says in one line why not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pumba_pipe.common import resources
+from pumba_pipe.common.resources import check_memory
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='limits and folders of Linux')
+
+CODE = 'import sys; from pumba_pipe.bids_app.run import main; sys.exit(main())'
+STRIP = 'import sys; from pumba_pipe.commands.strip import main; sys.exit(main())'
+
+
+def command(bids_dir, out, *words):
+    work = str(out.parent / 'work')
+    return [
+        sys.executable, '-c', CODE, str(bids_dir), str(out), 'participant', '-w', work,
+        '--skip-bids-validation', '--device', 'cpu', '--no-n4', '--no-reports', *words,
+    ]  # fmt: skip
+
+
+def run(words, **more):
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, **more)
+
+
+def limited(words, kilobytes):
+    return ['bash', '-c', f'ulimit -v {kilobytes} && exec "$@"', 'bash', *words]
+
+
+def test_a_long_tmpdir(bids_dir, tmp_path):
+    folder = tmp_path / ('t' * 90)
+    folder.mkdir()
+    done = run(
+        command(bids_dir, tmp_path / 'out', '--nprocs', '2', '--dry-run'),
+        env=os.environ | {'TMPDIR': str(folder)},
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'dry run: nothing was written' in done.stdout
+
+
+def hides_folders():
+    tried = subprocess.run(['unshare', '-m', 'true'], capture_output=True, check=False)
+    return tried.returncode == 0
+
+
+@pytest.mark.parametrize(
+    'mount',
+    ['-o size=4k tmpfs /dev/shm && head -c 4k /dev/zero > /dev/shm/full', '-o ro tmpfs /dev/shm'],
+    ids=['full', 'read-only'],
+)
+def test_semaphores_that_cannot_be_made(bids_dir, tmp_path, mount):
+    if not hides_folders():
+        pytest.skip('folders can be hidden by root alone')
+    words = command(bids_dir, tmp_path / 'out', '--nprocs', '2', '--dry-run')
+    script = f'mount -t tmpfs {mount} && exec "$@"'
+    done = run(['unshare', '-m', 'bash', '-c', script, 'bash', *words])
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'warning: no semaphore can be made in /dev/shm' in done.stdout
+    assert 'dry run: nothing was written' in done.stdout
+
+
+@pytest.mark.parametrize('kilobytes', [700_000, 900_000, 1_200_000])
+def test_little_address_space_is_one_line(head_file, tmp_path, kilobytes):
+    words = [
+        sys.executable, '-c', STRIP, '-i', str(head_file), '-m', str(tmp_path / 'mask.nii.gz'),
+        '--device', 'cpu', '--threads', '1',
+    ]  # fmt: skip
+    began = time.monotonic()
+    done = run(limited(words, kilobytes))
+    assert time.monotonic() - began < 60
+    assert done.returncode == 1
+    assert done.stderr.count('\n') == 1
+    assert 'memory' in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kilobytes', [600_000])
+def test_little_address_space_for_workers_is_one_line(bids_dir, tmp_path, kilobytes):
+    done = run(limited(command(bids_dir, tmp_path / 'out', '--nprocs', '2'), kilobytes))
+    assert done.returncode in (1, 2)
+    assert done.stderr.count('\n') == 1
+    assert 'memory' in done.stderr
+
+
+def test_memory_is_asked_for():
+    check_memory(2**20)
+    with pytest.raises(MemoryError, match=r'not enough memory: .* GB more'):
+        check_memory(2**62)
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        '[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: not enough memory',
+        'could not create a primitive',
+        'std::bad_alloc',
+        'libopenblas.so: failed to map segment from shared object',
+        'CUDA out of memory. Tried to allocate 2 GiB',
+    ],
+)
+def test_what_libraries_say_of_memory_is_understood(message):
+    assert resources.lacks_memory(RuntimeError(message))
+    assert not resources.lacks_memory(RuntimeError('shapes do not match'))
+
+
+@pytest.mark.parametrize('seconds', [0.2, 0.8, 1.6, 2.4])
+def test_ctrl_c_at_start_up_is_one_line(bids_dir, tmp_path, seconds):
+    """To the whole group of processes, as a terminal sends it."""
+    process = subprocess.Popen(
+        command(bids_dir, tmp_path / 'out', '--nprocs', '2'),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 12
+    if 'site.py' in errors or '<frozen' in errors:
+        pytest.skip('Python itself had not started yet')
+    assert (process.returncode, errors) == (130, 'pumba: interrupted\n')

@@ -1,0 +1,229 @@
+"""When an image counts as done: this scan, these options, these files.
+
+Equality with what the sidecars record decides. No time says that something is newer, because
+copies keep old times.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pumba_pipe.common.errors import OutputError
+from pumba_pipe.common.file_lock import exclusive
+from pumba_pipe.common.file_records import (
+    CHANGED,
+    MODIFIED,
+    SHA256,
+    checksum,
+    is_record,
+    is_same,
+    stamp,
+    untouched,
+)
+from pumba_pipe.common.files import write_json
+from pumba_pipe.interfaces.derivatives import (
+    FILE_RECORD,
+    SOURCE_RECORD,
+    is_edited,
+    is_mask,
+    is_ours,
+    not_ours,
+    read_sidecar,
+    sidecar_of,
+)
+
+if TYPE_CHECKING:
+    from pumba_pipe.workflows.outputs import BrainOutputs, Target
+
+EXTRACTION, REGISTRATION = 'BrainExtraction', 'Registration'  # keys of what results depend on
+FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
+RAW = 'bids:raw:'
+MAX_NAME = 255  # bytes, of file systems
+NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an earlier run left of an image, and what follows.
+
+    Attributes
+    ----------
+    state : str
+        ``'done'``; ``'missing'``: files are not there, or damaged; ``'outdated'``: made of another
+        scan, with other options, or by a version that kept no record; ``'edited'``: a person
+        changed a mask, which stays; ``'blocked'``: something lies where results go that must not
+        be replaced.
+    reason : str
+        For the user, when the image is neither done nor simply missing.
+    unrecorded : bool
+        Whether a version that kept no record made it.
+    touched : tuple of Path
+        Results whose own times, or whose scan's, differ from the record, with the same content.
+    """
+
+    state: str
+    reason: str = ''
+    unrecorded: bool = False
+    touched: tuple[Path, ...] = ()
+
+
+def judge(outputs: BrainOutputs) -> Judgement:
+    """Compare what there is of an image with what is asked for."""
+    targets = outputs.everything()
+    places = {target.path: read_sidecar(target.path) for target in targets}
+    figures = read_sidecar(outputs.figure_record) if outputs.figures else None
+    ours = any(map(is_ours, places.values())) or figures is not None
+    longest = max((path.name for path in (*places, *outputs.figures.values())), key=_length)
+    if _length(longest) > MAX_NAME:
+        return Judgement('blocked', f'{longest}: names of results may have {MAX_NAME} bytes')
+    try:
+        for path in (*places, *outputs.figures.values()):
+            blocked = _in_the_way(path, places.get(path), ours)
+            if blocked:
+                return Judgement('blocked', f'{path}: {blocked}')
+        return _judge(outputs, targets, places, figures)
+    except OSError as error:
+        return Judgement('blocked', f'{error.filename}: cannot read this file ({error.strerror})')
+
+
+def refresh(outputs: BrainOutputs, found: Judgement) -> None:
+    """Note new times of files whose content is the old, so that no later run reads them again."""
+    for path in found.touched:
+        try:
+            with exclusive(path):
+                content = read_sidecar(path)
+                if content is None:
+                    continue
+                for key, file in ((SOURCE_RECORD, outputs.source), (FILE_RECORD, path)):
+                    now = stamp(file)
+                    content[key] |= {time: now[time] for time in content[key] if time in now}
+                write_json(sidecar_of(path), content)
+        except (OSError, OutputError):  # the results may be read-only: then they stay as they are
+            return
+
+
+def _judge(
+    outputs: BrainOutputs,
+    targets: tuple[Target, ...],
+    sidecars: Mapping[Path, dict[str, Any] | None],
+    figures: dict[str, Any] | None,
+) -> Judgement:
+    """Judge results that are ours, or are not there."""
+    other = _made_of(outputs, sidecars[outputs.mask])
+    if other and (outputs.bids_dir / other).exists():
+        return Judgement('blocked', f'{outputs.mask}: is the mask of {other}, another scan')
+    edited = [
+        path
+        for path, content in sidecars.items()
+        if content and is_mask(path) and path.exists() and is_edited(path, content)
+    ]
+    complete = all(_is_complete(path, content) for path, content in sidecars.items()) and all(
+        _figures_complete(outputs, figures)
+    )
+    records = [
+        record
+        for content in (*sidecars.values(), figures)
+        if is_record(record := (content or {}).get(SOURCE_RECORD))
+    ]
+    changed = bool(other) or (bool(records) and not _all_of(outputs.source, records))
+    if edited:
+        if changed:
+            return Judgement(
+                'blocked',
+                f'{edited[0]}: was edited by hand and is kept, but the scan has changed since; '
+                'move the mask away to have it made again',
+            )
+        return Judgement('edited', f'{edited[0]}: was edited by hand and is kept')
+    if not complete:
+        return Judgement('missing')
+    if not records:
+        return Judgement('outdated', 'made by a version that kept no record', unrecorded=True)
+    written = [is_record((content or {}).get(FILE_RECORD)) for content in sidecars.values()]
+    if len(records) < len(sidecars) + bool(outputs.figures) or not all(written):
+        return Judgement('missing')
+    if changed:
+        return Judgement('outdated', 'the scan has changed')
+    if not all(_has_options(target, sidecars[target.path]) for target in targets):
+        return Judgement('outdated', 'made with other options or weights')
+    return Judgement('done', touched=tuple(_touched(outputs, sidecars)))
+
+
+def _length(name: str) -> int:
+    return len(os.fsencode(name))
+
+
+def _made_of(outputs: BrainOutputs, sidecar: Mapping[str, Any] | None) -> str:
+    """Path of the other scan that a mask was made of; empty for the scan of these outputs."""
+    sources = (sidecar or {}).get('Sources')
+    if not isinstance(sources, list) or outputs.source_uri in sources:
+        return ''
+    raw = (uri for uri in sources if isinstance(uri, str) and uri.startswith(RAW))
+    return next(raw, '').removeprefix(RAW)
+
+
+def _in_the_way(path: Path, sidecar: Mapping[str, Any] | None, ours: bool) -> str:
+    """Say why nothing can be written to a place, empty when it can be."""
+    if not path.exists():
+        return NOT_HERE if path.is_symlink() else ''
+    if not path.is_file():
+        return 'is no file, and a result goes here; move it away'
+    # without a sidecar, a mask may be anybody's work; other files are easily made again
+    known = is_ours(sidecar) if sidecar is not None or is_mask(path) else ours
+    return '' if known else not_ours(path)
+
+
+def _is_complete(path: Path, sidecar: Mapping[str, Any] | None) -> bool:
+    """Whether a result is there as it was written, as far as there is a record."""
+    if sidecar is None or not path.exists() or not path.stat().st_size:
+        return False
+    record = sidecar.get(FILE_RECORD)
+    return not is_record(record) or is_same(path, record, MODIFIED)
+
+
+def _figures_complete(outputs: BrainOutputs, content: dict[str, Any] | None) -> Iterator[bool]:
+    records = (content or {}).get(FILE_RECORD)
+    for path in outputs.figures.values():
+        if not path.exists() or not path.stat().st_size:
+            yield False
+        elif isinstance(records, Mapping):
+            record = records.get(path.name)
+            yield is_record(record) and is_same(path, record, MODIFIED)
+
+
+def _all_of(source: Path, records: list[Any]) -> bool:
+    """Whether results were all made of the scan that is there now."""
+    now = stamp(source)
+    sums = {record[SHA256] for record in records}
+    if len(sums) > 1:
+        return False
+    if any(untouched(record, now, MODIFIED, CHANGED) for record in records):
+        return True
+    same_size = all(untouched(record, now) for record in records)
+    return same_size and checksum(source) in sums
+
+
+def _touched(
+    outputs: BrainOutputs, sidecars: Mapping[Path, dict[str, Any] | None]
+) -> Iterator[Path]:
+    now = stamp(outputs.source)
+    for path, content in sidecars.items():
+        if content is None:
+            continue
+        source, file = content[SOURCE_RECORD], content[FILE_RECORD]
+        if not untouched(source, now, MODIFIED, CHANGED) or not untouched(
+            file, stamp(path), MODIFIED
+        ):
+            yield path
+
+
+def _has_options(target: Target, sidecar: Mapping[str, Any] | None) -> bool:
+    """Whether a file was made with the options that its target has."""
+    content = sidecar or {}
+    return all(
+        content.get(key, content.get(FORMER_KEYS.get(key, key))) == target.metadata.get(key)
+        for key in (EXTRACTION, REGISTRATION)
+    )
