@@ -48,7 +48,8 @@ class Frame:
     def of(cls, volume: Volume) -> Frame:
         """Look at a volume."""
         axes = canonical_axes(volume.affine)
-        sizes = oriented_sizes(volume.voxel_size, axes)
+        # headers of several formats say the same size, but for the last digits of a float64
+        sizes = oriented_sizes(volume.voxel_size, axes).astype(np.float32).astype(np.float64)
         return cls(volume, axes, sizes, content_block(volume.data))
 
     def full(self, value: Any, dtype: Any) -> NDArray[Any]:
