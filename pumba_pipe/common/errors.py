@@ -13,7 +13,7 @@ class PumbaError(Exception):
     ...     pumba_pipe.extract('nowhere.nii.gz')
     ... except pumba_pipe.PumbaError as error:
     ...     print(error)
-    nowhere.nii.gz: cannot read this file: No such file or directory
+    nowhere.nii.gz: cannot read this image: No such file or directory
     """
 
 

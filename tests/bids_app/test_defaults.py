@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pumba_pipe.bids_app.options import groups
+from pumba_pipe.bids_app.options import definitions
 from pumba_pipe.bids_app.options.config import MAX_DEFAULT_THREADS, RunConfig
 from pumba_pipe.bids_app.options.parser import build_parser, parse
 from pumba_pipe.workflows.settings import StripSettings
@@ -55,7 +55,7 @@ def test_a_command_without_options_is_a_configuration_without_options(
 def test_the_options_write_no_default_of_their_own() -> None:
     defaults = [
         keyword.value
-        for call in ast.walk(ast.parse(inspect.getsource(groups)))
+        for call in ast.walk(ast.parse(inspect.getsource(definitions)))
         if isinstance(call, ast.Call)
         for keyword in call.keywords
         if keyword.arg == 'default'
@@ -79,13 +79,13 @@ def test_the_page_states_the_defaults() -> None:
         '--border-mm': f'{RunConfig.border_mm:g}',
         '--csf': f'`{RunConfig.csf}`',
         '--device': f'`{RunConfig.device}`',
-        '--weights': 'the shipped ones, or those that the environment variable `PUMBA_WEIGHTS` '
-        'names',
+        '--weights': 'the file in the environment variable `PUMBA_WEIGHTS`, or the shipped '
+        'weights',
         '--random-seed': f'{RunConfig.seed}',
         '--work-dir': f'`{RunConfig.work_dir}` in the current folder',
-        '--nprocs': 'all that this process may use',
+        '--nprocs': 'all that are available to this process',
         '--omp-nthreads': f'{MAX_DEFAULT_THREADS}, or `--nprocs` if less',
-        '--mem': f'{MEMORY_SHARE:.0%} of what this process may use',
+        '--mem': f'{MEMORY_SHARE:.0%} of what is available to this process',
     }
 
 
