@@ -79,7 +79,7 @@ class NativeMask(NamedTuple):
     doubtful: int
 
     @property
-    def count(self) -> int:
+    def voxels(self) -> int:
         """Voxels of the mask."""
         return int(np.count_nonzero(self.part))
 
@@ -139,7 +139,7 @@ class NativeLogits:
 
 def overlap(first: NativeMask, second: NativeMask) -> float:
     """Dice overlap of two masks of one image; one when both are empty."""
-    total = first.count + second.count
+    total = first.voxels + second.voxels
     if not total:
         return 1.0
     ours, theirs = [], []

@@ -199,7 +199,7 @@ def predict_view(
     if view.power != 1:
         image = image ** np.float32(view.power)
     logits = engine.predict(np.ascontiguousarray(image), turn % engine.count)
-    return np.flip(logits, [1 + axis for axis in view.axes])
+    return np.flip(logits, tuple(1 + axis for axis in view.axes))
 
 
 class Predictions:
@@ -219,7 +219,8 @@ class Predictions:
 
     def averaged(self) -> Pass:
         """Average the predictions there are."""
-        sample, mean = self.sample, self.total / np.float32(len(self.masks))
+        sample = self.sample
+        mean = np.divide(self.total, len(self.masks), dtype=np.float32)
         together = mean[WITH_CSF][sample.inside] > 0
         agreement = float(np.mean([dice(mask, together) for mask in self.masks]))
         return Pass(sample.cube, sample.values, sample.scaled, sample.inside, mean, agreement)

@@ -257,13 +257,13 @@ def extract(
             for one in (passes.fine, passes.coarse)
         )
         found, components = logits.mask().cleaned()
-        if found.count < MIN_BRAIN_VOXELS or is_blank(measured[found.block][found.part]):
+        if found.voxels < MIN_BRAIN_VOXELS or is_blank(measured[found.block][found.part]):
             raise NothingFoundError(f'{volume.name}: no brain was found in this image')
         agreement = AgreementMetrics(
             overlap(rough.mask(count_doubtful=False), found),
             passes.fine.tta_dice,
             passes.gamma_dice,
-            boundary_certainty(found.doubtful, found.count),
+            boundary_certainty(found.doubtful, found.voxels),
         )
     mask = found.on(frame)
     probability: Any = logits.probability

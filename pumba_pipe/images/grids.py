@@ -16,7 +16,7 @@ import numpy as np
 from pumba_pipe.images.filters import filter_matrix, triangle_weights
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 Block = tuple[slice, slice, slice]
 
@@ -66,7 +66,7 @@ def voxel_positions(length: int, voxel: float) -> np.ndarray:
     return (np.arange(length) + 0.5) * voxel
 
 
-def span_of(used: NDArray[np.bool_]) -> slice:
+def span_of(used: ArrayLike) -> slice:
     """From the first to the last that is true; empty where none is."""
     where = np.flatnonzero(used)
     return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)

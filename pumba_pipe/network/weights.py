@@ -53,10 +53,13 @@ class Stage:
     """
 
     def __init__(self, network: Network | Parameters, size: int) -> None:
-        from_file = isinstance(network, Parameters)
         self.size = size
-        self._parameters = network if from_file else None
-        self._network = None if from_file else network
+        self._parameters: Parameters | None = None
+        self._network: Network | None = None
+        if isinstance(network, Parameters):
+            self._parameters = network
+        else:
+            self._network = network
 
     @property
     def network(self) -> Network:
