@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
@@ -33,6 +33,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     """
     print_any_name()
     try:
+        check_current_folder()
         give_home()
         return body()
     except PumbaError as error:
@@ -54,6 +55,22 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         message = f'{where}{error.strerror or error}'
     print(f'{name}: error: {one_line(message)}', file=sys.stderr)
     return EXIT_FAILURE
+
+
+def check_current_folder() -> None:
+    """Refuse to work in a folder that has been deleted: PyTorch would end without a reason.
+
+    Raises
+    ------
+    InputError
+        The current folder is not there.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f'the current folder cannot be used ({error.strerror}); change to another folder'
+        ) from None
 
 
 def print_any_name() -> None:
