@@ -160,7 +160,8 @@ def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
 def b_value_files(path: Path) -> list[Path]:
     """Files that may hold the b-values of an image, whether they exist or not."""
     stem = path.name[: -len(image_suffix(path))] if image_suffix(path) else path.name
-    return [path.with_name(f'{stem}.{end}') for end in ('bval', 'bvals')]
+    # not with_name(): "." and "/" have no name
+    return [path.parent / f'{stem}.{end}' for end in ('bval', 'bvals')]
 
 
 def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
