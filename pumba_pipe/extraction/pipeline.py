@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
-from pumba_pipe.common.files import write_json
+from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import check_memory
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
@@ -408,16 +408,22 @@ def strip_file(
         model = load_weights(weights)
     result = extract(source, model, device, threads, border_mm, csf)
     stopwatch = Stopwatch()
-    if out_mask is not None:
-        save_mask(result.volume, result.mask, out_mask)
-    if out_file is not None:
-        save_masked(result.volume, result.mask, out_file)
-    if out_prob is not None:
-        save_map(result.volume, result.probability, out_prob)
-    if out_sdt is not None:
-        save_map(result.volume, result.distance(), out_sdt)
-    if out_quality is not None:
-        write_json(Path(out_quality), result.quality.to_dict())
+    with all_or_none() as written:
+        if out_mask is not None:
+            written.append(Path(out_mask))
+            save_mask(result.volume, result.mask, out_mask)
+        if out_file is not None:
+            written.append(Path(out_file))
+            save_masked(result.volume, result.mask, out_file)
+        if out_prob is not None:
+            written.append(Path(out_prob))
+            save_map(result.volume, result.probability, out_prob)
+        if out_sdt is not None:
+            written.append(Path(out_sdt))
+            save_map(result.volume, result.distance(), out_sdt)
+        if out_quality is not None:
+            written.append(Path(out_quality))
+            write_json(Path(out_quality), result.quality.to_dict())
     stopwatch.lap('write')
     result.seconds.update(stopwatch.seconds)
     return result

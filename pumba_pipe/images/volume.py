@@ -175,8 +175,11 @@ def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
         notes.append(f'{file.name} could not be read and was ignored')
         return None
     chosen = [int(index) for index in np.flatnonzero(values <= B0_LIMIT)]
-    if len(values) != count or not chosen:
+    if len(values) != count:
         notes.append(f'{file.name} does not fit the image and was ignored')
+        return None
+    if not chosen:
+        notes.append(f'{file.name} was ignored: it holds no b-value up to {B0_LIMIT:g}')
         return None
     notes.append(f'4D: mean of {len(chosen)} b0 volumes of {count}')
     return chosen
