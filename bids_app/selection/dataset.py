@@ -154,7 +154,7 @@ def select_images(config: RunConfig) -> Selection:
         wanted = passed
     _choose(wanted, selection)
     if not selection.images and not selection.broken:
-        raise UsageError(_nothing_found(config, found))
+        raise UsageError(_nothing_found(config, found, selection.remarks))
     _remark_absent(participants, wanted, selection)
     _remark_unasked(config, found, selection)
     return selection
@@ -297,12 +297,15 @@ def _unusable(path: Path) -> str:
     )
 
 
-def _nothing_found(config: RunConfig, found: list[Place]) -> str:
+def _nothing_found(config: RunConfig, found: list[Place], remarks: list[str]) -> str:
+    """Say what was looked for, and all that was left out: it may be what was meant."""
     there = sorted({place.name.suffix for place in found})
-    return (
+    said = (
         f'bids_dir {config.bids_dir}: no image to strip; looked for {", ".join(config.modalities)}'
         ' in anat folders' + (f', there is {", ".join(there)}' if there else ', which hold none')
     )
+    more = [f'and {len(remarks) - MAX_NAMED} more'] if len(remarks) > MAX_NAMED else []
+    return '; '.join([said, *remarks[:MAX_NAMED], *more])
 
 
 def _remark_absent(participants: list[str], wanted: list[Place], selection: Selection) -> None:

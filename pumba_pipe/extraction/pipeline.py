@@ -15,7 +15,7 @@ from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import check_memory
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
-from pumba_pipe.extraction.options import ExtractionOptions
+from pumba_pipe.extraction.options import ExtractionOptions, check_options
 from pumba_pipe.extraction.passes import (
     COARSE_VIEWS,
     NOT_BRAIN,
@@ -234,6 +234,7 @@ def extract(
             f'model= is what pumba_pipe.load_weights returns, not a {type(model).__name__} '
             '(the affine of an array is given by name, affine=)'
         )
+    check_options(border_mm, threads)
     volume = as_volume(image, affine)
     stopwatch.lap('read')
     model = load_weights() if model is None else model

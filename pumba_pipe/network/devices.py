@@ -27,7 +27,7 @@ def choose_device(name: str = 'auto') -> torch.device:
         return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise InputError(f'device {name!r}: unknown; use auto, cpu, cuda, cuda:N or mps') from None
     if device.type not in ('cpu', 'cuda', 'mps'):
         raise InputError(f'device {name!r}: unknown; use auto, cpu, cuda, cuda:N or mps')

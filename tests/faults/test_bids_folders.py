@@ -49,3 +49,18 @@ def test_the_validator_itself_on_files_that_were_not_fetched(own_bids_dir):
     image.unlink()
     image.symlink_to('../../.git/annex/objects/x.nii.gz')
     assert dataset.validate(parse([str(own_bids_dir), 'out', 'participant'])) is None
+
+
+def test_where_nothing_is_left_what_was_left_out_is_said(bids_dir, own_bids_dir, tmp_path, capsys):
+    filters = tmp_path / 'filters.json'
+    filters.write_text('{"t1w": {"run": 77}}')
+    words = ['participant', '--dry-run', '--skip-bids-validation']
+    few = ['--modalities', 'T1w', '--bids-filter-file', str(filters)]
+    assert main([str(bids_dir), str(tmp_path / 'out'), *words, *few]) == 2
+    assert 'left out by --bids-filter-file: 2 images' in capsys.readouterr().err
+    for folder in own_bids_dir.glob('sub-*'):
+        folder.rename(folder.with_name(f'{folder.name}_x'))
+    assert main([str(own_bids_dir), str(tmp_path / 'out'), *words]) == 2
+    error = capsys.readouterr().err
+    assert 'sub-01_x: left out, its name is not a BIDS name' in error
+    assert error.count('\n') == 1

@@ -144,3 +144,18 @@ def test_a_current_folder_that_was_deleted_is_one_line(code, bids_dir, head_file
     assert done.returncode != 0
     assert 'the current folder cannot be used' in done.stderr
     assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    'streams',
+    ['>&- 2>&-', '<&- >&- 2>&-', '2>&-', '> /dev/full 2> /dev/full', '| true', '2>&1 | true'],
+)
+def test_masks_are_made_whether_or_not_somebody_reads(bids_dir, tmp_path, streams):
+    """`pumba` ended at its first line, or before it, and said nothing."""
+    if '/dev/full' in streams and not os.path.exists('/dev/full'):
+        pytest.skip('needs /dev/full')
+    out = tmp_path / 'out'
+    words = command(bids_dir, out, '--nprocs', '1', '--participant-label', '02', '--sloppy')
+    done = run(['bash', '-c', f'"$@" {streams}; exit ${{PIPESTATUS[0]}}', 'bash', *words])
+    assert done.returncode == 0
+    assert len(list(out.rglob('*desc-brain_mask.nii.gz'))) == 2
