@@ -43,6 +43,7 @@ from pumba_pipe.workflows.done import refresh
 from pumba_pipe.workflows.naming import parse_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.cli import tell
 from pumba_pipe.common.resources import available_cpus
 from pumba_pipe.interfaces.derivatives import read_sidecar
 from pumba_pipe.reports.records import Failure
@@ -151,7 +152,7 @@ def _submit_all(plan: Plan, batches: Sequence[Batch], log: Log) -> int:
     assert plan.plugin is not None
     submit_jobs(plan, batches)
     for source, reason in plan.broken.items():
-        print(f'pumba: error: {source}: {reason}', file=sys.stderr, flush=True)
+        tell(f'pumba: error: {source}: {reason}', sys.stderr)
     log(
         f'{len(plan.todo)} images submitted ({plan.plugin.name}); when all jobs have ended, '
         'start the same command again: it writes the pages and does what is missing'
@@ -206,7 +207,7 @@ def _write_pages_again(config: RunConfig) -> Callable[[], int]:
         pages = Pages(config, subjects, read_citation(config.output_dir))
         pages.write(subjects, ran=False)
         count = len(subjects) - pages.failed
-        print(f'pumba: {count} reports in {config.output_dir}', flush=True)
+        tell(f'pumba: {count} reports in {config.output_dir}')
         return EXIT_FAILED if pages.failed else 0
 
     return work
@@ -216,7 +217,7 @@ def _not_built(config: RunConfig, error: Exception) -> int:
     if config.verbosity:
         traceback.print_exception(error)
     reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-    print(f'pumba: error: the workflow could not be built ({reason})', file=sys.stderr)
+    tell(f'pumba: error: the workflow could not be built ({reason})', sys.stderr)
     return EXIT_NOT_BUILT
 
 
@@ -230,7 +231,7 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
         log(f'{len(flagged) - MAX_FLAGGED} more masks to look at; the group level lists them')
     for source, failure in failed.items():
         where = '' if str(source) in failure.message else f'{source}: '
-        print(f'pumba: error: {where}{failure.message}', file=sys.stderr, flush=True)
+        tell(f'pumba: error: {where}{failure.message}', sys.stderr)
     edited = plan.count('edited')
     log(
         f'{len(done)} images stripped, {plan.count("done")} done before, '

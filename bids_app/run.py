@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import signal
 import sys
@@ -16,14 +15,14 @@ from typing import Any
 from pumba_pipe.bids_app.options.config import RunConfig, check_folders
 from pumba_pipe.bids_app.options.parser import EXIT_USAGE, parse
 
-from pumba_pipe.common.cli import guarded, one_line
+from pumba_pipe.common.cli import guarded, one_line, open_standard_streams, print_any_name, tell
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.processes import end_workers, ending_in_time, why_no_workers
 
 
 def log(line: str) -> None:
     """Print a line that can be read at once in a log file."""
-    print(f'pumba: {line}', flush=True)
+    tell(f'pumba: {line}')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,9 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 all done; 1 an image failed; 2 the command cannot be carried out as given; 70 the
         workflow could not be built; 130 interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')  # a path may hold any bytes
+    open_standard_streams()
+    print_any_name()
     with warnings.catch_warnings(), tidy_end(), ending_in_time():
         return guarded('pumba', lambda: _parse_and_run(argv))
 
@@ -81,7 +79,7 @@ def run(config: RunConfig) -> int:
 
         work = run_participants(config, log)
     except PumbaError as error:
-        print(f'pumba: error: {one_line(str(error))}', file=sys.stderr)
+        tell(f'pumba: error: {one_line(str(error))}', sys.stderr)
         return EXIT_USAGE
     return work()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -179,6 +180,7 @@ def check_folders(config: RunConfig) -> None:
             f'output_dir {output_dir}: lies inside the input data set; choose a folder outside, '
             f'or one in {bids_dir / "derivatives"}'
         )
+    _check_place(output_dir)
     for folder in (config.work_dir, *config.work_dir.parents):
         if folder == bids_dir:
             raise UsageError(
@@ -187,6 +189,17 @@ def check_folders(config: RunConfig) -> None:
             )
     if config.work_dir == output_dir:
         raise UsageError(f'work dir {config.work_dir}: is output_dir; choose another with -w')
+
+
+def _check_place(output_dir: Path) -> None:
+    """Refuse a file where the output folder, or one above it, should be: a dry run makes none."""
+    for folder in (output_dir, *output_dir.parents):
+        if os.path.lexists(folder):
+            if not folder.is_dir():
+                raise UsageError(
+                    f'output_dir {output_dir}: cannot write here ({folder} is not a folder)'
+                )
+            return
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -53,7 +53,9 @@ def border(text: str) -> float:
     except ValueError:
         number = float('nan')
     if not abs(number) <= 100:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number of millimetres')
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number of millimetres from -100 to 100'
+        )
     return number
 
 

@@ -13,7 +13,7 @@ from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.bids_app.outputs.boilerplate import plain
 from pumba_pipe.workflows.naming import subject_of
 
-from pumba_pipe.common.cli import one_line
+from pumba_pipe.common.cli import one_line, tell
 from pumba_pipe.reports.naming import report_path
 from pumba_pipe.reports.records import Failure, RunSummary
 
@@ -84,10 +84,10 @@ class Pages:
                 if self.config.verbosity:
                     traceback.print_exception(error)
                 reason = ' '.join(str(error).split()) or type(error).__name__
-                print(f'pumba: error: report of sub-{subject}: {reason}', file=sys.stderr)
+                tell(f'pumba: error: report of sub-{subject}: {reason}', sys.stderr)
 
     def _remark(self, line: str) -> None:
-        print(f'pumba: {one_line(line)}', file=sys.stderr, flush=True)
+        tell(f'pumba: {one_line(line)}', sys.stderr)
 
     def outstanding(self) -> list[str]:
         """Participants without a page, or with news since it was written."""

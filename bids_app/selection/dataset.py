@@ -35,6 +35,8 @@ from pumba_pipe.bids_app.selection.tree import (
 from pumba_pipe.common.files import image_suffix
 
 VALIDATOR = 'bids-validator-deno'
+# What DataLad leaves of files not fetched yet. Of the images asked for, these fail one by one.
+NOT_FETCHED = ('SYMLINK_BROKEN',)
 MAX_NAMED = 20  # participants or images that are named
 NOT_MAGNITUDE = ('phase', 'real', 'imag')
 
@@ -92,7 +94,11 @@ def validate(config: RunConfig) -> str | None:
         issues = json.loads(finished.stdout)['issues']['issues']
     except (ValueError, KeyError, TypeError):
         return f'{VALIDATOR} printed no JSON: the data set is used without validation'
-    errors = [issue for issue in issues if issue.get('severity') == 'error']
+    errors = [
+        issue
+        for issue in issues
+        if issue.get('severity') == 'error' and issue.get('code') not in NOT_FETCHED
+    ]
     if errors:
         first = errors[0]
         what = f'{first.get("code")} at {first.get("location", "/")}'
@@ -148,7 +154,7 @@ def select_images(config: RunConfig) -> Selection:
         wanted = passed
     _choose(wanted, selection)
     if not selection.images and not selection.broken:
-        raise UsageError(_nothing_found(config, found))
+        raise UsageError(_nothing_found(config, found, selection.remarks))
     _remark_absent(participants, wanted, selection)
     _remark_unasked(config, found, selection)
     return selection
@@ -291,12 +297,15 @@ def _unusable(path: Path) -> str:
     )
 
 
-def _nothing_found(config: RunConfig, found: list[Place]) -> str:
+def _nothing_found(config: RunConfig, found: list[Place], remarks: list[str]) -> str:
+    """Say what was looked for, and all that was left out: it may be what was meant."""
     there = sorted({place.name.suffix for place in found})
-    return (
+    said = (
         f'bids_dir {config.bids_dir}: no image to strip; looked for {", ".join(config.modalities)}'
         ' in anat folders' + (f', there is {", ".join(there)}' if there else ', which hold none')
     )
+    more = [f'and {len(remarks) - MAX_NAMED} more'] if len(remarks) > MAX_NAMED else []
+    return '; '.join([said, *remarks[:MAX_NAMED], *more])
 
 
 def _remark_absent(participants: list[str], wanted: list[Place], selection: Selection) -> None:

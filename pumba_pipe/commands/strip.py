@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not any((args.out, args.mask, args.sdt, args.prob, args.quality)):
         parser.error('nothing to write: give at least one of -o, -m, -d, -p, -q')
     if not -1000 < args.border < 1000:
-        parser.error(f'-b {args.border}: a length in millimetres is needed')
+        parser.error(f'-b {args.border}: is not a number of millimetres between -1000 and 1000')
     return guarded(NAME, lambda: run(args))
 
 

@@ -183,12 +183,17 @@ def _add_finetuning(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _asks_for_finetuning(args: argparse.Namespace) -> bool:
+    shares = (args.synthetic_share, args.hold_out) != (SYNTHETIC_SHARE, HELD_OUT_SHARE)
+    return args.bids is not None or bool(args.cases) or shares
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-train`` and return its exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.finetune is None and (args.bids is not None or args.cases):
-        parser.error('--bids and --cases go with --finetune')
+    if args.finetune is None and _asks_for_finetuning(args):
+        parser.error('--bids, --cases, --synthetic-share and --hold-out go with --finetune')
     return guarded(NAME, lambda: run(args))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
-from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
@@ -31,8 +33,10 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     int
         The exit code: the body's, 1 after an error, 130 when interrupted.
     """
+    open_standard_streams()
     print_any_name()
     try:
+        check_current_folder()
         give_home()
         return body()
     except PumbaError as error:
@@ -47,13 +51,76 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         print(f'{name}: interrupted', file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute(sys.stdout)
         return EXIT_FAILURE
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         message = f'{where}{error.strerror or error}'
     print(f'{name}: error: {one_line(message)}', file=sys.stderr)
     return EXIT_FAILURE
+
+
+def open_standard_streams() -> None:
+    """Open what of stdin, stdout and stderr is closed, as a daemon's, onto nothing.
+
+    Libraries write to streams that Python has as None, and a file that is opened would take the
+    number of a closed stream, and with it all that is printed.
+    """
+    for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            mode = 'w' if number else 'r'
+            setattr(sys, name, open(number, mode, encoding='utf-8', closefd=False))  # noqa: SIM115
+
+
+def tell(line: str, stream: TextIO | None = None) -> None:
+    """Print a line at once, for work that goes on whether or not somebody reads it.
+
+    A reader that left (``pumba ... | head``) or a full disk below a log is no reason to stop:
+    all that is still printed goes nowhere.
+
+    Parameters
+    ----------
+    line : str
+    stream : text file, optional
+        Default: stdout.
+    """
+    stream = sys.stdout if stream is None else stream
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        mute(stream)
+
+
+def mute(stream: TextIO) -> None:
+    """Let all that is still printed to a stream go nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # no stream of the system's
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+
+def check_current_folder() -> None:
+    """Refuse to work in a folder that has been deleted: PyTorch would end without a reason.
+
+    Raises
+    ------
+    InputError
+        The current folder is not there.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f'the current folder cannot be used ({error.strerror}); change to another folder'
+        ) from None
 
 
 def print_any_name() -> None:

@@ -216,6 +216,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def all_or_none() -> Iterator[list[Path]]:
+    """Remove files that belong together when one of them could not be written.
+
+    Yields
+    ------
+    list of Path
+        To which each file is appended before it is written.
+    """
+    files: list[Path] = []
+    try:
+        yield files
+    except BaseException:
+        for path in files[:-1]:  # the last was not written
+            for file in _written_with(path):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+        raise
+
+
 def _new_file(path: Path) -> Path:
     """Make an empty file beside `path` that no other program knows."""
     try:

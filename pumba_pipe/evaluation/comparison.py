@@ -84,14 +84,24 @@ def comparison_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[s
     ours = {row['case']: _dice(row) for row in rows}
     tools = list(dict.fromkeys(tool for row in peers.values() for tool in row))
     lines = [
-        f'| | cases | {OURS} | ' + ' | '.join(tools) + ' |',
+        _line('', 'cases', OURS, *map(_plain, tools)),
         '|---|---|---|' + '---|' * len(tools),
     ]
     for name, cases in _groups(rows).items():
         cells = [_against(ours, peers, tool, cases) for tool in tools]
         middle = statistics.median(ours[case] for case in cases)
-        lines.append(f'| {name} | {len(cases)} | {middle:.3f} | ' + ' | '.join(cells) + ' |')
+        lines.append(_line(name, str(len(cases)), f'{middle:.3f}', *cells))
     return lines
+
+
+def _line(*cells: str) -> str:
+    """A row of a Markdown table."""
+    return f'|{"|".join(f" {cell} " if cell else " " for cell in cells)}|'
+
+
+def _plain(name: str) -> str:
+    """A name in a cell, where a bar would begin another cell and ``<`` a tag."""
+    return name.replace('|', '&#124;').replace('<', '&lt;')
 
 
 def _against(ours: Mapping[str, float], peers: Scores, tool: str, cases: Iterable[str]) -> str:
@@ -134,9 +144,9 @@ def case_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[str]:
     for row in sorted(rows, key=_dice):
         others = peers.get(row['case'], {})
         best = max(others, key=lambda tool: others[tool], default='')
-        cell = f'{others[best]:.3f} ({best})' if best else ''
+        cell = f'{others[best]:.3f} ({_plain(best)})' if best else ''
         lines.append(
-            f'| {row["case"]} | {_dice(row):.3f} | {_cell(row, "hd95_mm", 1)} '
+            f'| {_plain(row["case"])} | {_dice(row):.3f} | {_cell(row, "hd95_mm", 1)} '
             f'| {_cell(row, "volume_ratio", 2)} | {_cell(row, "confidence", 2)} | {cell} |'
         )
     return lines

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction.border import Csf
 
 
@@ -28,3 +32,17 @@ class ExtractionOptions:
     csf: Csf = 'auto'
     device: str = 'auto'
     threads: int | None = None
+
+
+def check_options(border_mm: Any, threads: Any) -> None:
+    """Refuse values that would fail, or mean nothing, only after the work.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(border_mm, Real) or not math.isfinite(border_mm):
+        raise InputError(f'border_mm {border_mm!r}: must be a number of millimetres')
+    # 0 is as None: what torch chooses
+    if threads is not None and (not isinstance(threads, Integral) or threads < 0):
+        raise InputError(f'threads {threads!r}: must be a whole number above zero, or None')

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
-from pumba_pipe.common.files import write_json
+from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
-from pumba_pipe.extraction.options import ExtractionOptions
+from pumba_pipe.extraction.options import ExtractionOptions, check_options
 from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, gamma_dice, run_fine_pass, run_pass
 from pumba_pipe.extraction.plausibility import SECOND, doubts, second_object
 from pumba_pipe.extraction.quality import (
@@ -233,6 +233,7 @@ def extract(
             f'model= is what pumba_pipe.load_weights returns, not a {type(model).__name__} '
             '(the affine of an array is given by name, affine=)'
         )
+    check_options(border_mm, threads)
     volume = as_volume(image, affine)
     stopwatch.lap('read')
     model = load_weights() if model is None else model
@@ -396,16 +397,22 @@ def strip_file(
         model = load_weights(weights)
     result = extract(source, model, device, threads, border_mm, csf)
     stopwatch = Stopwatch()
-    if out_mask is not None:
-        save_mask(result.volume, result.mask, out_mask)
-    if out_file is not None:
-        save_masked(result.volume, result.mask, out_file)
-    if out_prob is not None:
-        save_map(result.volume, result.probability, out_prob)
-    if out_sdt is not None:
-        save_map(result.volume, result.distance(), out_sdt)
-    if out_quality is not None:
-        write_json(Path(out_quality), result.quality.to_dict())
+    with all_or_none() as written:
+        if out_mask is not None:
+            written.append(Path(out_mask))
+            save_mask(result.volume, result.mask, out_mask)
+        if out_file is not None:
+            written.append(Path(out_file))
+            save_masked(result.volume, result.mask, out_file)
+        if out_prob is not None:
+            written.append(Path(out_prob))
+            save_map(result.volume, result.probability, out_prob)
+        if out_sdt is not None:
+            written.append(Path(out_sdt))
+            save_map(result.volume, result.distance(), out_sdt)
+        if out_quality is not None:
+            written.append(Path(out_quality))
+            write_json(Path(out_quality), result.quality.to_dict())
     stopwatch.lap('write')
     result.seconds.update(stopwatch.seconds)
     return result

@@ -68,6 +68,37 @@ def _is_sound(read: Callable[[], NDArray[Any]]) -> bool:
     return bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 0
 
 
+def invented_sizes(image: Any) -> tuple[str, ...]:
+    """Note that the file's header gives no voxel size along some axis, where it is needed.
+
+    nibabel reads a size of zero as 1 and the magnitude of a negative one. The first is a guess
+    that volumes and the border depend on, so it is said.
+
+    Parameters
+    ----------
+    image : nibabel image
+        Read from a file: its header in memory has the sizes that nibabel put there.
+    """
+    import nibabel as nib
+
+    header = image.header
+    if not isinstance(header, nib.AnalyzeHeader):
+        return ()
+    if isinstance(header, nib.Nifti1Header) and int(header['sform_code']) > 0:
+        return ()
+    files = image.file_map
+    try:
+        with files.get('header', files['image']).get_prepare_fileobj('rb') as stream:
+            stored = type(header).from_fileobj(stream, check=False)
+    except Exception:  # readable a moment ago: nothing to say about it
+        return ()
+    missing = [i for i, size in enumerate(stored['pixdim'][1:4]) if size == 0]
+    if not missing:
+        return ()
+    axes = ', '.join('xyz'[i] for i in missing)
+    return (f'the header gives no voxel size along {axes}: 1 mm was taken',)
+
+
 def mm_per_unit(image: Any) -> tuple[float, tuple[str, ...]]:
     """Millimetres in a unit of a nibabel image's affine, and a note where that is not one.
 

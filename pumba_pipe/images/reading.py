@@ -10,7 +10,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import check_readable, files_of
-from pumba_pipe.images.headers import mm_per_unit, repaired
+from pumba_pipe.images.headers import invented_sizes, mm_per_unit, repaired
+from pumba_pipe.images.mistakes import what_it_is
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -183,7 +184,7 @@ def open_image(path: Path) -> ImageFile:
     source = open_source(path)
     image = usable_image(source, path)
     _check_size(path, source)
-    return image
+    return replace(image, notes=(*image.notes, *invented_sizes(source)))
 
 
 def usable_image(source: Any, path: Path | None = None) -> ImageFile:
@@ -243,6 +244,8 @@ def open_source(path: Path) -> Any:
             ) from None
         raise InputError(f'{path}: cannot read this file: {error.strerror}') from None
     except (nib.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
+        if mistake := what_it_is(path):
+            raise InputError(f'{path}: {mistake}') from None
         if _is_damaged_gzip(path):
             raise InputError(f'{path}: damaged or incomplete image (gzip)') from None
         raise InputError(

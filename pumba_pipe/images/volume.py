@@ -160,7 +160,8 @@ def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
 def b_value_files(path: Path) -> list[Path]:
     """Files that may hold the b-values of an image, whether they exist or not."""
     stem = path.name[: -len(image_suffix(path))] if image_suffix(path) else path.name
-    return [path.with_name(f'{stem}.{end}') for end in ('bval', 'bvals')]
+    # not with_name(): "." and "/" have no name
+    return [path.parent / f'{stem}.{end}' for end in ('bval', 'bvals')]
 
 
 def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
@@ -174,8 +175,11 @@ def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
         notes.append(f'{file.name} could not be read and was ignored')
         return None
     chosen = [int(index) for index in np.flatnonzero(values <= B0_LIMIT)]
-    if len(values) != count or not chosen:
+    if len(values) != count:
         notes.append(f'{file.name} does not fit the image and was ignored')
+        return None
+    if not chosen:
+        notes.append(f'{file.name} was ignored: it holds no b-value up to {B0_LIMIT:g}')
         return None
     notes.append(f'4D: mean of {len(chosen)} b0 volumes of {count}')
     return chosen

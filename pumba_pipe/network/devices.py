@@ -35,7 +35,7 @@ def choose_device(name: str = 'auto') -> str:
     """
     if name == 'auto':
         return _best_device() if may_have_gpu() else CPU
-    found = DEVICE.fullmatch(name)
+    found = DEVICE.fullmatch(name) if isinstance(name, str) else None
     if not found:
         raise InputError(f'device {name!r}: unknown; use auto, cpu, cuda, cuda:N or mps')
     kind, index = found[1], int(found[2] or 0)

@@ -117,3 +117,27 @@ def test_what_is_no_table_of_scores_is_refused(files, text, message):
     with pytest.raises(InputError, match=rf'scores\.tsv: .*{message}'):
         write_comparison(files[0], files[2])
     assert not files[2].exists()
+
+
+def cells(line):
+    return line.strip().strip('|').split('|')
+
+
+def test_tables_have_as_many_cells_as_columns(files, tmp_path):
+    """Without other tools the first table had an empty column more than its rule."""
+    scores, _, page = files
+    odd = tmp_path / 'odd.tsv'
+    odd.write_text(SCORES.replace('\na\t', '\na|<b>\t'))
+    for source in (scores, odd):
+        write_comparison(source, page)
+        tables = [[]]
+        for line in page.read_text('utf-8').splitlines():
+            if line.startswith('|'):
+                tables[-1].append(line)
+            elif tables[-1]:
+                tables.append([])
+        tables = [table for table in tables if table]
+        assert len(tables) > 1
+        for table in tables:
+            assert {len(cells(line)) for line in table} == {len(cells(table[1]))}
+    assert 'a&#124;&lt;b>' in page.read_text('utf-8')

@@ -127,3 +127,35 @@ def test_ctrl_c_at_start_up_is_one_line(bids_dir, tmp_path, seconds):
     if 'site.py' in errors or '<frozen' in errors:
         pytest.skip('Python itself had not started yet')
     assert (process.returncode, errors) == (130, 'pumba: interrupted\n')
+
+
+@pytest.mark.parametrize('code', [CODE, STRIP], ids=['pumba', 'pumba-strip'])
+def test_a_current_folder_that_was_deleted_is_one_line(code, bids_dir, head_file, tmp_path):
+    """PyTorch ends with a line about a library of its own, even where all paths are absolute."""
+    words = {
+        CODE: [bids_dir, tmp_path / 'out', 'participant', '--dry-run'],
+        STRIP: ['-i', head_file, '-m', tmp_path / 'm.nii.gz'],
+    }
+    script = 'mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@"'
+    arguments = [sys.executable, '-c', code, *map(str, words[code])]
+    # nothing may be searched in the current folder before the command begins
+    env = os.environ | {'PYTHONSAFEPATH': '1'}
+    done = run(['bash', '-c', script, str(tmp_path / 'gone'), *arguments], env=env)
+    assert done.returncode != 0
+    assert 'the current folder cannot be used' in done.stderr
+    assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    'streams',
+    ['>&- 2>&-', '<&- >&- 2>&-', '2>&-', '> /dev/full 2> /dev/full', '| true', '2>&1 | true'],
+)
+def test_masks_are_made_whether_or_not_somebody_reads(bids_dir, tmp_path, streams):
+    """`pumba` ended at its first line, or before it, and said nothing."""
+    if '/dev/full' in streams and not os.path.exists('/dev/full'):
+        pytest.skip('needs /dev/full')
+    out = tmp_path / 'out'
+    words = command(bids_dir, out, '--nprocs', '1', '--participant-label', '02', '--sloppy')
+    done = run(['bash', '-c', f'"$@" {streams}; exit ${{PIPESTATUS[0]}}', 'bash', *words])
+    assert done.returncode == 0
+    assert len(list(out.rglob('*desc-brain_mask.nii.gz'))) == 2

@@ -225,3 +225,13 @@ def test_a_long_folder_for_temporary_files(head_file, tmp_path):
     assert code == 0, said
     assert mask.exists()
     assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize('name', ['', '.', '..', '/'])
+def test_a_path_without_a_name_is_one_line(name, tmp_path):
+    err, code = command('strip', '-i', name, '-m', tmp_path / 'm.nii.gz')
+    assert code == 1
+    assert 'is a folder, not an image' in err
+    assert err.count('\n') == 1
+    with pytest.raises(InputError, match='is a folder'):
+        pumba_pipe.extract(name)

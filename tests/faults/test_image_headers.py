@@ -275,3 +275,19 @@ def test_fields_that_do_not_matter(fields, write, tmp_path, capfd):
     volume, _ = round_trip(write(**fields), tmp_path)
     np.testing.assert_allclose(volume.affine, AFFINE)
     assert capfd.readouterr().err == ''
+
+
+# Voxel sizes that are not there.
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_voxel_sizes_that_are_not_there_are_said(name, write):
+    """nibabel takes 1 mm and says nothing: a volume in ml is then a guess."""
+    path = write(name, sform=0, qform=0, pixdim=[1, 0, 2, 0, 1, 1, 1, 1])
+    notes = load_volume(path).notes
+    assert notes == ('the header gives no voxel size along x, z: 1 mm was taken',)
+
+
+def test_voxel_sizes_that_a_sound_sform_gives_are_not_missed(write):
+    path = write(sform=1, qform=0, pixdim=[1, 0, 0, 0, 1, 1, 1, 1])
+    assert load_volume(path).notes == ()

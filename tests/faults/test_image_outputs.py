@@ -13,6 +13,7 @@ from pumba_pipe.commands.strip import main
 from pumba_pipe.common import files
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import check_outputs, files_of
+from pumba_pipe.network.weights import default_weights
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 
@@ -102,7 +103,7 @@ def test_what_an_input_links_to_is_no_output(refused, tmp_path):
 def test_b_values_and_weights_are_inputs(refused, tmp_path):
     scan(tmp_path / 'scan.nii.gz')
     (tmp_path / 'scan.bval').write_text('0')
-    shutil.copy(pumba_pipe.network.weights.default_weights(), tmp_path / 'own.safetensors')
+    shutil.copy(default_weights(), tmp_path / 'own.safetensors')
     refused('-i', 'scan.nii.gz', '-q', 'scan.bval', says=ITSELF)
     weights = ('--weights', 'own.safetensors', '-q', 'own.safetensors')
     refused('-i', 'scan.nii.gz', *weights, says=ITSELF)
@@ -282,3 +283,22 @@ def test_other_commands_keep_their_inputs(number, tmp_path, capsys):
     assert len(lines) == 1
     assert ITSELF in lines[0]
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize('mask', ['m.nii.gz', 'm.img'])
+def test_a_disk_that_fills_between_outputs_leaves_none(head_file, tmp_path, monkeypatch, mask):
+    """A failed image gives no file: the mask was left where the masked scan did not fit."""
+    real_save = nib.save
+
+    def save(image, path):
+        if image.get_data_dtype() != np.uint8:
+            raise OSError(28, 'No space left on device', str(path))
+        real_save(image, path)
+
+    monkeypatch.setattr(nib, 'save', save)
+    out = tmp_path / 'out'
+    with pytest.raises(OutputError, match='No space left'):
+        pumba_pipe.strip_file(
+            head_file, out_mask=out / mask, out_file=out / 'o.nii', out_quality=out / 'q.json'
+        )
+    assert list(out.iterdir()) == []

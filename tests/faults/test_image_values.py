@@ -267,3 +267,15 @@ def test_other_backgrounds_are_not_turned_around():
         found.append(has_bright_background(image.max() - image[view]))
     assert np.mean(found) > 0.9
     assert not has_bright_background(np.full((9, 9, 9), 7, np.float32))
+
+
+@pytest.mark.parametrize(
+    ('b_values', 'note'),
+    [('1000 2000 3000', 'no b-value up to 50'), ('0 1000', 'does not fit the image')],
+)
+def test_b_values_that_are_ignored_have_their_reason(tmp_path, b_values, note):
+    data = np.random.default_rng(0).normal(500, 100, (8, 9, 10, 3)).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / 'dwi.nii.gz')
+    (tmp_path / 'dwi.bval').write_text(b_values)
+    notes = load_volume(tmp_path / 'dwi.nii.gz').notes
+    assert note in notes[0]
