@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 NO_TELEMETRY = {'NO_ET': '1', 'NIPYPE_NO_ET': '1'}
 SETTINGS = {
@@ -44,3 +45,21 @@ def configure_nipype(verbosity: int, stop: bool = False, record: Path | None = N
     if record is not None:
         config.set('monitoring', 'summary_file', str(record))
     logging.update_logging(config)
+    from nipype.pipeline.plugins import tools
+
+    tools.crash2txt = write_crash_file
+
+
+def write_crash_file(filename: str, record: dict[str, Any]) -> None:
+    """Write why a node failed, as Nipype does, whatever is in the names of files.
+
+    Nipype's own function raises at bytes that the encoding lacks: the reason was lost, and in one
+    process so were all images that had yet to be done.
+    """
+    node, text = record.get('node'), ''.join(record['traceback'])
+    if node is not None:
+        text = (
+            f'Node: {node.fullname}\nWorking directory: {node.output_dir()}\n\n'
+            f'Node inputs:\n{node.inputs}\n{text}'
+        )
+    Path(filename).write_text(text, encoding='utf-8', errors='backslashreplace')

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -398,3 +400,29 @@ def test_a_bidsignore_that_cannot_be_read_ignores_nothing(bids: Path) -> None:
     put(bids, 'sub-01/anat/sub-01_T1w.nii.gz')
     (bids / '.bidsignore').mkdir()
     assert len(chosen(bids).images) == 1
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
+@pytest.mark.parametrize('processes', ['1', '2'])
+def test_an_image_that_fails_in_a_folder_of_any_name_stops_no_other(
+    bids_dir, tmp_path, capsys, processes
+):
+    """The crash file could not hold the name: its reason was lost, and the run ended there."""
+    root = tmp_path / os.fsdecode(b'm\xfcll')
+    places = [root / f'sub-0{number}/anat' for number in (1, 2)]
+    for place in places:
+        place.mkdir(parents=True)
+    shutil.copy(bids_dir / 'dataset_description.json', root)
+    scan = bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz'
+    shutil.copy(scan, places[0] / 'sub-01_T1w.nii.gz')  # cannot be decompressed under this name
+    (places[1] / 'sub-02_T1w.nii').write_bytes(gzip.decompress(scan.read_bytes()))
+    out = tmp_path / 'out'
+    code = main([
+        str(root), str(out), 'participant', '-w', str(tmp_path / 'work'), '--no-n4', '--sloppy',
+        '--skip-bids-validation', '--no-reports', '--device', 'cpu', '--nprocs', processes,
+    ])  # fmt: skip
+    assert code == 1
+    error = [line for line in capsys.readouterr().err.splitlines() if 'pumba: error' in line]
+    assert len(error) == 1
+    assert 'the name is not UTF-8' in error[0]
+    assert (out / 'sub-02/anat/sub-02_desc-brain_mask.nii.gz').exists()
