@@ -104,7 +104,7 @@ def study(options: argparse.Namespace) -> int:
     from pumba_pipe.evaluation.cases import chosen_cases
     from pumba_pipe.evaluation.metrics import species_group
     from pumba_pipe.finetuning.labelled import labelled_cases
-    from pumba_pipe.finetuning.study import COLUMNS, TABLES, run_study
+    from pumba_pipe.finetuning.study import COLUMNS, TABLES, halves, run_study
     from pumba_pipe.network.weights import initial_weights
 
     cases = labelled_cases(options.folder)
@@ -112,6 +112,7 @@ def study(options: argparse.Namespace) -> int:
         cases = chosen_cases(cases, options.cases)
     if options.group:
         cases = [case for case in cases if species_group(case.species) == options.group]
+    list(halves(cases))  # too few subjects are refused before anything is written
     initial = initial_weights(options.init)
     assert initial is not None
     read = [path for case in cases for path in (case.image, case.mask)]

@@ -205,6 +205,7 @@ def run(args: argparse.Namespace) -> int:
     from pumba_pipe.training.run import WEIGHTS, train_weights
 
     initial, recipe = initial_weights(args.init), load_recipe(args.recipe)
+    finetuning = _adaptation(args) if args.finetune is not None else None
     check_outputs([args.out / WEIGHTS], [initial, Path(args.recipe)])
     train_weights(
         args.out,
@@ -215,7 +216,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         cache_dir=args.cache_dir,
         quiet=args.quiet,
-        finetuning=_adaptation(args) if args.finetune is not None else None,
+        finetuning=finetuning,
         written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),
     )
     return 0
