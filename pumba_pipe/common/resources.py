@@ -22,6 +22,7 @@ OUT_OF_MEMORY = 'out of memory; try --device cpu, fewer processes or a machine w
 NO_MEMORY = (
     'not enough memory', "can't allocate memory", 'cannot allocate memory', 'bad_alloc',
     'could not create a primitive', 'failed to map segment', 'out of memory',
+    'failed to allocate', 'resource temporarily unavailable',
 )  # fmt: skip
 
 

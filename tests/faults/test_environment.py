@@ -100,6 +100,8 @@ def test_memory_is_asked_for():
         '[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: not enough memory',
         'could not create a primitive',
         'std::bad_alloc',
+        'Failed to allocate 50331648 bytes of memory',
+        'Exception from plugin.cpp:54: Resource temporarily unavailable',
         'libopenblas.so: failed to map segment from shared object',
         'CUDA out of memory. Tried to allocate 2 GiB',
     ],

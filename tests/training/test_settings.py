@@ -77,8 +77,8 @@ def expected(action):
         'coarse_size': f'as in the weights of `--init`, or else {SIZES["coarse"]}',
         'fine_size': f'as in the weights of `--init`, or else {SIZES["fine"]}',
         'cache_dir': '`OUT/head-cache`',
-        'cache_workers': 'one for training on a CPU; none for a GPU, which then makes a head for '
-        'every sample',
+        'cache_workers': 'one for training on a CPU; none on a GPU, which then generates a new '
+        'head for every sample',
     }
     if action.dest in special:
         return special[action.dest]
