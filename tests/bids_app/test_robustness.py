@@ -68,7 +68,7 @@ def test_two_runs_into_one_folder(bids_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / 'out'
     runs = [start(bids_dir, out) for _ in range(2)]
     answers = [run.communicate() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0]
+    assert [run.returncode for run in runs] == [0, 0], answers
     assert [errors for _, errors in answers] == ['', '']
     assert len(masks(out)) == 4
     assert not list(out.rglob('.partial-*'))

@@ -80,7 +80,7 @@ def test_a_full_disk_at_a_checkpoint_is_one_line(tmp_path, small_disk, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith('pumba-train: error: ')
     assert 'checkpoint.pt: cannot write this file' in lines[-1]
-    assert not any('Traceback' in line for line in lines)
+    assert not any('Traceback' in line for line in lines), lines
     assert (folder / 'coarse/checkpoint.pt').read_bytes() == kept
     assert not list(folder.rglob('.partial-*'))
 
