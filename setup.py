@@ -86,6 +86,7 @@ setup(
             'psutil',
             'pytest',
             'pytest-cov',
+            'pytest-rerunfailures',
             'pytest-xdist',
             'ruff',
             'setuptools>=70.1',
