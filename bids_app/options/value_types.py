@@ -11,6 +11,7 @@ from pumba_pipe.workflows.templates import parse_space
 from pumba_pipe.common.errors import InputError
 
 MEMORY_UNITS = {'B': 1e-9, 'K': 1e-6, 'M': 1e-3, 'G': 1.0, 'T': 1e3}
+MAX_SHOWN = 300  # characters of a name that is none
 MAX_SEED = 2**32 - 1
 
 
@@ -78,7 +79,12 @@ def space(text: str) -> str:
 def existing_file(text: str) -> Path:
     """Check that a file is there."""
     path = Path(text)
-    if not path.is_file():
+    try:
+        there = path.is_file()
         found = 'is not a file' if path.exists() else 'does not exist'
-        raise argparse.ArgumentTypeError(f'{text} {found}')
+    except OSError as error:  # such as a name that is too long
+        there, found = False, f'is not the name of a file ({error.strerror})'
+    if not there:
+        shown = text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}…'
+        raise argparse.ArgumentTypeError(f'{shown} {found}')
     return path.resolve()

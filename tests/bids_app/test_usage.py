@@ -165,3 +165,10 @@ def test_what_is_not_chosen_is_said(own_bids_dir):
     assert 'not a BIDS name' in remarks
     assert 'no image to strip: sub-03' in remarks
     assert '2 MP2RAGE' in remarks
+
+
+def test_a_name_that_no_file_can_have_is_wrong_usage(capsys):
+    assert main(['a', 'b', 'participant', '--weights', '1' * 5000]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count('\n') == 1 and 'is not the name of a file' in printed
+    assert len(printed) < 1000
