@@ -51,7 +51,7 @@ setup(
     package_dir=package_dir,
     package_data={
         'pumba_pipe': ['py.typed', 'weights/*.safetensors', 'weights/*.md', 'weights/*.json'],
-        'pumba_pipe.reports': ['assets/*', 'templates/*'],
+        'pumba_pipe.reports': ['templates/*'],
         'pumba_pipe.synthesis': ['recipes/*.toml'],
     },
     install_requires=[

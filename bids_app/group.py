@@ -1,29 +1,37 @@
-"""The group level: a table and a page of quality records for each kind of image."""
+"""The group level: a table and a page for each kind of image, and a page that leads to all."""
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.species import of_species, read_species
 
+from pumba_pipe.common.cli import one_line, tell
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.group import write_group_report
+from pumba_pipe.reports.index import write_index
 from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP, find_outliers
+from pumba_pipe.reports.ratings import RATINGS, Rating, count_ratings, read_ratings
 from pumba_pipe.reports.words import MEASURES
+
+MAX_PROBLEMS = 20  # lines
 
 
 def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
-    """Write ``group_<suffix>.tsv``, a JSON file that explains it, and ``group_<suffix>.html``.
+    """Write ``group_<suffix>.tsv``, a JSON file that explains it, and pages.
 
     Raises
     ------
     UsageError
-        There are no results of the participant level.
+        There are no results of the participant level, or ratings cannot be used.
     """
     groups: dict[str, list[Finding]] = defaultdict(list)
     everything = find_all(config.output_dir, remark=log)
@@ -34,22 +42,58 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
             f'output_dir {config.output_dir}: no results here; run the participant level first'
         )
     species = known_species(config, log)
+    ratings = known_ratings(config, everything, log)
     for suffix, found in sorted(groups.items()):
         kinds = [species.get(image.subject, '') for image in found]
         outliers = find_outliers(found, kinds)
         path = config.output_dir / f'group_{suffix}.tsv'
-        write_records(path, found, outliers, kinds)
+        write_records(path, found, outliers, kinds, ratings)
         flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
         count = f'{len(found)} image{"s" * (len(found) != 1)}'
-        log(f'{path}: {count}, {flagged} to look at')
+        log(f'{path}: {count}, {flagged} to look at{rated(found, ratings)}')
         if config.reports:
             page = path.with_suffix('.html')
-            write_group_report(page, suffix, found, outliers, kinds)
+            write_group_report(page, suffix, found, outliers, kinds, ratings)
             log(f'{page}: the same, to look at')
+    if config.reports:
+        log(f'{write_index(config.output_dir, everything, ratings)}: leads to all pages')
     missing = without_result(config, {image.subject for image in everything})
     if missing:
         log(f'without any mask: {", ".join(missing)}; the participant level says why')
     return 0
+
+
+def known_ratings(
+    config: RunConfig, found: Sequence[Finding], log: Callable[[str], None]
+) -> dict[str, Rating] | None:
+    """Ratings by the names of images; None when no table of ratings was given.
+
+    Raises
+    ------
+    UsageError
+        A table is none, or rows of it cannot be used, each of which was printed.
+    """
+    if not config.ratings:
+        return None
+    try:
+        read = read_ratings(config.ratings, found)
+    except InputError as error:
+        raise UsageError(f'--ratings {error}') from None
+    for line in read.problems[:MAX_PROBLEMS]:
+        tell(f'pumba: error: --ratings {one_line(line)}', sys.stderr)
+    if read.problems:
+        count = f'{len(read.problems)} row{"s" * (len(read.problems) != 1)}'
+        raise UsageError(f'--ratings: {count} cannot be used; mend or remove them')
+    for line in read.outdated:
+        log(f'warning: --ratings {line}')
+    return read.ratings
+
+
+def rated(found: Sequence[Finding], ratings: Mapping[str, Rating] | None) -> str:
+    """Words about ratings for the end of a line; none without ratings."""
+    if ratings is None:
+        return ''
+    return f'; ratings: {count_ratings([ratings.get(one.name, Rating()) for one in found])}'
 
 
 def known_species(config: RunConfig, log: Callable[[str], None]) -> dict[str, str]:
@@ -84,9 +128,9 @@ def asked_for(config: RunConfig, found: Sequence[Finding]) -> list[Finding]:
     ]
 
 
-def columns() -> dict[str, dict[str, str]]:
+def columns(with_ratings: bool = False) -> dict[str, dict[str, Any]]:
     """Columns of a table, explained the way BIDS wants it."""
-    explained = {
+    explained: dict[str, dict[str, Any]] = {
         'bids_name': {'Description': 'Name of the image, without extension'},
         'species': {'Description': 'From participants.tsv of the raw data set'},
     }
@@ -99,6 +143,9 @@ def columns() -> dict[str, dict[str, str]]:
         f'species by more than {LIMIT} robust standard deviations, for the worse, with that '
         f'difference; groups of fewer than {MIN_GROUP} images are not judged'
     }
+    if with_ratings:
+        explained['rating'] = {'Description': 'What a person thinks of it', 'Levels': RATINGS}
+        explained['rating_note'] = {'Description': 'Remark of that person'}
     return explained
 
 
@@ -107,16 +154,20 @@ def write_records(
     found: Sequence[Finding],
     outliers: Sequence[Mapping[str, float]],
     kinds: Sequence[str],
+    ratings: Mapping[str, Rating] | None = None,
 ) -> None:
     """Write a table of quality records, and the JSON file that explains its columns."""
-    explained = columns()
+    explained = columns(with_ratings=ratings is not None)
     rows = []
     for image, strange, kind in zip(found, outliers, kinds, strict=True):
+        rating = (ratings or {}).get(image.name, Rating())
         row = {
             **image.quality,
             'bids_name': image.name,
             'species': kind,
             'outlying': [f'{key}: {z:.1f}' for key, z in strange.items()],
+            'rating': rating.rating,
+            'rating_note': rating.note,
         }
         rows.append([row.get(column) for column in explained])
     write_json(path.with_suffix('.json'), explained)

@@ -144,6 +144,7 @@ def _work(plan: Plan, text: str, log: Log) -> int:
                     return _submit_all(plan, batches, log)
                 failed |= execute(plan, batches, log, after)
     pages.write(pages.outstanding())
+    pages.write_index()
     return _conclude(plan, failed, pages, log)
 
 
@@ -207,6 +208,7 @@ def _write_pages_again(config: RunConfig) -> Callable[[], int]:
         pages = Pages(config, subjects, read_citation(config.output_dir))
         pages.write(subjects, ran=False)
         count = len(subjects) - pages.failed
+        pages.write_index()
         tell(f'pumba: {count} reports in {config.output_dir}')
         return EXIT_FAILED if pages.failed else 0
 

@@ -27,7 +27,7 @@ CLIP = (10.0, 99.9)  # percentiles
 FIRST_SHRINK = 8  # masks are as good as with 4, in less than a third of the time
 SLOPPY_ITERATIONS = [5, 5]  # at each level
 FOUND = ('bias_corrected', 'out_mask', 'out_file', 'quality')
-FIGURES = ('mosaic', 'before_after', 'viewer')
+FIGURES = ('mosaic', 'before_after', 'thumbnail', 'viewer')
 
 
 def init_anat_preproc_wf(
@@ -127,7 +127,7 @@ def init_image_preproc_wf(
         Probability of being brain, when it was asked for
     quality
         Quality record, JSON
-    mosaic, before_after, viewer
+    mosaic, before_after, thumbnail, viewer
         Figures, when they were asked for
 
     Examples

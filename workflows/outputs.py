@@ -217,7 +217,7 @@ def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.
         Quality record, JSON
     source_record
         What the scan was when work on it began, as `RecordSource` gives it
-    mosaic, before_after, viewer
+    mosaic, before_after, thumbnail, viewer
         Figures, when they were asked for
 
     Examples

@@ -74,6 +74,8 @@ class RunConfig:
         Write a map of the probability of being brain.
     reports : bool
         Write a page for each participant.
+    ratings : tuple of Path
+        Tables of ratings, for the group level.
     sloppy : bool
         Quick and rough, for tests.
     seed : int
@@ -119,6 +121,7 @@ class RunConfig:
     deformable: bool = StripSettings.deformable
     probability: bool = StripSettings.probability
     reports: bool = StripSettings.reports
+    ratings: tuple[Path, ...] = ()
     sloppy: bool = StripSettings.sloppy
     seed: int = StripSettings.seed
     nprocs: int = field(default_factory=available_cpus)

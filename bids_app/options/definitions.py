@@ -112,6 +112,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         '--probability', action='store_true', help='also write the probability of being brain'
     )
     group.add_argument('--no-reports', action='store_true', help='no figures and pages')
+    group.add_argument(
+        '--ratings', nargs='+', type=existing_file, default=[], metavar='FILE',
+        help='group level: tables of ratings, as the pages export them; they go into its tables '
+        'and pages',
+    )  # fmt: skip
     only = group.add_mutually_exclusive_group()
     only.add_argument(
         '--dry-run', action='store_true', help='check everything, list what would be done, stop'

@@ -19,7 +19,7 @@ EXIT_USAGE = 2
 # What is asked for on the command line alone: a saved configuration leaves these out.
 NOT_SAVED = (
     'help', 'version', 'config_file', 'verbose', 'notrack', 'dry_run', 'reports_only',
-    'boilerplate_only', 'clean_workdir',
+    'boilerplate_only', 'clean_workdir', 'ratings',
 )  # fmt: skip
 
 
@@ -74,6 +74,8 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         given = parser.parse_args(argv, _from_file(parser, given.config_file))
     if given.deformable and not given.output_spaces:
         parser.error('--deformable: name a template to register to with --output-spaces')
+    if given.ratings and given.analysis_level != 'group':
+        parser.error('--ratings: only the group level reads ratings')
     resources = {
         'nprocs': given.nprocs, 'omp_nthreads': given.omp_nthreads, 'mem_gb': given.mem,
     }  # fmt: skip
@@ -95,6 +97,7 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         deformable=given.deformable,
         probability=given.probability,
         reports=not given.no_reports,
+        ratings=tuple(given.ratings),
         sloppy=given.sloppy,
         seed=given.random_seed,
         plugin_file=given.use_plugin,

@@ -14,7 +14,7 @@ from pumba_pipe.bids_app.outputs.boilerplate import plain
 from pumba_pipe.workflows.naming import subject_of
 
 from pumba_pipe.common.cli import one_line, tell
-from pumba_pipe.reports.naming import report_path
+from pumba_pipe.reports.naming import index_path, report_path
 from pumba_pipe.reports.records import Failure, RunSummary
 
 
@@ -80,11 +80,31 @@ class Pages:
                     self.config.output_dir, subject, failures, self._run_summary(ran), self._remark
                 )
             except Exception as error:  # results must not be lost for a page
-                self.failed += 1
-                if self.config.verbosity:
-                    traceback.print_exception(error)
-                reason = ' '.join(str(error).split()) or type(error).__name__
-                tell(f'pumba: error: report of sub-{subject}: {reason}', sys.stderr)
+                self._failure(f'report of sub-{subject}', error)
+
+    def write_index(self) -> None:
+        """Write the page that leads to all others.
+
+        One that is there stays as it is when the run is of some participants only: thousands of
+        jobs, a participant each, would read the whole data set thousands of times.
+        """
+        there = index_path(self.config.output_dir).is_file()
+        if not self.config.reports or (self.config.participants and there):
+            return
+        try:
+            from pumba_pipe.reports.findings import find_all
+            from pumba_pipe.reports.index import write_index
+
+            write_index(self.config.output_dir, find_all(self.config.output_dir))
+        except Exception as error:  # results must not be lost for a page
+            self._failure('index', error)
+
+    def _failure(self, page: str, error: Exception) -> None:
+        self.failed += 1
+        if self.config.verbosity:
+            traceback.print_exception(error)
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        tell(f'pumba: error: {page}: {reason}', sys.stderr)
 
     def _remark(self, line: str) -> None:
         tell(f'pumba: {one_line(line)}', sys.stderr)

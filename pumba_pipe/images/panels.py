@@ -22,7 +22,8 @@ from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_siz
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-REFERENCE_COLOUR, FOUND_COLOUR = '#35d07f', '#ff5a4e'
+# Okabe and Ito's sky blue and yellow: people with any colour vision tell them apart.
+REFERENCE_COLOUR, FOUND_COLOUR = '#56b4e9', '#f0e442'
 DISPLAY_PERCENTILES = (1, 99.5)  # of the image's grey values, black to white
 PANEL, GAP, HEADER, TITLE = 260, 6, 26, 22  # pixels; PANEL is the longest side of a panel
 TITLE_SIZE = 14

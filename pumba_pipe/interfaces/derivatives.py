@@ -241,6 +241,7 @@ class SaveFiguresInputSpec(BaseInterfaceInputSpec):
 
     mosaic = File(exists=True, mandatory=True, desc='as QualityReport gives it')
     before_after = File(exists=True, mandatory=True, desc='as QualityReport gives it')
+    thumbnail = File(exists=True, mandatory=True, desc='as QualityReport gives it')
     viewer = File(exists=True, mandatory=True, desc='as QualityReport gives it')
     out_paths = traits.Dict(mandatory=True, desc='where each of them goes, absolute')
     record_path = traits.Str(mandatory=True, desc='JSON file for their records, absolute')
@@ -260,7 +261,7 @@ class SaveFigures(BaseInterface):
 
     Examples
     --------
-    >>> SaveFigures().input_spec().get().keys() >= {'mosaic', 'before_after', 'viewer'}
+    >>> SaveFigures().input_spec().get().keys() >= {'mosaic', 'before_after', 'thumbnail', 'viewer'}
     True
     """
 

@@ -29,7 +29,8 @@ class QualityReportOutputSpec(TraitedSpec):
 
     mosaic = File(desc='slices in three planes with the outline of the mask, PNG')
     before_after = File(desc='the image above, without skull below, PNG')
-    viewer = File(desc='small copies of image and mask for the slice viewer, JSON')
+    thumbnail = File(desc='a slice in each plane with the outline of the mask, JPEG')
+    viewer = File(desc='image and mask for the slice viewer, JSON')
 
 
 class QualityReport(BaseInterface):
@@ -40,7 +41,7 @@ class QualityReport(BaseInterface):
 
     Examples
     --------
-    >>> QualityReport().output_spec().get().keys() >= {'mosaic', 'before_after', 'viewer'}
+    >>> QualityReport().output_spec().get().keys() >= {'mosaic', 'before_after', 'thumbnail', 'viewer'}
     True
     """
 

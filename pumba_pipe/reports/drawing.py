@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.images.drawing import outline_of, plane_pixels, to_grey
+from pumba_pipe.images.drawing import LINE_PX, outline_of, plane_pixels, to_grey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,10 +36,9 @@ class Cut:
     grey: NDArray[np.uint8]
     mask: NDArray[np.float32]
 
-    @property
-    def outline(self) -> NDArray[np.float32]:
-        """Opacity of the mask's outline, 0..1, shape (rows, columns)."""
-        return outline_of(self.mask)
+    def outline(self, width: float = LINE_PX) -> NDArray[np.float32]:
+        """Opacity of the mask's outline, 0..1, shape (rows, columns); its width in pixels."""
+        return outline_of(self.mask, width)
 
 
 def cut(

@@ -1,4 +1,4 @@
-"""The figures of one image: mosaic, before and after, data for the slice viewer."""
+"""The figures of one image: mosaic, before and after, thumbnail, data for the slice viewer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.documents import read_json
-from pumba_pipe.images.drawing import Canvas, fitted, text_width
+from pumba_pipe.images.drawing import LINE_PX, Canvas, fitted, text_width
 from pumba_pipe.images.panels import busiest_slice
 from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES, cut, picture_size
 from pumba_pipe.reports.image_and_mask import Scan, load_scan
 from pumba_pipe.reports.viewer import write_viewer_data
+from pumba_pipe.reports.words import QUALITY_NAME, expected_quality, number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLUMNS = 7
 MOSAIC_WIDTH, ROW_HEIGHT = 1400, 260  # pixels, at most
+MAX_ENLARGED = 2.0  # times as much, for images that are finer than these pixels
+THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 420, 150  # pixels, at most
 PAIR_WIDTH, PAIR_HEIGHT = 1200, 420  # pixels, of one half, at most
 GAP, HEADER, LABEL = 4, 30, 22
 MARGIN = 0.14  # around the brain, of its longest side
@@ -38,7 +41,7 @@ def write_figures(
     in_file, in_mask : Path
         The image and its mask, on one grid.
     out_paths : mapping of str to Path
-        Where ``mosaic``, ``before_after`` and ``viewer`` go.
+        Where ``mosaic``, ``before_after``, ``thumbnail`` and ``viewer`` go.
     quality : Path, optional
         The quality record; its main figures stand above the mosaic.
 
@@ -50,16 +53,22 @@ def write_figures(
     scan = load_scan(in_file, in_mask)
     draw_mosaic(scan, out_paths['mosaic'], _read_quality(quality))
     draw_before_after(scan, out_paths['before_after'])
+    draw_thumbnail(scan, out_paths['thumbnail'])
     write_viewer_data(scan, out_paths['viewer'])
 
 
 def draw_mosaic(scan: Scan, path: Path, quality: Mapping[str, Any] | None = None) -> None:
-    """Draw slices in three planes with the outline of the mask, around the brain."""
+    """Draw slices in three planes with the outline of the mask, around the brain.
+
+    The picture is larger where the image is finer than its pixels, so that no detail is lost.
+    """
     spans = brain_spans(scan)
     scale = min(
         min(((MOSAIC_WIDTH - GAP) / COLUMNS - GAP) / width, ROW_HEIGHT / height)
         for width, height in (picture_mm(scan, axis, spans) for axis in PLANES)
     )
+    larger = float(np.clip(1 / (scan.voxel_size.min() * scale), 1.0, MAX_ENLARGED))
+    scale *= larger
     sizes = {axis: picture_size(scan, axis, spans, scale) for axis in PLANES}
     width = max(columns for columns, _ in sizes.values())
     canvas = Canvas(
@@ -72,7 +81,7 @@ def draw_mosaic(scan: Scan, path: Path, quality: Mapping[str, Any] | None = None
             left = GAP + number * (width + GAP) + (width - columns) // 2
             picture = cut(scan, axis, index, spans, scale)
             canvas.place(picture.grey, left, top)
-            canvas.draw(picture.outline, left, top)
+            canvas.draw(picture.outline(LINE_PX * larger), left, top, seam=round(larger))
             label = position(scan, axis, index)
             if number == 0:
                 label = f'{PLANE_NAMES[axis]}  {label}'
@@ -110,6 +119,27 @@ def draw_before_after(scan: Scan, path: Path) -> None:
     # at the end where a page that slides between the halves shows the lower one
     canvas.write('after', canvas.grey.shape[1] - GAP - 2, half + 6, TEXT_SIZE, 'ra')
     canvas.save(path)
+
+
+def draw_thumbnail(scan: Scan, path: Path) -> None:
+    """Draw one slice in each plane with the outline of the mask, small, side by side."""
+    spans = brain_spans(scan)
+    extents = [picture_mm(scan, axis, spans) for axis in PLANES]
+    scale = min(
+        (THUMBNAIL_WIDTH - 2 * GAP) / sum(width for width, _ in extents),
+        THUMBNAIL_HEIGHT / max(height for _, height in extents),
+    )
+    sizes = {axis: picture_size(scan, axis, spans, scale) for axis in PLANES}
+    height = max(rows for _, rows in sizes.values())
+    canvas = Canvas(sum(columns + GAP for columns, _ in sizes.values()) - GAP, height)
+    left = 0
+    for axis, (columns, rows) in sizes.items():
+        picture = cut(scan, axis, busiest_slice(scan.mask, axis), spans, scale)
+        top = (height - rows) // 2
+        canvas.place(picture.grey, left, top)
+        canvas.draw(picture.outline(), left, top)
+        left += columns + GAP
+    canvas.save_small(path)
 
 
 def brain_spans(scan: Scan) -> NDArray[np.float64]:
@@ -168,12 +198,15 @@ def _header(canvas: Canvas, scan: Scan, scale: float, quality: Mapping[str, Any]
 
 
 def _in_words(quality: Mapping[str, Any] | None) -> list[str]:
+    if not quality:
+        return []
     words = []
-    if quality and isinstance(quality.get('volume_ml'), int | float):
-        words.append(f'{quality["volume_ml"]:.4g} mL')
-    if quality and isinstance(quality.get('confidence'), int | float):
-        words.append(f'confidence {quality["confidence"]:.2f}')
-    if quality and isinstance(quality.get('flags'), list) and quality['flags']:
+    volume, expected = number(quality.get('volume_ml')), expected_quality(quality)
+    if volume is not None:
+        words.append(f'{volume:.4g} mL')
+    if expected is not None:
+        words.append(f'{QUALITY_NAME} {expected:.2f}')
+    if isinstance(quality.get('flags'), list) and quality['flags']:
         words.append('; '.join(str(flag) for flag in quality['flags']))
     return words
 

@@ -11,6 +11,7 @@ from typing import Any
 from pumba_pipe.common.bids_names import parse_name
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record, is_same
 from pumba_pipe.common.files import image_suffix
 
 MASK_ENDING = '_desc-brain_mask'
@@ -72,6 +73,26 @@ class Finding:
         """What a person should look at."""
         flags = self.quality.get('flags')
         return [str(flag) for flag in flags] if isinstance(flags, list) else []
+
+    @property
+    def whole_image(self) -> Path | None:
+        """The image on the mask's grid, nothing masked; None when it is not there."""
+        space = parse_name(self.mask).get('space')
+        for file in self.files:
+            name = parse_name(file)
+            if name.get('desc') == 'preproc' and name.get('space') == space:
+                return file
+        return None
+
+    def mask_digest(self, digits: int) -> str:
+        """First digits of the SHA-256 of the mask; read only where its record is out of date."""
+        record = self.metadata.get('FileRecord')
+        try:
+            if is_record(record) and is_same(self.mask, record, MODIFIED):
+                return str(record[SHA256])[:digits]
+            return checksum(self.mask)[:digits]
+        except OSError:
+            return ''
 
 
 def find_all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.findings import Finding
-from pumba_pipe.reports.naming import report_path
+from pumba_pipe.reports.naming import index_path, report_path
 from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP
 from pumba_pipe.reports.pages import render
 from pumba_pipe.reports.plots import HEIGHT, WIDTH, dot_plot
+from pumba_pipe.reports.ratings import Rating, count_ratings
+from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.subject import anchor_of
-from pumba_pipe.reports.words import COMPARED, LOW_CONFIDENCE, MEASURES, PLACES, in_words, number
+from pumba_pipe.reports.words import COMPARED, MEASURES, PLACES, in_words, number
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,21 @@ class Row:
         Its species, empty when nothing is said of it.
     cells : list of (text, sort key, whether it is outlying)
         One for each compared measure.
-    flags, outlying : str
-        What to look at, in words.
+    flags : list of Flag
+        What to look at, and why.
+    outlying : str
+        How it differs from the others, in words.
+    rating : Rating
+        What a person thinks of it.
     """
 
     name: str
     address: str
     kind: str
     cells: list[tuple[str, float | None, bool]]
-    flags: str
+    flags: list[Flag]
     outlying: str
+    rating: Rating
 
     @property
     def doubtful(self) -> bool:
@@ -54,6 +61,7 @@ def write_group_report(
     found: Sequence[Finding],
     outliers: Sequence[dict[str, float]],
     kinds: Sequence[str] | None = None,
+    ratings: Mapping[str, Rating] | None = None,
 ) -> None:
     """Write the page of all images with one suffix.
 
@@ -68,6 +76,8 @@ def write_group_report(
         From `find_outliers`.
     kinds : sequence of str, optional
         The species of each image, empty when unknown.
+    ratings : mapping of str to Rating, optional
+        By the name of the image; without it, nothing is said of ratings.
 
     Raises
     ------
@@ -77,12 +87,12 @@ def write_group_report(
 
     species = kinds or [''] * len(found)
     rows = [
-        row_of(path.parent, image, strange, kind)
+        row_of(path.parent, image, strange, kind, (ratings or {}).get(image.name, Rating()))
         for image, strange, kind in zip(found, outliers, species, strict=True)
     ]
     page = render(
         'group.html',
-        'group.js',
+        ('table.js',),
         suffix=suffix,
         rows=rows,
         plots=plots_of(rows),
@@ -94,11 +104,15 @@ def write_group_report(
         least=MIN_GROUP,
         size=(WIDTH, HEIGHT),
         version=__version__,
+        index=index_path(path.parent).name,
+        counts=None if ratings is None else count_ratings([row.rating for row in rows]),
     )
     write_text(path, page)
 
 
-def row_of(output_dir: Path, image: Finding, strange: dict[str, float], kind: str) -> Row:
+def row_of(
+    output_dir: Path, image: Finding, strange: dict[str, float], kind: str, rating: Rating
+) -> Row:
     """Gather what the table shows of one image."""
     page = report_path(output_dir, image.subject)
     address = f'{quote(page.name)}#{anchor_of(image.name)}' if page.is_file() else ''
@@ -106,11 +120,9 @@ def row_of(output_dir: Path, image: Finding, strange: dict[str, float], kind: st
     for one in COMPARED:
         value = image.quality.get(one.key)
         cells.append((in_words(value, one.units, PLACES), number(value), one.key in strange))
-    flags = image.flags
-    confidence = number(image.quality.get('confidence'))
-    if not flags and confidence is not None and confidence < LOW_CONFIDENCE:
-        flags = ['low confidence']
-    return Row(image.name, address, kind, cells, '; '.join(flags), describe(strange))
+    return Row(
+        image.name, address, kind, cells, flags_of(image.quality), describe(strange), rating
+    )
 
 
 def describe(strange: dict[str, float]) -> str:

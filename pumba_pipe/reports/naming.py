@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pumba_pipe.common.files import image_suffix
 
-EXTENSIONS = {'mosaic': '.png', 'before_after': '.png', 'viewer': '.json'}
+EXTENSIONS = {'mosaic': '.png', 'before_after': '.png', 'thumbnail': '.jpg', 'viewer': '.json'}
 FIGURES = 'figures'
 
 
@@ -24,8 +24,8 @@ def figure_names(source: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        For each of ``mosaic``, ``before_after`` and ``viewer`` (the outputs of `QualityReport`)
-        the name of a file.
+        For each of ``mosaic``, ``before_after``, ``thumbnail`` and ``viewer`` (the outputs of
+        `QualityReport`) the name of a file.
 
     Examples
     --------
@@ -64,6 +64,22 @@ def figure_record_path(output_dir: Path, source: Path) -> Path:
     viewer = figure_paths(output_dir, source)['viewer']
     start, _, suffix = viewer.name.rpartition('desc-viewer_')
     return viewer.with_name(f'{start}desc-figures_{suffix}')
+
+
+def index_path(output_dir: Path) -> Path:
+    """Path of the page that leads to all others."""
+    return output_dir / 'index.html'
+
+
+def group_path(output_dir: Path, suffix: str) -> Path:
+    """Path of the page of all images with one suffix.
+
+    Examples
+    --------
+    >>> group_path(Path('out'), 'T1w').as_posix()
+    'out/group_T1w.html'
+    """
+    return output_dir / f'group_{suffix}.html'
 
 
 def report_path(output_dir: Path, subject: str) -> Path:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pumba_pipe.images.drawing import OUTLINE
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PNG = b'\x89PNG\r\n\x1a\n'
-NIIVUE = 'niivue.js.gz'
+PICTURES = {b'\x89PNG\r\n\x1a\n': 'image/png', b'\xff\xd8\xff': 'image/jpeg'}
 
 
 @cache
@@ -31,32 +32,37 @@ def environment() -> Environment:
     )
 
 
-def render(template: str, script: str, **values: Any) -> str:
+def render(template: str, scripts: Sequence[str], **values: Any) -> str:
     """Fill a template.
 
     Parameters
     ----------
     template : str
         Name of a file in ``templates``.
-    script : str
-        Name of the script the page runs, in ``templates``; the page allows no other one.
+    scripts : sequence of str
+        Names of the scripts the page runs, in ``templates``; the page allows no other ones.
     **values
         What the template shows.
     """
     from markupsafe import Markup
 
-    text = asset(f'templates/{script}').decode('utf-8')
-    allowed = [digest(text.encode('utf-8'))]
-    if values.get('niivue'):
-        allowed.append(digest(gzip.decompress(asset(f'assets/{NIIVUE}'))))
+    # each in a block of its own: what one names is unknown to the others
+    blocks = [f'{{\n{asset(f"templates/{name}").decode("utf-8")}}}' for name in scripts]
+    script = '\n'.join(["'use strict';", *blocks])
     policy = (
-        "default-src 'none'; img-src data: blob:; connect-src data: blob:; "
-        f"style-src 'unsafe-inline'; script-src {' '.join(allowed)}; "
+        "default-src 'none'; img-src data: blob:; "
+        f"style-src 'unsafe-inline'; script-src {digest(script.encode('utf-8'))}; "
         "base-uri 'none'; form-action 'none'"
     )
     style = asset('templates/style.css').decode('utf-8')
     page = environment().get_template(template)
-    return page.render(policy=policy, style=Markup(style), script=Markup(text), **values)
+    return page.render(
+        policy=policy,
+        style=Markup(style),
+        script=Markup(script),
+        outline=f'#{bytes(OUTLINE).hex()}',
+        **values,
+    )
 
 
 def digest(script: bytes) -> str:
@@ -70,17 +76,13 @@ def asset(name: str) -> bytes:
     return files('pumba_pipe.reports').joinpath(name).read_bytes()
 
 
-def niivue() -> str:
-    """Return the slice viewer's code, compressed, in base64."""
-    return base64.b64encode(asset(f'assets/{NIIVUE}')).decode('ascii')
-
-
-def embedded_png(path: Path) -> str | None:
+def embedded_picture(path: Path) -> str | None:
     """Turn a picture into an address that holds it; None when there is no such picture."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    if not content.startswith(PNG):
+    kind = next((kind for start, kind in PICTURES.items() if content.startswith(start)), None)
+    if kind is None:
         return None
-    return 'data:image/png;base64,' + base64.b64encode(content).decode('ascii')
+    return f'data:{kind};base64,{base64.b64encode(content).decode("ascii")}'

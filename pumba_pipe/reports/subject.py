@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pumba_pipe.common.documents import MIB, read_json
-from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
+from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES
 from pumba_pipe.reports.findings import Finding, find_all
-from pumba_pipe.reports.naming import figure_paths, report_path
-from pumba_pipe.reports.pages import embedded_png, niivue, render
+from pumba_pipe.reports.naming import figure_paths, group_path, index_path, report_path
+from pumba_pipe.reports.pages import embedded_picture, render
+from pumba_pipe.reports.ratings import DIGITS, RATINGS
+from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.records import Failure, RunSummary
-from pumba_pipe.reports.words import LOW_CONFIDENCE, MEASURES, PLACES, in_words, minutes, number
+from pumba_pipe.reports.viewer import read_viewer_data
+from pumba_pipe.reports.words import (
+    MEASURES,
+    PLACES,
+    QUALITY_NAME,
+    expected_quality,
+    in_words,
+    minutes,
+)
 
-VIEWER_BYTES = 64 * MIB
-BASE64 = re.compile(r'[A-Za-z0-9+/]+=*')
+SCRIPTS = ('pictures.js', 'viewer.js', 'commands.js', 'ratings.js')
+# IMAGE and MASK stand for the files, which are on one grid.
+COMMANDS = (
+    'freeview -v IMAGE MASK:colormap=lut:outline=1',
+    'fsleyes IMAGE MASK -ot mask -o -mc 1 1 0',
+    'itksnap -g IMAGE -s MASK',
+    'mrview -mode 2 IMAGE -roi.load MASK -roi.colour 1,1,0 -roi.opacity 0.4',
+)
+
+
+class Picture(NamedTuple):
+    """A picture, as an address that holds it, and the address of its file."""
+
+    content: str
+    address: str
 
 
 @dataclass(frozen=True)
@@ -33,35 +56,40 @@ class ImageView:
         Where on the page it is.
     name, suffix : str
     session : str or None
-    flags : list of str
-    confidence : float or None
+    mask_digest : str
+        First digits of the checksum of its mask, by which a rating knows the mask it is of.
+    flags : list of Flag
+    quality : float or None
+        Expected quality of the mask, 0..1.
     measures : list of (label, value, meaning)
     provenance : list of (key, value)
     files : list of (name, address)
-    mosaic, before_after : str or None
-        Pictures, as addresses that hold them.
+    mosaic, before_after : Picture or None
     viewer : dict or None
         What the slice viewer shows.
+    pair : (str, str) or None
+        Paths of an image and its mask on one grid, as seen from the page.
     """
 
     anchor: str
     name: str
     suffix: str
     session: str | None
-    flags: list[str]
-    confidence: float | None
+    mask_digest: str
+    flags: list[Flag]
+    quality: float | None
     measures: list[tuple[str, str, str]]
     provenance: list[tuple[str, str]]
     files: list[tuple[str, str]]
-    mosaic: str | None
-    before_after: str | None
-    viewer: dict[str, str] | None
+    mosaic: Picture | None
+    before_after: Picture | None
+    viewer: dict[str, Any] | None
+    pair: tuple[str, str] | None
 
     @property
     def doubtful(self) -> bool:
         """Whether a person should look at this mask first."""
-        low = self.confidence is not None and self.confidence < LOW_CONFIDENCE
-        return bool(self.flags) or low
+        return bool(self.flags)
 
 
 def write_subject_report(
@@ -100,8 +128,24 @@ def write_subject_report(
     views = [view_of(output_dir, found) for found in find_all(output_dir, subject, remark)]
     page = render(
         'subject.html',
-        'subject.js',
+        SCRIPTS,
         subject=subject,
+        dataset=dataset_key(output_dir),
+        index=index_path(output_dir).name,
+        groups=group_links(output_dir, views),
+        ratings=RATINGS,
+        commands=COMMANDS,
+        quality_name=QUALITY_NAME,
+        planes=[
+            {
+                'axis': axis,
+                'name': PLANE_NAMES[axis],
+                'across': across,
+                'up': up,
+                'letters': ''.join(LETTERS[across] + LETTERS[up]),
+            }
+            for axis, (across, up) in PLANES.items()
+        ],
         sessions=[(name, list(group)) for name, group in groupby(views, lambda v: v.session)],
         views=views,
         errors=[
@@ -113,11 +157,22 @@ def write_subject_report(
         option_rows=[(key, in_words(value)) for key, value in run.options.items()],
         boilerplate=[part for part in re.split(r'\n\s*\n', run.boilerplate) if part.strip()],
         meanings=[(one.label, one.meaning) for one in MEASURES],
-        niivue=niivue() if any(view.viewer for view in views) else '',
     )
     path = report_path(output_dir, subject)
     write_text(path, page)
     return path
+
+
+def dataset_key(output_dir: Path) -> str:
+    """Name a derivative data set, so that ratings of two in one browser do not mix."""
+    return hashlib.sha256(str(output_dir.resolve()).encode('utf-8', 'replace')).hexdigest()[:12]
+
+
+def group_links(output_dir: Path, views: Iterable[ImageView]) -> list[tuple[str, str]]:
+    """Suffixes of a page's images, and the addresses of their group pages where there are any."""
+    suffixes = dict.fromkeys(view.suffix for view in views)
+    paths = [(suffix, group_path(output_dir, suffix)) for suffix in suffixes]
+    return [(suffix, quote(path.name)) for suffix, path in paths if path.is_file()]
 
 
 def view_of(output_dir: Path, found: Finding) -> ImageView:
@@ -128,15 +183,32 @@ def view_of(output_dir: Path, found: Finding) -> ImageView:
         name=found.name,
         suffix=found.suffix,
         session=found.session,
-        flags=found.flags,
-        confidence=number(found.quality.get('confidence')),
+        mask_digest=found.mask_digest(DIGITS),
+        flags=flags_of(found.quality),
+        quality=expected_quality(found.quality),
         measures=measure_rows(found.quality),
         provenance=flat_rows(found.metadata),
         files=[link_to(output_dir, file) for file in found.files],
-        mosaic=embedded_png(figures['mosaic']),
-        before_after=embedded_png(figures['before_after']),
-        viewer=read_viewer(figures['viewer']),
+        mosaic=picture_of(output_dir, figures['mosaic']),
+        before_after=picture_of(output_dir, figures['before_after']),
+        viewer=read_viewer_data(figures['viewer']),
+        pair=pair_of(output_dir, found),
     )
+
+
+def pair_of(output_dir: Path, found: Finding) -> tuple[str, str] | None:
+    """Paths of an image and its mask as seen from the page; None without such an image."""
+    image = found.whole_image
+    if image is None:
+        return None
+    first, second = (path.relative_to(output_dir).as_posix() for path in (image, found.mask))
+    return first, second
+
+
+def picture_of(output_dir: Path, path: Path) -> Picture | None:
+    """Read a figure; None when there is none."""
+    content = embedded_picture(path)
+    return None if content is None else Picture(content, link_to(output_dir, path)[1])
 
 
 def anchor_of(name: str) -> str:
@@ -193,14 +265,3 @@ def run_rows(run: RunSummary) -> list[tuple[str, str]]:
         ('SHA-256 of the weights', run.weights_sha256),
     )
     return [(key, value) for key, value in rows if value]
-
-
-def read_viewer(path: Path) -> dict[str, str] | None:
-    """Read the data of the slice viewer; None when there is none that can be used."""
-    try:
-        content = read_json(path, VIEWER_BYTES)
-        data = {key: content[key] for key in ('image', 'mask')}
-    except (InputError, LookupError):
-        return None
-    usable = all(isinstance(one, str) and BASE64.fullmatch(one) for one in data.values())
-    return data if usable else None

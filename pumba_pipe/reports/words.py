@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 LOW_CONFIDENCE = 0.5
+QUALITY_NAME = 'confidence'  # of what `expected_quality` gives, in running text
 PLACES = 3  # of ratios in tables
 
 
@@ -95,6 +97,17 @@ MEASURES = (
     Measure('notes', 'Notes', 'What was done to read the image, and if a GPU failed, in words'),
 )
 COMPARED = tuple(one for one in MEASURES if one.worse)
+
+
+def expected_quality(record: Mapping[str, Any]) -> float | None:
+    """How good a mask is expected to be, 0..1, by its quality record; None where that is unknown.
+
+    Examples
+    --------
+    >>> expected_quality({'confidence': 0.9}), expected_quality({'confidence': 'high'})
+    (0.9, None)
+    """
+    return number(record.get('confidence'))
 
 
 def number(value: Any) -> float | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pumba_pipe.commands.strip import main as strip
-from pumba_pipe.reports.drawing import PLANES, Canvas, cut
+from pumba_pipe.images.drawing import Canvas
+from pumba_pipe.reports.drawing import PLANES, cut
 from pumba_pipe.reports.image_and_mask import load_scan
 
 HEADS = {
@@ -59,7 +60,9 @@ def draw(path):
             left = GAP + column * (SIDE + GAP)
             for row, axis in enumerate(PLANES):
                 plane, right, down = shown(scan, axis)
-                canvas.place(plane, left + right, HEADER + row * (SIDE + GAP) + down)
+                place = (left + right, HEADER + row * (SIDE + GAP) + down)
+                canvas.place(plane.grey, *place)
+                canvas.draw(plane.outline(), *place)
             canvas.write(label, left + SIDE // 2, 5, TEXT_SIZE, 'ma')
     canvas.save(path)
 

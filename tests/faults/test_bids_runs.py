@@ -82,7 +82,7 @@ def test_figures_of_a_run_that_was_stopped_are_known_as_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = {}
-    for name in ('mosaic', 'before_after', 'viewer'):
+    for name in ('mosaic', 'before_after', 'thumbnail', 'viewer'):
         figures[name] = tmp_path / name
         figures[name].write_text(name)
     places = {name: str(tmp_path / 'out' / name) for name in figures}

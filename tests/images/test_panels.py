@@ -88,10 +88,10 @@ def test_a_picture_shows_outlines_titles_and_what_they_are(tmp_path):
     legend = [('reference', REFERENCE_COLOUR), ('found', FOUND_COLOUR)]
     draw_grid(tmp_path / 'p.png', [panels, panels], ['first', 'second'], legend)
     picture = colours(tmp_path / 'p.png')
-    green = picture[..., 1] - picture[..., 0] > 100
-    red = picture[..., 0] - picture[..., 1] > 100
-    assert green[:26].any() and red[:26].any(), 'the legend'
-    assert green[26:].sum() > 500 and red[26:].sum() > 500
+    blue = picture[..., 2] - picture[..., 0] > 100
+    yellow = picture[..., 0] - picture[..., 2] > 100
+    assert blue[:26].any() and yellow[:26].any(), 'the legend'
+    assert blue[26:].sum() > 500 and yellow[26:].sum() > 500
     draw_grid(tmp_path / 'untitled.png', [panels, panels], ['', ''], legend)
     words = np.abs(picture - colours(tmp_path / 'untitled.png')).sum((1, 2)) > 0
     assert (np.diff(np.flatnonzero(words)) > 20).sum() == 1, 'two lines of words, far apart'

@@ -94,7 +94,7 @@ def test_wheel_holds_every_module_under_one_name(wheel_names: set[str]) -> None:
 def test_wheel_holds_recipes_weights_reports_and_licence(wheel_names: set[str]) -> None:
     folder = ROOT / 'pumba_pipe'
     data = [folder / 'py.typed', *(folder / 'synthesis' / 'recipes').glob('*.toml')]
-    for name in ('weights', 'reports/assets', 'reports/templates'):
+    for name in ('weights', 'reports/templates'):
         data += [file for file in (folder / name).glob('*') if file.is_file()]
     assert {file.relative_to(ROOT).as_posix() for file in data} <= wheel_names
     assert 'pumba_pipe/synthesis/recipes/default.toml' in wheel_names

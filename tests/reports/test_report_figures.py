@@ -1,6 +1,8 @@
 """Figures of a report: what is drawn, where, and from which files."""
 
 import base64
+import gzip
+import io
 import json
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from pumba_pipe.reports.drawing import cut, picture_size
 from pumba_pipe.reports.figures import brain_spans, slice_indices, write_figures
 from pumba_pipe.reports.image_and_mask import load_scan
 from pumba_pipe.reports.naming import figure_names, figure_paths
-from pumba_pipe.reports.viewer import block_mean
+from pumba_pipe.reports.viewer import block_mean, read_viewer_data, shrinking_factors, stacked
 
 
 def draw(in_file, in_mask, folder, quality=None):
@@ -34,10 +36,15 @@ def red(picture):
     return picture[..., 0] - picture[..., 2] > 100
 
 
-def unpacked(text, folder):
-    path = folder / 'unpacked.nii.gz'
-    path.write_bytes(base64.b64decode(text))
-    return nib.load(path)
+def unpacked(viewer):
+    """Image, mask and affine of what the slice viewer gets, taken apart as a page does it."""
+    width, height, depth = viewer['shape']
+    pictures = [Image.open(io.BytesIO(base64.b64decode(text))) for text in viewer['image']]
+    rows = np.concatenate([np.asarray(picture) for picture in pictures])
+    image = rows.reshape(depth, viewer['rows'], width)[:, :height].transpose(2, 1, 0)
+    bits = np.frombuffer(gzip.decompress(base64.b64decode(viewer['mask'])), np.uint8)
+    mask = np.unpackbits(bits)[: image.size].reshape(width, height, depth, order='F')
+    return image, mask, np.array([*viewer['affine'], [0, 0, 0, 1]])
 
 
 @pytest.mark.parametrize('axes', ['LPS', 'PIR', 'SLA'])
@@ -76,9 +83,10 @@ def test_an_outline_closes_at_the_edge_of_the_field_of_view(ball_head):
     nib.save(nib.Nifti1Image(mask, image.affine), in_mask)
     scan = load_scan(in_file, in_mask)
     picture = cut(scan, 2, 20, brain_spans(scan), 4.0)
-    edge_columns = picture.outline.max(axis=1) > 0.5
-    assert picture.outline[edge_columns][:, :8].max() > 0.5
-    assert picture.outline[edge_columns][:, -8:].max() > 0.5
+    outline = picture.outline()
+    edge_columns = outline.max(axis=1) > 0.5
+    assert outline[edge_columns][:, :8].max() > 0.5
+    assert outline[edge_columns][:, -8:].max() > 0.5
 
 
 def test_mosaic_shows_the_outline_and_the_quality(ball_head, tmp_path):
@@ -105,19 +113,72 @@ def test_after_shows_the_brain_alone(ball_head, tmp_path):
     assert not red(picture).any()
 
 
-def test_viewer_gets_small_copies_in_the_same_place(ball_head, tmp_path):
+def test_viewer_gets_every_voxel_of_an_image_that_is_not_huge(ball_head, tmp_path):
+    in_file, in_mask = ball_head(shape=(70, 61, 40), zooms=(0.5, 0.5, 1.5))
+    scan = load_scan(in_file, in_mask)
+    path = draw(in_file, in_mask, tmp_path / 'out')['viewer']
+    viewer = json.loads(path.read_text())
+    image, mask, affine = unpacked(viewer)
+    assert viewer['factors'] == [1, 1, 1]
+    assert np.array_equal(mask, scan.mask)
+    grey = 255 * scan.grey(scan.image)
+    assert np.abs(image - grey).mean() < 3 and np.corrcoef(image.ravel(), grey.ravel())[0, 1] > 0.99
+    np.testing.assert_allclose(affine, nib.load(in_file).affine)
+    assert read_viewer_data(path) == viewer
+
+
+def test_viewer_gets_a_smaller_copy_of_a_huge_image_in_the_same_place(
+    ball_head, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('pumba_pipe.reports.viewer.shrinking_factors', lambda *_: [2, 2, 1])
     in_file, in_mask = ball_head(shape=(150, 131, 40), zooms=(0.5, 0.5, 1.5))
     viewer = json.loads(draw(in_file, in_mask, tmp_path / 'out')['viewer'].read_text())
-    image, mask = (unpacked(viewer[name], tmp_path) for name in ('image', 'mask'))
-    image_data, small, large = (np.asarray(i.dataobj) for i in (image, mask, nib.load(in_mask)))
-    assert image.shape == mask.shape == (75, 66, 40)
-    assert image_data.dtype == np.uint8
+    image, small, affine = unpacked(viewer)
+    assert image.shape == small.shape == (75, 66, 40)
+    large = nib.load(in_mask)
     centres = [
-        nib.affines.apply_affine(one.affine, np.argwhere(data).mean(0))
-        for one, data in ((mask, small), (nib.load(in_mask), large))
+        nib.affines.apply_affine(matrix, np.argwhere(data).mean(0))
+        for matrix, data in ((affine, small), (large.affine, np.asarray(large.dataobj)))
     ]
     assert np.abs(centres[0] - centres[1]).max() < 0.2
-    assert viewer['factors'] == [2, 2, 1]
+
+
+@pytest.mark.parametrize('shape', [(300, 300, 300), (2000, 40, 40), (4000, 3000, 2), (512, 512, 64)])
+def test_what_the_viewer_gets_fits_into_a_page(shape):
+    factors = shrinking_factors(shape, np.ones(3))
+    sides = [-(-side // factor) for side, factor in zip(shape, factors, strict=True)]
+    assert np.prod(sides) <= 256**3 and max(sides) <= 1024
+    if np.prod(shape) <= 256**3 and max(shape) <= 1024:
+        assert factors == [1, 1, 1]
+
+
+def test_slices_in_pictures_do_not_spoil_each_other():
+    image = np.zeros((20, 13, 6), np.uint8)
+    image[:, :, ::2] = 255
+    rows, pictures = stacked(image)
+    seen = np.concatenate([np.asarray(Image.open(io.BytesIO(one))) for one in pictures])
+    found = seen.reshape(6, rows, 20)[:, :13].transpose(2, 1, 0)
+    assert rows == 16 and np.array_equal(found, image)
+
+
+def test_a_mosaic_is_larger_where_the_image_is_finer(ball_head, tmp_path):
+    coarse = draw(*ball_head(folder=tmp_path / 'a'), tmp_path / 'coarse')['mosaic']
+    fine = ball_head(shape=(160, 192, 144), zooms=(0.2, 0.2, 0.2), folder=tmp_path / 'b')
+    fine = draw(*fine, tmp_path / 'fine')['mosaic']
+    assert pixels(coarse).shape[1] <= 1404
+    columns = pixels(fine).shape[1]
+    brain = 0.6 * 0.2 * 144  # mm, its diameter
+    assert columns > 7 * brain / 0.2  # a pixel a voxel at least
+    lines = [red(pixels(path)).mean() for path in (coarse, fine)]
+    assert lines[1] > 0.6 * lines[0]  # wider lines on the larger picture
+
+
+def test_a_thumbnail_is_small_and_shows_the_outline(ball_head, tmp_path):
+    path = draw(*ball_head(), tmp_path / 'out')['thumbnail']
+    picture = pixels(path)
+    assert picture.shape[0] <= 150 and picture.shape[1] <= 420
+    assert path.stat().st_size < 30_000
+    assert (picture[..., 0] - picture[..., 2] > 60).sum() > 200
 
 
 def test_block_mean_repeats_the_last_voxel():
@@ -132,7 +193,7 @@ def test_any_shape_can_be_drawn(ball_head, tmp_path, shape):
     mask[1, 1, 1] = 1
     nib.save(nib.Nifti1Image(mask, nib.load(in_file).affine), in_mask)
     paths = draw(in_file, in_mask, tmp_path / 'out')
-    assert max(pixels(paths['mosaic']).shape) <= 1500
+    assert max(pixels(paths['mosaic']).shape) <= 2820
     assert max(pixels(paths['before_after']).shape) <= 1300
 
 
@@ -183,7 +244,7 @@ def test_masks_that_cannot_be_drawn(ball_head, tmp_path):
 def test_figures_have_names_of_their_own(tmp_path):
     names = [*figure_names(tmp_path / 'sub-01_ses-a_run-1_T1w.nii.gz').values()]
     names += figure_names(tmp_path / 'sub-01_ses-a_run-1_T2w.nii').values()
-    assert len(set(names)) == 6
+    assert len(set(names)) == 8
     path = figure_paths(tmp_path, tmp_path / 'sub-01_ses-a_T1w.nii.gz')['mosaic']
     assert path == tmp_path / 'sub-01/figures/sub-01_ses-a_desc-mosaic_T1w.png'
 
@@ -196,7 +257,7 @@ class TestQualityReport:
         node = pe.Node(QualityReport(), name='report', base_dir=str(tmp_path / 'work'))
         node.inputs.in_file, node.inputs.in_mask = str(in_file), str(in_mask)
         outputs = node.run().outputs.get()
-        assert set(outputs) == {'mosaic', 'before_after', 'viewer'}
+        assert set(outputs) == {'mosaic', 'before_after', 'thumbnail', 'viewer'}
         for path in outputs.values():
             assert path.startswith(str(tmp_path / 'work' / 'report'))
         assert pixels(outputs['mosaic']).size

@@ -230,6 +230,7 @@ def test_sinks_write_everything(t1w, tmp_path):
         'sub-01_desc-beforeafter_T1w.png',
         'sub-01_desc-figures_T1w.json',
         'sub-01_desc-mosaic_T1w.png',
+        'sub-01_desc-thumbnail_T1w.jpg',
         'sub-01_desc-viewer_T1w.json',
     ]
     sidecar = json.loads(t1w.mask.with_name('sub-01_desc-brain_mask.json').read_text())

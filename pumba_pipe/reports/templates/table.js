@@ -1,5 +1,3 @@
-'use strict';
-
 const table = document.querySelector('table.images');
 const body = table.tBodies[0];
 

@@ -1,0 +1,122 @@
+"""The page that leads to all others: every image of a data set, small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from pumba_pipe.common.files import write_text
+from pumba_pipe.reports.findings import Finding
+from pumba_pipe.reports.naming import figure_paths, group_path, index_path, report_path
+from pumba_pipe.reports.pages import embedded_picture, render
+from pumba_pipe.reports.ratings import DIGITS, RATINGS, Rating
+from pumba_pipe.reports.reasons import Flag, flags_of
+from pumba_pipe.reports.subject import anchor_of, dataset_key
+from pumba_pipe.reports.words import QUALITY_NAME, expected_quality
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the index shows of one image.
+
+    Attributes
+    ----------
+    name, suffix : str
+    address : str
+        Its place on the page of its participant; empty when there is no such page.
+    thumbnail : str or None
+        A picture, as an address that holds it.
+    quality : float or None
+        Expected quality of its mask, 0..1.
+    flags : list of Flag
+    mask_digest : str
+        First digits of the checksum of its mask.
+    rating : Rating
+        What a person thinks of it, as far as the group level was told.
+    """
+
+    name: str
+    suffix: str
+    address: str
+    thumbnail: str | None
+    quality: float | None
+    flags: list[Flag]
+    mask_digest: str
+    rating: Rating
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a person should look at this mask first."""
+        return bool(self.flags)
+
+
+def write_index(
+    output_dir: Path, found: Sequence[Finding], ratings: Mapping[str, Rating] | None = None
+) -> Path:
+    """Write ``index.html``: all images of a data set, those of the lowest expected quality first.
+
+    Parameters
+    ----------
+    output_dir : Path
+        The derivative data set.
+    found : sequence of Finding
+        All of its images.
+    ratings : mapping of str to Rating, optional
+        By the name of the image.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    from pumba_pipe._version import __version__
+
+    cards = [card_of(output_dir, image, (ratings or {}).get(image.name)) for image in found]
+    cards.sort(key=lambda card: (card.quality is None, card.quality or 0.0, card.name))
+    suffixes = sorted({card.suffix for card in cards})
+    shown = {image.subject for image in found}
+    others = [path for path in sorted(output_dir.glob('sub-*.html')) if path.stem[4:] not in shown]
+    page = render(
+        'index.html',
+        ('ratings.js', 'index.js'),
+        cards=cards,
+        dataset=dataset_key(output_dir),
+        name=output_dir.name,
+        participants=len(shown),
+        groups=[
+            (suffix, quote(path.name))
+            for suffix in suffixes
+            if (path := group_path(output_dir, suffix)).is_file()
+        ],
+        others=[(path.stem, quote(path.name)) for path in others],
+        ratings=RATINGS,
+        quality_name=QUALITY_NAME,
+        written=f'{datetime.now():%Y-%m-%d %H:%M}',
+        version=__version__,
+    )
+    path = index_path(output_dir)
+    write_text(path, page)
+    return path
+
+
+def card_of(output_dir: Path, found: Finding, rating: Rating | None) -> Card:
+    """Gather what the index shows of one image."""
+    page = report_path(output_dir, found.subject)
+    return Card(
+        name=found.name,
+        suffix=found.suffix,
+        address=f'{quote(page.name)}#{anchor_of(found.name)}' if page.is_file() else '',
+        thumbnail=embedded_picture(figure_paths(output_dir, found.source)['thumbnail']),
+        quality=expected_quality(found.quality),
+        flags=flags_of(found.quality),
+        mask_digest=found.mask_digest(DIGITS),
+        rating=rating or Rating(),
+    )
