@@ -41,8 +41,8 @@ class QualityReport(BaseInterface):
 
     Examples
     --------
-    >>> QualityReport().output_spec().get().keys() >= {'mosaic', 'before_after', 'thumbnail', 'viewer'}
-    True
+    >>> sorted(QualityReport().output_spec().get().keys() & {'mosaic', 'thumbnail', 'viewer'})
+    ['mosaic', 'thumbnail', 'viewer']
     """
 
     input_spec = QualityReportInputSpec

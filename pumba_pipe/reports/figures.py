@@ -77,13 +77,13 @@ def draw_mosaic(scan: Scan, path: Path, quality: Mapping[str, Any] | None = None
     )
     top = HEADER
     for axis, (columns, rows) in sizes.items():
-        for number, index in enumerate(slice_indices(scan, axis)):
-            left = GAP + number * (width + GAP) + (width - columns) // 2
+        for column, index in enumerate(slice_indices(scan, axis)):
+            left = GAP + column * (width + GAP) + (width - columns) // 2
             picture = cut(scan, axis, index, spans, scale)
             canvas.place(picture.grey, left, top)
             canvas.draw(picture.outline(LINE_PX * larger), left, top, seam=round(larger))
             label = position(scan, axis, index)
-            if number == 0:
+            if column == 0:
                 label = f'{PLANE_NAMES[axis]}  {label}'
                 _letters(canvas, axis, left, top, columns, rows)
             canvas.write(label, left, top + rows + 4, LETTER_SIZE)
@@ -110,8 +110,8 @@ def draw_before_after(scan: Scan, path: Path) -> None:
     for axis, (columns, rows) in sizes.items():
         whole = cut(scan, axis, busiest_slice(scan.mask, axis), spans, scale)
         brain = np.where(whole.mask >= 0.5, whole.grey, 0).astype(np.uint8)
-        for number, grey in enumerate((whole.grey, brain)):
-            top = number * half + HEADER + (half - HEADER - GAP - rows) // 2
+        for row, grey in enumerate((whole.grey, brain)):
+            top = row * half + HEADER + (half - HEADER - GAP - rows) // 2
             canvas.place(grey, left, top)
             _letters(canvas, axis, left, top, columns, rows)
         left += columns + GAP

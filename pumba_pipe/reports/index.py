@@ -9,12 +9,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pumba_pipe.common.files import write_text
+from pumba_pipe.reports.dataset import dataset_key, dataset_name, group_links
 from pumba_pipe.reports.findings import Finding
-from pumba_pipe.reports.naming import figure_paths, group_path, index_path, report_path
+from pumba_pipe.reports.naming import figure_paths, index_path, report_path
 from pumba_pipe.reports.pages import embedded_picture, render
 from pumba_pipe.reports.ratings import DIGITS, RATINGS, Rating
 from pumba_pipe.reports.reasons import Flag, flags_of
-from pumba_pipe.reports.subject import anchor_of, dataset_key
+from pumba_pipe.reports.subject import anchor_of
 from pumba_pipe.reports.words import QUALITY_NAME, expected_quality
 
 
@@ -81,7 +82,6 @@ def write_index(
 
     cards = [card_of(output_dir, image, (ratings or {}).get(image.name)) for image in found]
     cards.sort(key=lambda card: (card.quality is None, card.quality or 0.0, card.name))
-    suffixes = sorted({card.suffix for card in cards})
     shown = {image.subject for image in found}
     others = [path for path in sorted(output_dir.glob('sub-*.html')) if path.stem[4:] not in shown]
     page = render(
@@ -89,13 +89,9 @@ def write_index(
         ('ratings.js', 'index.js'),
         cards=cards,
         dataset=dataset_key(output_dir),
-        name=output_dir.name,
+        name=dataset_name(output_dir),
         participants=len(shown),
-        groups=[
-            (suffix, quote(path.name))
-            for suffix in suffixes
-            if (path := group_path(output_dir, suffix)).is_file()
-        ],
+        groups=group_links(output_dir, (card.suffix for card in cards)),
         others=[(path.stem, quote(path.name)) for path in others],
         ratings=RATINGS,
         quality_name=QUALITY_NAME,

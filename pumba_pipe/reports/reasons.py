@@ -42,8 +42,9 @@ def flags_of(record: Mapping[str, Any]) -> list[Flag]:
 
     Examples
     --------
-    >>> flags_of({'confidence': 0.3, 'gamma_dice': 0.946, 'tta_dice': 0.99, 'flags': []})
-    [Flag(text='low confidence', reason='the mask moves when the image is brightened (Dice 0.946)')]
+    >>> (flag,) = flags_of({'confidence': 0.3, 'gamma_dice': 0.946, 'flags': []})
+    >>> flag.text, flag.reason
+    ('low confidence', 'the mask moves when the image is brightened (Dice 0.946)')
     """
     texts = record.get('flags')
     found = [str(text) for text in texts] if isinstance(texts, list | tuple) else []

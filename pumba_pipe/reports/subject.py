@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pumba_pipe.common.files import write_text
+from pumba_pipe.reports.dataset import dataset_key, group_links
 from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES
 from pumba_pipe.reports.findings import Finding, find_all
-from pumba_pipe.reports.naming import figure_paths, group_path, index_path, report_path
+from pumba_pipe.reports.naming import figure_paths, index_path, report_path
 from pumba_pipe.reports.pages import embedded_picture, render
 from pumba_pipe.reports.ratings import DIGITS, RATINGS
 from pumba_pipe.reports.reasons import Flag, flags_of
@@ -132,7 +132,7 @@ def write_subject_report(
         subject=subject,
         dataset=dataset_key(output_dir),
         index=index_path(output_dir).name,
-        groups=group_links(output_dir, views),
+        groups=group_links(output_dir, (view.suffix for view in views)),
         ratings=RATINGS,
         commands=COMMANDS,
         quality_name=QUALITY_NAME,
@@ -161,18 +161,6 @@ def write_subject_report(
     path = report_path(output_dir, subject)
     write_text(path, page)
     return path
-
-
-def dataset_key(output_dir: Path) -> str:
-    """Name a derivative data set, so that ratings of two in one browser do not mix."""
-    return hashlib.sha256(str(output_dir.resolve()).encode('utf-8', 'replace')).hexdigest()[:12]
-
-
-def group_links(output_dir: Path, views: Iterable[ImageView]) -> list[tuple[str, str]]:
-    """Suffixes of a page's images, and the addresses of their group pages where there are any."""
-    suffixes = dict.fromkeys(view.suffix for view in views)
-    paths = [(suffix, group_path(output_dir, suffix)) for suffix in suffixes]
-    return [(suffix, quote(path.name)) for suffix, path in paths if path.is_file()]
 
 
 def view_of(output_dir: Path, found: Finding) -> ImageView:

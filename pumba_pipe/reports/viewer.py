@@ -70,7 +70,7 @@ def shrinking_factors(
     [2, 1, 1]
     """
     factors = [max(1, math.ceil(side / MAX_SIDE)) for side in shape]
-    while math.prod(-(-side // factor) for side, factor in zip(shape, factors, strict=True)) > most:
+    while math.prod(map(math.ceil, np.divide(shape, factors))) > most:
         factors[int(np.argmin(voxel_size * factors))] += 1
     return factors
 
@@ -135,7 +135,7 @@ def read_viewer_data(path: Path) -> dict[str, Any] | None:
     except InputError:
         return None
     try:
-        data = {
+        data: dict[str, Any] = {
             'shape': _numbers(content['shape']),
             'voxel_size': _numbers(content['voxel_size']),
             'factors': _numbers(content['factors']),

@@ -1,9 +1,9 @@
 """Outlines are seen by people with any colour vision, on dark and on bright tissue.
 
-Colours are simulated with the matrices of Machado, Oliveira and Fernandes, "A physiologically-based
-model for simulation of color vision deficiency", IEEE Transactions on Visualization and Computer
-Graphics 15 (2009) 1291-1298, for a severity of 1, which apply to linear RGB. Contrast is that of
-the Web Content Accessibility Guidelines 2.2, which ask for 3:1 between parts of a picture.
+Colours are simulated with the matrices of Machado, Oliveira and Fernandes, "A physiologically-
+based model for simulation of color vision deficiency", IEEE Transactions on Visualization and
+Computer Graphics 15 (2009) 1291-1298, for a severity of 1, which apply to linear RGB. Contrast is
+that of the Web Content Accessibility Guidelines 2.2, which ask for 3:1 between parts of a picture.
 """
 
 import itertools

@@ -11,6 +11,8 @@ import time
 CHROMIUM = next(
     filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None
 )
+KEYS = {'Escape': 27, 'PageUp': 33, 'PageDown': 34, 'Home': 36, 'ArrowLeft': 37, 'ArrowUp': 38,
+        'ArrowRight': 39, 'ArrowDown': 40}  # fmt: skip
 SECONDS = 60  # to wait for an answer, or for something on a page
 
 
@@ -134,13 +136,16 @@ class Browser:
             time.sleep(0.05)
         raise TimeoutError(script)
 
-    def press(self, key, text=''):
-        """Press a key where the focus is."""
-        for kind in ('keyDown', 'keyUp'):
-            self.ask(
-                'Input.dispatchKeyEvent', type=kind, key=key, code=key,
-                text=text if kind == 'keyDown' else '',
-            )  # fmt: skip
+    def press(self, *keys):
+        """Press keys where the focus is, one after the other."""
+        for key in keys:
+            text = key if len(key) == 1 else ''
+            number = KEYS.get(key, 0)
+            for kind, typed in (('keyDown', text), ('keyUp', '')):
+                self.ask(
+                    'Input.dispatchKeyEvent', type=kind, key=key, code=key, text=typed,
+                    windowsVirtualKeyCode=number,
+                )  # fmt: skip
 
     def click(self, selector):
         """Click into the middle of an element, with the mouse."""
@@ -150,9 +155,7 @@ class Browser:
             'return [box.left + box.width / 2, box.top + box.height / 2]; })()'
         )
         for kind in ('mousePressed', 'mouseReleased'):
-            self.ask(
-                'Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1
-            )
+            self.ask('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
 
     def save_downloads(self):
         """Put files that the page exports into a folder, and return it."""

@@ -122,7 +122,9 @@ def test_viewer_gets_every_voxel_of_an_image_that_is_not_huge(ball_head, tmp_pat
     assert viewer['factors'] == [1, 1, 1]
     assert np.array_equal(mask, scan.mask)
     grey = 255 * scan.grey(scan.image)
-    assert np.abs(image - grey).mean() < 3 and np.corrcoef(image.ravel(), grey.ravel())[0, 1] > 0.99
+    assert (
+        np.abs(image - grey).mean() < 3 and np.corrcoef(image.ravel(), grey.ravel())[0, 1] > 0.99
+    )
     np.testing.assert_allclose(affine, nib.load(in_file).affine)
     assert read_viewer_data(path) == viewer
 
@@ -143,7 +145,9 @@ def test_viewer_gets_a_smaller_copy_of_a_huge_image_in_the_same_place(
     assert np.abs(centres[0] - centres[1]).max() < 0.2
 
 
-@pytest.mark.parametrize('shape', [(300, 300, 300), (2000, 40, 40), (4000, 3000, 2), (512, 512, 64)])
+@pytest.mark.parametrize(
+    'shape', [(300, 300, 300), (2000, 40, 40), (4000, 3000, 2), (512, 512, 64)]
+)
 def test_what_the_viewer_gets_fits_into_a_page(shape):
     factors = shrinking_factors(shape, np.ones(3))
     sides = [-(-side // factor) for side, factor in zip(shape, factors, strict=True)]

@@ -1,5 +1,6 @@
 """The group level: tables, pages, outliers."""
 
+import hashlib
 import json
 import re
 from dataclasses import fields
@@ -11,6 +12,7 @@ from pumba_pipe.bids_app.run import main
 from pumba_pipe.common.tables import cell
 from pumba_pipe.extraction.quality import Quality
 from pumba_pipe.reports.findings import find_all
+from pumba_pipe.reports.index import write_index
 from pumba_pipe.reports.outliers import find_outliers
 from pumba_pipe.reports.plots import BASE, LEFT, RIGHT, dot_plot, ticks
 
@@ -109,7 +111,7 @@ def test_a_page_leads_to_those_of_participants(raw, results):
     assert page.count('<circle class="out"') == 1
     assert page.count('<circle class="dot"') == 8 * 14 - 1
     assert page.count('<script') == 1
-    assert re.findall(r'(?:src|href)="(?!#|sub-)[^"]*"', page) == []
+    assert set(re.findall(r'(?:src|href)="(?!#|sub-)[^"]*"', page)) == {'href="index.html"'}
 
 
 def test_a_page_escapes_what_it_shows(raw, derivative):
@@ -190,3 +192,130 @@ class TestPlots:
     def test_counts_have_whole_ticks(self):
         assert [text for _, text in ticks(0.9, 3.1, whole=True)] == ['1', '2', '3']
         assert [text for _, text in dot_plot([1, 1, 2]).ticks] == ['1', '2']
+
+
+class TestRatings:
+    @pytest.fixture
+    def rate(self, tmp_path):
+        def write(*rows, head='bids_name\trating\tnote\tmask', name='ratings.tsv'):
+            path = tmp_path / name
+            path.write_text('\n'.join([head, *('\t'.join(row) for row in rows)]) + '\n')
+            return path
+
+        return write
+
+    def test_they_go_into_tables_and_pages(self, raw, results, rate, capsys):
+        evil = '<script>alert(1)</script>'
+        mask = hashlib.sha256(b'a mask').hexdigest()[:16]
+        ratings = rate(
+            ('sub-h0_T1w', 'Keep', 'n/a', mask),
+            ('sub-h3_T1w', 'exclude', evil, 'n/a'),
+            ('sub-h0_T2w', 'n/a', 'ask Ann', ''),
+        )
+        assert group(raw, results, '--ratings', str(ratings)) == 0
+        rows = {row['bids_name']: row for row in table(results / 'group_T1w.tsv')}
+        assert [rows[f'sub-h{n}_T1w']['rating'] for n in (0, 1, 3)] == ['keep', 'n/a', 'exclude']
+        assert rows['sub-h3_T1w']['rating_note'] == evil
+        explained = json.loads((results / 'group_T1w.json').read_text())
+        assert list(explained['rating']['Levels']) == ['keep', 'correct', 'exclude']
+        out = capsys.readouterr().out
+        assert '1 to look at; ratings: 1 keep, 0 correct, 1 exclude, 12 not rated' in out
+        page = (results / 'group_T1w.html').read_text()
+        assert 'Ratings:</strong> 1 keep, 0 correct, 1 exclude, 12 not rated.' in page
+        for text in (page, (results / 'index.html').read_text()):
+            assert text.count('<script') == 1 and '&lt;script&gt;alert' in text
+        assert 'data-rating="exclude"' in (results / 'index.html').read_text()
+        assert 'ask Ann' in (results / 'group_T2w.html').read_text()
+
+    def test_without_them_nothing_is_said_of_them(self, raw, results, capsys):
+        assert group(raw, results) == 0
+        assert 'rating' not in capsys.readouterr().out
+        assert 'rating' not in (results / 'group_T1w.tsv').read_text()
+
+    def test_rows_that_cannot_be_used_are_a_line_each(self, raw, results, rate, capsys):
+        first = rate(
+            ('sub-h0_T1w', 'keep'),
+            ('sub-nobody_T1w', 'keep'),
+            ('sub-h1_T1w', 'good'),
+            ('sub-h2_T1w', 'keep'),
+            head='bids_name\trating',
+        )
+        second = rate(
+            ('sub-h0_T1w', 'keep'), ('sub-h2_T1w', 'exclude'), name='b.tsv'
+        )  # fmt: skip
+        assert group(raw, results, '--ratings', str(first), str(second)) == 2
+        lines = capsys.readouterr().err.splitlines()
+        start = 'pumba: error: --ratings'
+        assert lines == [
+            f"{start} {first}: 'sub-nobody_T1w': there is no mask of such an image",
+            f"{start} {first}: 'sub-h1_T1w': the rating 'good' is none of keep, correct, exclude",
+            f"{start} {second}: 'sub-h2_T1w': is rated exclude here and keep in {first}; keep "
+            'one of both',
+            'pumba: error: --ratings: 3 rows cannot be used; mend or remove them',
+        ]
+        assert not list(results.glob('group_*')) and not (results / 'index.html').exists()
+
+    def test_ratings_of_an_earlier_mask_are_left_out(self, raw, results, rate, capsys):
+        ratings = rate(('sub-h0_T1w', 'exclude', '', '0123456789abcdef'))
+        assert group(raw, results, '--ratings', str(ratings)) == 0
+        out = capsys.readouterr().out
+        assert "'sub-h0_T1w': rated before its mask was changed; left out" in out
+        assert 'ratings: 0 keep, 0 correct, 0 exclude, 14 not rated' in out
+
+    @pytest.mark.parametrize(
+        ('content', 'words'),
+        [
+            (
+                'a\tb\n1\t2\n',
+                'is not a table of ratings, as the pages export it, it has no column',
+            ),
+            ('bids_name\trating\n', 'has no rows'),
+            (b'\xff\xfe\x00', 'not UTF-8'),
+        ],
+    )
+    def test_other_files_are_one_line(self, raw, results, tmp_path, content, words, capsys):
+        path = tmp_path / 'x.tsv'
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert group(raw, results, '--ratings', str(path)) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line and str(path) in line
+
+    def test_only_the_group_level_reads_them(self, raw, results, rate, capsys):
+        ratings = str(rate(('sub-h0_T1w', 'keep')))
+        assert main([str(raw), str(results), 'participant', '--ratings', ratings]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert '--ratings: only the group level reads ratings' in line
+
+
+class TestIndex:
+    def test_those_of_low_quality_come_first(self, derivative, raw):
+        root = derivative('sub-b_T1w', confidence=0.8)
+        derivative('sub-a_T1w', confidence=0.9)
+        derivative('sub-c_T1w', confidence=None)
+        derivative('sub-d_T2w', confidence=0.3, gamma_dice=0.9)
+        (root / 'sub-e.html').write_text('a page')
+        assert group(raw, root) == 0
+        page = (root / 'index.html').read_text('utf-8')
+        names = re.findall(r'data-name="([^"]*)"', page)
+        assert names == ['sub-d_T2w', 'sub-b_T1w', 'sub-a_T1w', 'sub-c_T1w']
+        assert 'Why: the mask moves when the image is brightened (Dice 0.900)' in page
+        assert re.findall(r'<a href="([^"]*)"', page) == [
+            'group_T1w.html', 'group_T2w.html', 'sub-e.html'
+        ]  # fmt: skip
+
+    def test_it_says_what_is_not_written_yet(self, derivative):
+        root = derivative('sub-a_T1w')
+        page = write_index(root, find_all(root)).read_text('utf-8')
+        assert 'Group page of T1w images: not written yet' in page
+        assert 'id="group-T1w"' in page
+
+    def test_it_needs_nothing_but_itself_and_escapes_everything(self, derivative):
+        evil = '"><script>alert(1)</script>'
+        root = derivative('sub-a_T1w', flags=[evil], confidence=0.2)
+        (root / 'dataset_description.json').write_text(json.dumps({'Name': evil}))
+        (root / f'sub-{evil.replace("/", "")}.html').write_text('a page')
+        page = write_index(root, find_all(root)).read_text('utf-8')
+        assert page.count('<script') == 1
+        assert page.count('&lt;script&gt;') >= 4
+        assert 'default-src &#39;none&#39;' in page
+        assert re.findall(r'(?:src|href)="(?!sub-|data:)[^"]*"', page) == []

@@ -128,7 +128,7 @@ def test_a_participant_whose_images_all_failed(tmp_path):
     assert 'the file is empty' in page.text
     assert 'Every image failed; the reasons stand above.' in page.text
     addresses = [tag['href'] for name, tag in page.tags if name == 'a']
-    assert addresses == ['sub-01/log/run%201/crash-1.txt']
+    assert addresses == ['index.html', 'sub-01/log/run%201/crash-1.txt']
     assert '/elsewhere/crash-2.txt' in page.text
 
 

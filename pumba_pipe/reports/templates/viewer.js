@@ -217,7 +217,7 @@ class Viewer {
       let from = this.at[axis] * this.steps[axis] + row * this.steps[up];
       for (let column = 0; column < picture.width; column += 1, to += 4) {
         const grey = Math.min(255, this.grey[from] * gain);
-        const share = tint && this.inside[from] ? 0.3 : 0;
+        const share = tint && this.inside[from] ? 0.25 : 0;
         for (let band = 0; band < 3; band += 1) {
           pixels.data[to + band] = share ? grey + share * (tint[band] - grey) : grey;
         }
@@ -254,7 +254,7 @@ class Viewer {
       }
     }
     context.lineCap = 'square';
-    for (const [colour, width] of [['#000', 3.6], [this.colour, 1.6]]) {
+    for (const [colour, width] of [['#000', 4.2], [this.colour, 1.6]]) {
       context.strokeStyle = colour;
       context.lineWidth = width * ratio;
       context.stroke(path);
