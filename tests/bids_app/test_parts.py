@@ -69,6 +69,23 @@ def test_pages_alone(own_results, bids_dir, capsys):
     assert capsys.readouterr().out == f'pumba: 1 reports in {own_results}\n'
 
 
+def test_a_run_of_some_participants_makes_an_index_but_renews_none(own_results, bids_dir):
+    index = own_results / 'index.html'
+    assert 'href="sub-01.html#image-sub-01_T2w"' in index.read_text()
+    one = ('--participant-label', '01')
+    index.write_text('an earlier one')
+    assert pumba(bids_dir, own_results, '--reports-only', *one) == 0
+    assert index.read_text() == 'an earlier one'
+    assert pumba(bids_dir, own_results, '--reports-only') == 0
+    assert 'sub-01_T2w' in index.read_text()
+    index.unlink()
+    assert pumba(bids_dir, own_results, '--reports-only', *one) == 0
+    assert 'sub-01_T2w' in index.read_text()
+    index.unlink()
+    index.mkdir()
+    assert pumba(bids_dir, own_results, '--reports-only') == 1
+
+
 def test_a_page_that_is_missing_is_made_up_for(own_results, bids_dir, capsys):
     page = own_results / 'sub-01.html'
     page.unlink()

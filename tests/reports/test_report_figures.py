@@ -165,6 +165,12 @@ def test_slices_in_pictures_do_not_spoil_each_other():
     assert rows == 16 and np.array_equal(found, image)
 
 
+def test_noise_can_be_compressed_too():
+    noise = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (64, 64, 200))
+    _, pictures = stacked(noise)
+    assert len(pictures) == 2 and all(Image.open(io.BytesIO(one)).size[0] == 64 for one in pictures)
+
+
 def test_a_mosaic_is_larger_where_the_image_is_finer(ball_head, tmp_path):
     coarse = draw(*ball_head(folder=tmp_path / 'a'), tmp_path / 'coarse')['mosaic']
     fine = ball_head(shape=(160, 192, 144), zooms=(0.2, 0.2, 0.2), folder=tmp_path / 'b')
