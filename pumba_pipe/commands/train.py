@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--snapshots', action='store_true', help='keep the weights of every checkpoint'
     )
+    _add_teachers(parser)
     _add_finetuning(parser)
     sizes = parser.add_argument_group('sizes')
     for stage, size in SIZES.items():
@@ -160,6 +161,18 @@ def _add_former_spellings(group: argparse._ArgumentGroup) -> None:
         )
 
 
+def _add_teachers(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('learning from trained networks')
+    group.add_argument(
+        '--teachers', type=Path, nargs='+', default=[], metavar='WEIGHTS',
+        help='their mean prediction is part of the target',
+    )  # fmt: skip
+    group.add_argument(
+        '--teacher-share', type=float, default=DEFAULTS.teacher_share, metavar='S',
+        help='of it in the target, the rest is the true label (default: %(default)g)',
+    )  # fmt: skip
+
+
 def _add_finetuning(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         'fine-tuning on labelled images of your own',
@@ -206,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
 
     initial, recipe = initial_weights(args.init), load_recipe(args.recipe)
     finetuning = _adaptation(args) if args.finetune is not None else None
-    check_outputs([args.out / WEIGHTS], [initial, Path(args.recipe)])
+    check_outputs([args.out / WEIGHTS], [initial, Path(args.recipe), *args.teachers])
     train_weights(
         args.out,
         recipe,
@@ -217,6 +230,7 @@ def run(args: argparse.Namespace) -> int:
         cache_dir=args.cache_dir,
         quiet=args.quiet,
         finetuning=finetuning,
+        teachers=args.teachers,
         written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),
     )
     return 0
@@ -239,6 +253,7 @@ def _settings(args: argparse.Namespace) -> TrainingSettings:
         coarse_size=args.coarse_size,
         fine_size=args.fine_size,
         widths=tuple(args.widths),
+        teacher_share=args.teacher_share,
         checkpoint_minutes=args.checkpoint_minutes,
         snapshots=args.snapshots,
         cache_size=args.cache_size,

@@ -40,6 +40,7 @@ from pumba_pipe.training.optimizers import make_optimizer
 from pumba_pipe.training.protocols import FineTuning, Monitor, SampleSource
 from pumba_pipe.training.samples import Batch, SampleGenerator, StreamSource
 from pumba_pipe.training.settings import Hardware
+from pumba_pipe.training.teacher import Teacher
 from pumba_pipe.training.validation import SyntheticValidation
 
 
@@ -67,6 +68,7 @@ def train(
     quiet: bool = False,
     kept: Callable[[TrainingResult], None] = lambda result: None,
     finetuning: FineTuning | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainingResult:
     """Train a network on synthetic heads (Park et al. 2025, section 2, with our recipe).
 
@@ -89,6 +91,8 @@ def train(
         Called on rank 0 with what there is so far whenever a checkpoint is written.
     finetuning : FineTuning, optional
         Labelled real images to train on besides.
+    teacher : Teacher, optional
+        Trained networks to learn from besides.
 
     Returns
     -------
@@ -163,6 +167,8 @@ def train(
             shown = easy if share_done(progress, config) < easy_until else generator
             batch = source.batch(seeds, shown, progress.samples)
             batch = Batch(*(tensor.to(fabric.device) for tensor in batch))
+            if teacher is not None:
+                batch = teacher.targets(batch)
             logits = model(batch.image)
             loss = dice_and_cross_entropy(logits, batch.target, batch.inside)
             optimizer.zero_grad()

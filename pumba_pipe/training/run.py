@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pumba_pipe.synthesis.recipe import Recipe
     from pumba_pipe.training.loop import TrainingResult
     from pumba_pipe.training.protocols import FineTuning
+    from pumba_pipe.training.teacher import Teacher
 
 WEIGHTS = 'weights.safetensors'
 LOG_COLUMNS = ('stage', 'quantity', 'step', 'value')
@@ -32,6 +33,7 @@ def train_weights(
     cache_dir: Path | None = None,
     quiet: bool = False,
     finetuning: FineTuning | None = None,
+    teachers: Sequence[Path] = (),
     written: Callable[[Path, str], None] = lambda path, sha256: None,
 ) -> Path:
     """Train the stages that are asked for, and export the weights.
@@ -54,6 +56,8 @@ def train_weights(
         No progress bar.
     finetuning : FineTuning, optional
         Labelled real images to train on besides; the weights are marked as such.
+    teachers : sequence of Path
+        Weights whose networks, of the stage that is trained, are learned from besides.
     written : callable
         Called with the weights file and its SHA-256 by the one process that wrote it.
 
@@ -73,7 +77,17 @@ def train_weights(
         if first:
             remove_leftovers(folder)
         return _train_stages(
-            folder, recipe, settings, hardware, init, resume, cache_dir, quiet, finetuning, written
+            folder,
+            recipe,
+            settings,
+            hardware,
+            init,
+            resume,
+            cache_dir,
+            quiet,
+            finetuning,
+            teachers,
+            written,
         )
 
 
@@ -102,6 +116,7 @@ def _train_stages(
     cache_dir: Path | None,
     quiet: bool,
     finetuning: FineTuning | None,
+    teachers: Sequence[Path],
     written: Callable[[Path, str], None],
 ) -> Path:
     from pumba_pipe.network.model_card import real_images, training_card
@@ -118,6 +133,7 @@ def _train_stages(
     for name in settings.stages:
         initial, origin = _initial(name, stages, start, init)
         config = settings.config(name)
+        teacher = _teacher(teachers, name, settings, hardware)
         result = train(
             recipe,
             folder / name,
@@ -132,11 +148,14 @@ def _train_stages(
                 folder / name, name, dict(stages), history, origin, recipe, settings, real
             ),
             finetuning=finetuning,
+            teacher=teacher,
         )
         stages[name] = Stage(result.network, settings.size(name))
         entry = _described(result, recipe, settings, name, origin)
         if finetuning is not None:
             entry['labelled'] = finetuning.described(result.best)
+        if teacher is not None:
+            entry |= {'teachers': teacher.digests, 'teacher_share': teacher.share}
         history = _with_run(history, name, entry)
     leave_group()
     target = folder / WEIGHTS
@@ -144,6 +163,19 @@ def _train_stages(
         card = training_card(recipe, settings.seed, history, real)
         written(target, save_weights(stages, card, target))
     return target
+
+
+def _teacher(
+    files: Sequence[Path], stage: str, settings: TrainingSettings, hardware: Hardware
+) -> Teacher | None:
+    if not files:
+        return None
+    from pumba_pipe.network.devices import choose_device
+    from pumba_pipe.training.teacher import Teacher
+
+    names = {'gpu': 'cuda', 'auto': 'auto'}
+    device = choose_device(names.get(hardware.accelerator, hardware.accelerator))
+    return Teacher(files, stage, settings.teacher_share, settings.size(stage), device)
 
 
 def _keeper(

@@ -48,6 +48,8 @@ class TrainingSettings:
         initial weights have them, or else those in `SIZES`.
     widths : tuple of int
         Channels at each level of the network.
+    teacher_share : float
+        Of the prediction of trained networks in the target, where there are teachers.
     checkpoint_minutes : float
         Time between checkpoints.
     snapshots : bool
@@ -74,6 +76,7 @@ class TrainingSettings:
     coarse_size: int | None = None
     fine_size: int | None = None
     widths: tuple[int, ...] = (16, 32, 64, 128)
+    teacher_share: float = 0.65
     checkpoint_minutes: float = 2.0
     snapshots: bool = False
     cache_size: int = 2000
