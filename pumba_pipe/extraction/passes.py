@@ -14,7 +14,7 @@ import numpy as np
 from pumba_pipe.images.grids import Block, Cube, to_cube
 from pumba_pipe.images.intensity import quantile, rescale_block
 from pumba_pipe.images.masks import bounding_block, clean, dice
-from pumba_pipe.network.config import BORDERS, WITH_CSF, WITHOUT_CSF
+from pumba_pipe.network.config import WITH_CSF, WITHOUT_CSF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,7 +208,7 @@ class Predictions:
     def __init__(self, engine: Engine, sample: CubeSample) -> None:
         self.engine, self.sample = engine, sample
         self.masks: list[NDArray[np.bool_]] = []
-        self.total = np.zeros((BORDERS, *sample.values.shape), np.float32)
+        self.total = np.zeros((engine.borders, *sample.values.shape), np.float32)
 
     def add(self, views: Sequence[TtaView]) -> None:
         """Predict further views; the network whose turn it is goes first."""

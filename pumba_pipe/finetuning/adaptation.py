@@ -14,6 +14,7 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.finetuning.augmentation import LabelledHead, augmented_view
 from pumba_pipe.finetuning.early_stopping import EarlyStopping
 from pumba_pipe.finetuning.settings import HELD_OUT_SHARE, SYNTHETIC_SHARE
+from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
@@ -166,7 +167,7 @@ class MixedSource:
             batch = augmented_view(
                 head, self.config.size, box, self.recipe, derived_seed(seed, attempt)
             )
-            visible = (batch.target * batch.inside).mean()
+            visible = (batch.target[:, :INTRACRANIAL] * batch.inside).mean()
             if visible > MIN_VISIBLE and batch.image.std() > MIN_CONTRAST:
                 break
         return Batch(*(part.to(self.device) for part in batch))

@@ -16,7 +16,7 @@ from pumba_pipe.images.grids import Cube, sampling_matrices, whole_cube
 from pumba_pipe.images.intensity import rescale
 from pumba_pipe.images.masks import bounding_block
 from pumba_pipe.images.resampling import apply_shrinking_first
-from pumba_pipe.network.config import BORDERS
+from pumba_pipe.network.config import BORDERS, INTRACRANIAL
 from pumba_pipe.synthesis import artefacts, draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe
@@ -107,9 +107,10 @@ def to_cube(data: Tensor, voxel_size: NDArray[np.float64], cube: Cube) -> tuple[
 
 def _batch(image: Tensor, target: Tensor, inside: Tensor) -> Batch:
     shown = inside.float()
-    # Sums of weights in single precision may end a little above one. Both borders of the network
-    # come to lie where a person has drawn the one.
-    target = target.clamp(0, 1).expand(BORDERS, *target.shape)
+    # Sums of weights in single precision may end a little above one. Both borders of the brain
+    # come to lie where a person has drawn the one; nothing is known of the intracranial space.
+    target = target.clamp(0, 1).expand(BORDERS, *target.shape).clone()
+    target[INTRACRANIAL] = torch.nan
     return Batch((image * shown)[None, None], target[None], shown[None, None])
 
 

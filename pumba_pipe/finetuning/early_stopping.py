@@ -9,6 +9,7 @@ import torch
 
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.finetuning.augmentation import LabelledHead, inference_view
+from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import Network
 from pumba_pipe.training.checkpoint import Progress, TrainingConfig, share_done, write_state
@@ -116,5 +117,7 @@ class EarlyStopping:
             with half_precision(self.device):
                 logits = network(view.image.to(self.device)).cpu()
             predicted = (logits > 0).float() * view.inside
-            scores.append(float(soft_dice(predicted, view.target * view.inside).mean()))
+            scores.append(
+                float(soft_dice(predicted, view.target * view.inside)[:, :INTRACRANIAL].mean())
+            )
         return sum(scores) / len(scores)

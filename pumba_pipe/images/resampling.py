@@ -60,7 +60,7 @@ def spline_matrix(coordinates: Tensor, cell: float) -> Tensor:
     Parameters
     ----------
     coordinates : Tensor, shape (n,)
-        Increasing positions.
+        Positions.
     cell : float
         Knot spacing in the same unit.
 
@@ -69,8 +69,8 @@ def spline_matrix(coordinates: Tensor, cell: float) -> Tensor:
     Tensor, shape (n, knots)
         Rows sum to one.
     """
-    position = (coordinates - coordinates[0]) / cell
-    knots = math.ceil(float(position[-1])) + 3
+    position = (coordinates - coordinates.min()) / cell
+    knots = math.ceil(float(position.max())) + 3
     distance = (position[:, None] - torch.arange(knots, device=coordinates.device) + 1).abs()
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = (2 - distance).clamp_min(0) ** 3 / 6

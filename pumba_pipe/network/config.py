@@ -8,8 +8,11 @@ from typing import Any
 
 from pumba_pipe.common.documents import brief
 
-WITH_CSF, WITHOUT_CSF = 0, 1  # borders, see `pumba_pipe.synthesis.regions.labels`
-BORDERS = 2
+# What a network predicts, see `pumba_pipe.synthesis.regions.labels`. Each lies within the next
+# one: brain without CSF, with CSF, intracranial space.
+WITH_CSF, WITHOUT_CSF, INTRACRANIAL = 0, 1, 2
+BORDERS = 3
+FORMER_BORDERS = 2  # of networks before they predicted the intracranial space
 # Far beyond any network that is trained: what a file says is checked before memory is taken.
 MAX_WIDTH, MAX_LEVELS, MAX_STEM, MAX_NETWORKS = 4096, 8, 8, 16
 
@@ -26,16 +29,19 @@ class NetworkConfig:
         Side of the blocks of voxels that become channels.
     others : tuple of tuple of int
         Widths of further networks, whose predictions are averaged with those of the first.
+    borders : int
+        3: brain with CSF, brain without, intracranial space; 2: the first two.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     stem: int = 2
     others: tuple[tuple[int, ...], ...] = ()
+    borders: int = BORDERS
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and model cards."""
         widths, others = list(self.widths), [list(widths) for widths in self.others]
-        return {**asdict(self), 'widths': widths, 'others': others, 'borders': BORDERS}
+        return {**asdict(self), 'widths': widths, 'others': others}
 
     @classmethod
     def from_dict(cls, values: Any) -> NetworkConfig:
@@ -48,10 +54,11 @@ class NetworkConfig:
         """
         if not isinstance(values, dict):
             raise ValueError('what describes the network is no object')
-        if values.get('borders', 1) != BORDERS:
+        borders = values.get('borders', 1)
+        if borders not in (FORMER_BORDERS, BORDERS):
             raise ValueError(
                 'their network predicts one border of the brain, as before version 0.1; '
-                'networks of today predict two: train it anew'
+                'networks of today predict more: train it anew'
             )
         widths = _widths(values.get('widths'))
         count = whole(values.get('members', 1), MAX_NETWORKS, 'members')
@@ -59,7 +66,7 @@ class NetworkConfig:
         if not isinstance(others, list | tuple) or len(others) >= MAX_NETWORKS:
             raise ValueError('others is no list of networks')
         stem = whole(values.get('stem'), MAX_STEM, 'stem')
-        return cls(widths, stem, tuple(map(_widths, others)))
+        return cls(widths, stem, tuple(map(_widths, others)), borders)
 
     @property
     def multiple(self) -> int:
@@ -114,7 +121,7 @@ def _shapes_of_one(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     for level, (narrow, wide) in enumerate(pairwise(widths)):
         shapes |= _block_shapes(f'encoder.{level + 1}', narrow, wide)
         shapes |= _block_shapes(f'decoder.{level}', narrow + wide, narrow)
-    head = cells * BORDERS
+    head = cells * config.borders
     return shapes | {'head.weight': (head, widths[0], 1, 1, 1), 'head.bias': (head,)}
 
 

@@ -25,10 +25,13 @@ class Engine(Protocol):
         Side of the cube they look at, in voxels.
     count : int
         Number of networks.
+    borders : int
+        What they predict, see `pumba_pipe.network.config.NetworkConfig`.
     """
 
     size: int
     count: int
+    borders: int
 
     def predict(self, cube: NDArray[np.float32], network: int = 0) -> NDArray[np.float32]:
         """Logits of one of the networks for a cube.

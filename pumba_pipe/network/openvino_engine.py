@@ -46,6 +46,7 @@ class OpenVinoEngine:
     ) -> None:
         self._openvino = import_openvino()
         self.size, self.count = size, len(parameters)
+        self.borders = parameters.config.borders
         self._members = [parameters.member(index) for index in range(len(parameters))]
         self._limit = limit
         self._options = {

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.network.config import INTRACRANIAL, WITH_CSF, WITHOUT_CSF
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ EPSILON, SLOPE = 1e-4, 0.01  # of the normalization and of the rectifier
 
 
 def unet_model(openvino: Any, parameters: Parameters, size: int, limit: float) -> Any:
-    """Describe one network: image (1, 1, size, size, size) -> logits (1, 2, size, size, size).
+    """Describe one network: image (1, 1, size, size, size) -> logits (1, borders, ...).
 
     Parameters
     ----------
@@ -48,8 +50,18 @@ def unet_model(openvino: Any, parameters: Parameters, size: int, limit: float) -
         features = layers.rest_of_block(features, f'decoder.{level}')
     logits = layers.convolution(features, 'head', pad=0)
     logits = op.add(logits, layers.channels('head.bias'))
+    logits = nested(op, logits, parameters.config.borders)
     logits = op.clamp(op.depth_to_space(logits, 'depth_first', stem), -limit, limit)
     return openvino.Model([logits], [image])
+
+
+def nested(op: Any, logits: Any, borders: int) -> Any:
+    """Put each border inside the next, as `pumba_pipe.network.unet.nested` does."""
+    parts = op.split(logits, op.constant(np.int64(1)), borders).outputs()
+    parts[WITHOUT_CSF] = op.minimum(parts[WITHOUT_CSF], parts[WITH_CSF]).output(0)
+    if borders > INTRACRANIAL:
+        parts[INTRACRANIAL] = op.maximum(parts[INTRACRANIAL], parts[WITH_CSF]).output(0)
+    return op.concat(parts, 1)
 
 
 class _Layers:

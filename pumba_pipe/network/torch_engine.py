@@ -36,6 +36,7 @@ class TorchEngine:
         self._device = torch.device(device)
         self._networks = members(network.to(self._device))
         self.size, self.count = size, len(self._networks)
+        self.borders = network.config.borders
         self._limit, self._threads = limit, threads
 
     def predict(self, cube: NDArray[np.float32], network: int = 0) -> NDArray[np.float32]:

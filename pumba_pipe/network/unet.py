@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pumba_pipe.network.config import BORDERS, NetworkConfig
+from pumba_pipe.network.config import INTRACRANIAL, WITH_CSF, WITHOUT_CSF, NetworkConfig
 
 
 def space_to_depth(volume: Tensor, factor: int) -> Tensor:
@@ -27,6 +28,19 @@ def depth_to_space(volume: Tensor, factor: int) -> Tensor:
     return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // f**3, x * f, y * f, z * f)
 
 
+def nested(logits: Tensor, borders: int) -> Tensor:
+    """Put each border inside the next, shape (batch, borders * cells, x, y, z) as before.
+
+    What is brain without CSF is brain with CSF, and that lies in the intracranial space: no
+    prediction says otherwise, whatever was learned.
+    """
+    parts = list(logits.chunk(borders, 1))
+    parts[WITHOUT_CSF] = torch.minimum(parts[WITHOUT_CSF], parts[WITH_CSF])
+    if borders > INTRACRANIAL:
+        parts[INTRACRANIAL] = torch.maximum(parts[INTRACRANIAL], parts[WITH_CSF])
+    return torch.cat(parts, 1)
+
+
 class Block(nn.Sequential):
     """Two 3x3x3 convolutions, each with instance normalization and a leaky rectifier."""
 
@@ -42,7 +56,7 @@ class Block(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """Predict, for every voxel, the logit of being brain, with the CSF rim and without.
+    """Predict, for every voxel, logits of being brain and of lying in the intracranial space.
 
     A U-Net (Ronneberger et al. 2015; Park et al. 2025, section 2.2) behind a stem that moves
     2x2x2 voxels into channels, which makes it about four times cheaper on a CPU.
@@ -57,10 +71,10 @@ class UNet(nn.Module):
         for narrow, wide in pairwise(widths):
             self.encoder.append(Block(narrow, wide, stride=2))
             self.decoder.append(Block(narrow + wide, narrow))
-        self.head = nn.Conv3d(widths[0], cells * BORDERS, 1)
+        self.head = nn.Conv3d(widths[0], cells * config.borders, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (batch, 1, x, y, z) to logits (batch, 2, x, y, z)."""
+        """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""
         features = space_to_depth(image, self.config.stem)
         features = features.contiguous(memory_format=torch.channels_last_3d)
         skips = []
@@ -71,7 +85,7 @@ class UNet(nn.Module):
         for block, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
             features = F.interpolate(features, scale_factor=2, mode='nearest')
             features = block(torch.cat([features, skip], 1))
-        return depth_to_space(self.head(features), self.config.stem)
+        return depth_to_space(nested(self.head(features), self.config.borders), self.config.stem)
 
 
 class Committee(nn.Module):
@@ -87,7 +101,7 @@ class Committee(nn.Module):
         return [member for member in self.members if isinstance(member, UNet)]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (batch, 1, x, y, z) to logits (batch, 2, x, y, z)."""
+        """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""
         return torch.stack([member(image) for member in self.members]).mean(0)
 
 
@@ -102,6 +116,21 @@ def members(network: Network) -> list[UNet]:
 def build(config: NetworkConfig) -> Network:
     """Make the network, or the networks, of a configuration."""
     return Committee(config) if config.others else UNet(config)
+
+
+@torch.no_grad()
+def with_intracranial_space(network: UNet) -> UNet:
+    """Let a network that predicts two borders predict the third, at first where the widest is."""
+    if network.config.borders > INTRACRANIAL:
+        return network
+    wider = UNet(replace(network.config, borders=INTRACRANIAL + 1))
+    cells = network.config.stem**3
+    state = network.state_dict()
+    for name in ('head.weight', 'head.bias'):
+        widest = state[name][WITH_CSF * cells : (WITH_CSF + 1) * cells]
+        state[name] = torch.cat([state[name], widest])
+    wider.load_state_dict(state)
+    return wider
 
 
 @torch.no_grad()

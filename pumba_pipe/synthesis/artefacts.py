@@ -24,8 +24,7 @@ class Coil:
     bias: Noise
     surface_position: Tensor | None
     surface_reach: float
-    dropout_position: Tensor | None
-    dropout_radius: float
+    dropouts: list[tuple[Tensor, float]]
 
 
 @dataclass(frozen=True)
@@ -84,20 +83,25 @@ def draw_artefacts(recipe: Recipe, rng: torch.Generator) -> Artefacts:
         receiver=_draw_receiver(section, rng),
         low=low,
         high=high,
-        percentiles=(section['percentile_low'], section['percentile_high']),
+        percentiles=(section['percentile_low'], section.uniform('percentile_high', rng)),
     )
 
 
 def _draw_coil(section: Section, rng: torch.Generator) -> Coil:
     bias = draw_noise(rng, section.uniform('bias_cell', rng), section.uniform('bias', rng))
-    surface = draw.direction(rng) if section.chance('coil', rng) else None
-    dropout = draw.direction(rng) * section.uniform('dropout_position', rng)
+    surface = draw.direction(rng) * section.uniform('coil_position', rng)
+    count = section.integer('dropout_count', rng) if section.chance('dropout', rng) else 0
     return Coil(
         bias=bias,
-        surface_position=surface,
+        surface_position=surface if section.chance('coil', rng) else None,
         surface_reach=section.uniform('coil_reach', rng),
-        dropout_position=dropout if section.chance('dropout', rng) else None,
-        dropout_radius=section.uniform('dropout_radius', rng),
+        dropouts=[
+            (
+                draw.direction(rng) * section.uniform('dropout_position', rng),
+                section.uniform('dropout_radius', rng),
+            )
+            for _ in range(count)
+        ],
     )
 
 
@@ -188,9 +192,9 @@ def apply_coil(image: Tensor, coil: Coil) -> Tensor:
     if coil.surface_position is not None:
         distance = _squared_distance(axes, coil.surface_position)
         gain = gain / (1 + distance / coil.surface_reach**2) ** 1.5
-    if coil.dropout_position is not None:
-        distance = _squared_distance(axes, coil.dropout_position)
-        gain = gain * (1 - torch.exp(-distance / coil.dropout_radius**2))
+    for position, radius in coil.dropouts:
+        distance = _squared_distance(axes, position)
+        gain = gain * (1 - torch.exp(-distance / radius**2))
     return image * gain
 
 

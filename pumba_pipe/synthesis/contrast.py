@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ from pumba_pipe.synthesis import draw, regions
 from pumba_pipe.synthesis.noise import Noise, draw_noise, evaluate_noise, white_noise
 from pumba_pipe.synthesis.recipe import Recipe, Section
 
+CLASSES = 3
+VARIED = (
+    regions.FLUID, regions.HARD, regions.MARROW, regions.SOFT, regions.STALK, regions.MEMBRANE,
+    regions.SINUS,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -19,8 +26,15 @@ class Contrast:
 
     Attributes
     ----------
-    means, spreads : Tensor, shape (REGION_COUNT,)
-        Mean and standard deviation, in units where most tissue lies in 0..1.
+    means : Tensor, shape (CLASSES, REGION_COUNT)
+        In units where most tissue lies in 0..1. Around the brain a region may have up to three
+        means, each in other places: the contrast of a border changes along it.
+    spreads : Tensor, shape (REGION_COUNT,)
+        Standard deviations, in the same unit.
+    places : Noise
+        Says where which mean counts.
+    window : tuple of float
+        Values below the first and above the second are cut.
     smoothness : float
         Share of the variance that is smooth texture; the rest is white.
     texture : Noise
@@ -31,6 +45,8 @@ class Contrast:
 
     means: Tensor
     spreads: Tensor
+    places: Noise
+    window: tuple[float, float]
     smoothness: float
     texture: Noise
     seed: int
@@ -47,12 +63,18 @@ def draw_contrast(recipe: Recipe, rng: torch.Generator) -> Contrast:
     spreads = low + (high - low) * torch.rand(regions.REGION_COUNT, generator=rng)
     spreads[regions.BACKGROUND] = 0
     spreads[regions.AIR] *= section['air_spread_gain']
-    _strip_or_suppress(means, spreads, section, rng)
-    for part in (regions.LINING, regions.RIM):
-        means[part], spreads[part] = means[regions.FLUID], spreads[regions.FLUID]
+    window = 0.0, math.inf
+    classes = _draw_classes(means, section, rng)
+    if section.chance('ct', rng):
+        window = _draw_ct(classes, spreads, section, rng)
+    _strip_or_suppress(classes, spreads, section, rng)
+    for part in (regions.SHEATH, regions.LINING, regions.RIM):
+        classes[:, part], spreads[part] = classes[:, regions.FLUID], spreads[regions.FLUID]
     return Contrast(
-        means=means,
+        means=classes,
         spreads=spreads,
+        places=draw_noise(rng, section.uniform('class_cell', rng)),
+        window=window,
         smoothness=draw.uniform(rng, 0, 1),
         texture=draw_noise(rng, section.uniform('texture_cell', rng)),
         seed=draw.new_seed(rng),
@@ -94,6 +116,12 @@ def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) ->
             means[tissue] = brain[pick] * section.uniform('tissue_gain', rng)
         elif skin.chance('tissue_like_hard', rng):
             means[tissue] = means[regions.HARD]
+    for region in (
+        *range(regions.TISSUE, regions.TISSUE + 8),
+        *range(regions.BLOB, regions.BLOB + 8),
+    ):
+        if section.chance('bright', rng):
+            means[region] = float(brain.max()) * section.uniform('bright_gain', rng)
     if skin.chance('fascia_like_folds', rng):
         means[regions.FASCIA] = means[regions.FOLD]
     if recipe['stalk'].chance('like_brain', rng):
@@ -104,19 +132,52 @@ def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) ->
     means[regions.AIR] = means[regions.BACKGROUND] + section.uniform('air_extra', rng)
 
 
+def _draw_classes(means: Tensor, section: Section, rng: torch.Generator) -> Tensor:
+    """Means of every region in each of the places, shape (CLASSES, REGION_COUNT)."""
+    classes = means.repeat(CLASSES, 1)
+    for region in VARIED:
+        if section.chance('classes', rng):
+            change = section['class_spread'] * torch.randn(CLASSES - 1, generator=rng)
+            classes[1:, region] = (classes[0, region] + change).clamp(0, 1.5)
+    return classes
+
+
+def _draw_ct(
+    classes: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
+) -> tuple[float, float]:
+    """Make bone bright and all else nearly one grey, in place; return the window of values."""
+    grey = draw.uniform(rng, 0.35, 0.7)
+    low = grey * section.uniform('ct_window_low', rng)
+    high = grey * section.uniform('ct_window_high', rng)
+    contrast = section.uniform('ct_contrast', rng) * grey
+    count = regions.REGION_COUNT
+    classes[:] = (grey + contrast * torch.randn(count, generator=rng)).clamp_min(0.02)
+    fluid = grey - contrast * draw.uniform(rng, 0, 3)
+    classes[:, [regions.FLUID, regions.FOLD, regions.CENTRE]] = fluid
+    fat = torch.rand(8, generator=rng) < 0.3
+    classes[:, regions.TISSUE : regions.TISSUE + 8][:, fat] = fluid - contrast
+    classes[:, regions.SOFT] = draw.uniform(rng, fluid - 2 * contrast, grey)
+    bone = grey * draw.uniform(rng, 1.5, 4)
+    classes[:, regions.HARD] = bone
+    classes[:, regions.MARROW] = draw.uniform(rng, grey, bone)
+    classes[:, [regions.BACKGROUND, regions.AIR]] = 0
+    spreads *= 0.3
+    return low, high
+
+
 def _strip_or_suppress(
-    means: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
+    classes: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
 ) -> None:
     outside = torch.arange(regions.REGION_COUNT) < regions.BRAIN
     if section.chance('suppressed', rng):
         gain = section.uniform('suppressed_gain', rng)
         if draw.chance(rng, 0.5):
             outside[regions.FLUID] = False
-        means[outside] *= gain
+        classes[:, outside] *= gain
         spreads[outside] *= gain
     elif section.chance('stripped', rng):
         outside[regions.FLUID] = not section.chance('stripped_keeps_fluid', rng)
-        means[outside] = 0
+        classes[:, outside] = 0
         spreads[outside] = 0
 
 
@@ -139,8 +200,18 @@ def paint(region_map: Tensor, contrast: Contrast) -> Tensor:
     )[0] + (1 - contrast.smoothness) ** 0.5 * white_noise(
         contrast.seed, region_map.shape, device
     )  # fmt: skip
-    image = contrast.means.to(device)[index] + contrast.spreads.to(device)[index] * texture
-    return image.clamp_min(0)
+    image = _means(index, contrast) + contrast.spreads.to(device)[index] * texture
+    low, high = contrast.window
+    return image.clamp(low, high) - low
+
+
+def _means(index: Tensor, contrast: Contrast) -> Tensor:
+    means = contrast.means.to(index.device)
+    if bool((means == means[0]).all()):
+        return means[0][index]
+    axes = unit_axes(index.shape, index.device)
+    place = evaluate_noise(contrast.places, axes, CLASSES).argmax(0)
+    return means.flatten()[place * means.shape[1] + index]
 
 
 def unit_axes(shape: Sequence[int], device: torch.device) -> list[Tensor]:

@@ -25,11 +25,14 @@ class View:
         The field of view's centre relative to the brain's, in brain radii, in image axes.
     turn : Tensor, shape (3, 3)
         Image axes to head axes.
+    symmetric : bool
+        The left half is the mirror image of the right one; left and right are the first axis.
     """
 
     half_extent: float
     centre: Tensor
     turn: Tensor
+    symmetric: bool
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,11 @@ class SurroundPlan:
 
     fluid: Layer | None
     fluid_tilt: float
-    membrane: float
+    vessels: tuple[Noise, Noise] | None
+    vessel_width: float
+    sinuses: list[Plane]
+    sinus_radius: float
+    membrane: Layer | None
     hard: Layer | None
     patches: Noise | None
     marrow: float
@@ -123,13 +130,15 @@ def draw_head(recipe: Recipe, rng: torch.Generator, box: bool) -> HeadPlan:
         Show a box around the brain instead of a whole head.
     """
     semi_axes = _draw_axes(recipe['brain'], rng)
-    brain = _draw_brain(recipe, rng, semi_axes)
+    symmetric = recipe['view'].chance('symmetric', rng)
+    brain = _draw_brain(recipe, rng, semi_axes, symmetric)
+    inside = _draw_inside(recipe['inside'], rng, semi_axes)
     return HeadPlan(
-        view=_draw_view(recipe['view'], rng, semi_axes, box),
+        view=_draw_view(recipe['view'], rng, semi_axes, box, symmetric),
         warp=_draw_warp(recipe['warp'], rng),
         brain=brain,
-        surround=_draw_surround(recipe, rng, brain),
-        inside=_draw_inside(recipe['inside'], rng, semi_axes),
+        surround=_draw_surround(recipe, rng, brain, [plane for plane, _ in inside.sheets]),
+        inside=inside,
     )
 
 
@@ -139,7 +148,9 @@ def _draw_axes(section: Section, rng: torch.Generator) -> Tensor:
     return axes / axes.prod() ** (1 / 3)
 
 
-def _draw_view(section: Section, rng: torch.Generator, semi_axes: Tensor, box: bool) -> View:
+def _draw_view(
+    section: Section, rng: torch.Generator, semi_axes: Tensor, box: bool, symmetric: bool
+) -> View:
     extent = section.uniform('box_extent' if box else 'whole_extent', rng)
     half_extent = float(semi_axes.max()) / extent
     if box:
@@ -148,7 +159,23 @@ def _draw_view(section: Section, rng: torch.Generator, semi_axes: Tensor, box: b
         room = section['whole_room'] * (1 - extent)
         shift = (torch.rand(3, generator=rng) * 2 - 1) * room
     turn = draw.rotation(rng, section['turn_degrees'])
-    return View(half_extent, shift * half_extent, turn)
+    if symmetric:  # else the two halves would not meet
+        turn = _nodding(turn)
+    return View(half_extent, shift * half_extent, turn, symmetric)
+
+
+def _nodding(turn: Tensor) -> Tensor:
+    """The part of a turn that leaves the first axis where it is."""
+    angle = torch.atan2(turn[2, 1], turn[1, 1])
+    cosine, sine = float(angle.cos()), float(angle.sin())
+    return torch.tensor([[1.0, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+
+
+def _unit(vector: Tensor, symmetric: bool) -> Tensor:
+    """Of length one, and in the plane between the halves of a symmetric head."""
+    if symmetric:
+        vector = vector * torch.tensor([0.0, 1.0, 1.0])
+    return vector / vector.norm().clamp_min(1e-6)
 
 
 def _draw_warp(section: Section, rng: torch.Generator) -> list[Noise]:
@@ -165,9 +192,11 @@ def _surface_ball(
     return Ball(draw.direction(rng) * semi_axes * position, radius, blend)
 
 
-def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> BrainPlan:
+def _draw_brain(
+    recipe: Recipe, rng: torch.Generator, semi_axes: Tensor, symmetric: bool
+) -> BrainPlan:
     section, stalk = recipe['brain'], recipe['stalk']
-    outward = draw.direction(rng)
+    outward = _unit(draw.direction(rng), symmetric)
     lobes = [
         _drawn_ball(section, rng, 'lobe', draw.direction(rng) * semi_axes)
         for _ in range(section.integer('lobes', rng))
@@ -188,7 +217,7 @@ def _draw_brain(recipe: Recipe, rng: torch.Generator, semi_axes: Tensor) -> Brai
     if stalk.chance('present', rng):
         lean = outward + stalk['lean'] * torch.randn(3, generator=rng)
         start = 0.4 * outward * semi_axes
-        tube = Tube(start, lean / lean.norm(), 20.0, stalk.uniform('radius', rng))
+        tube = Tube(start, _unit(lean, symmetric), 20.0, stalk.uniform('radius', rng))
     return BrainPlan(
         core=Ellipsoid(torch.zeros(3), semi_axes),
         lobes=lobes,
@@ -239,12 +268,17 @@ def _draw_fluid(section: Section, rng: torch.Generator) -> Layer | None:
     return None if section.chance('fluid_absent', rng) else layer
 
 
-def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> SurroundPlan:
+def _draw_surround(
+    recipe: Recipe, rng: torch.Generator, brain: BrainPlan, sheets: list[Plane]
+) -> SurroundPlan:
     shells, skin = recipe['shells'], recipe['skin']
     semi_axes, outward = brain.core.semi_axes, brain.outward
     hard = _draw_layer(shells, rng, 'hard')
     has_membrane = shells.chance('membrane', rng)
+    membrane = _draw_layer(shells, rng, 'membrane_thickness')
     fluid = _draw_fluid(shells, rng)
+    vessel_cell = shells.uniform('vessel_cell', rng)
+    vessels = draw_noise(rng, vessel_cell), draw_noise(rng, vessel_cell)
     tight = shells.chance('tight', rng)
     if tight:
         # Thin bone right on the brain and flesh right on the bone, as in small animals.
@@ -253,7 +287,11 @@ def _draw_surround(recipe: Recipe, rng: torch.Generator, brain: BrainPlan) -> Su
     return SurroundPlan(
         fluid=fluid,
         fluid_tilt=shells.uniform('fluid_tilt', rng),
-        membrane=shells.uniform('membrane_thickness', rng) if has_membrane else 0.0,
+        vessels=vessels if shells.chance('vessels', rng) else None,
+        vessel_width=shells.uniform('vessel_width', rng),
+        sinuses=sheets if shells.chance('sinus', rng) else [],
+        sinus_radius=shells.uniform('sinus_radius', rng),
+        membrane=membrane if has_membrane else None,
         hard=None if shells.chance('hard_absent', rng) and not tight else hard,
         patches=draw_noise(rng, shells.uniform('patch_cell', rng))
         if shells.chance('hard_patchy', rng)

@@ -127,12 +127,12 @@ def build_regions(head: PaperHead, shape: Sequence[int], device: torch.device) -
 
 
 def labels(regions: Tensor) -> Tensor:
-    """Both labels of a region map, of bool, shape (2, x, y, z): the published brain, twice.
+    """The labels of a region map, of bool, shape (3, x, y, z): the published brain, three times.
 
     The published synthesis has one border, and no CSF that a label could include or leave out.
     """
     brain = regions >= CORE
-    return torch.stack([brain, brain])
+    return torch.stack([brain, brain, brain])
 
 
 def _assign(regions: Tensor, where: Tensor, values: Tensor) -> None:

@@ -21,6 +21,7 @@ RECIPE_FOLDER = Path(__file__).parent / 'recipes'
 # Region codes leave room for this many; fewer than these make no image.
 COUNT_LIMITS = {
     'blobs': (0, 8),
+    'dropout_count': (1, 8),
     'ghost_count': (2, 64),
     'lesion_count': (0, 3),
     'regions': (1, 4),

@@ -21,18 +21,24 @@ from pumba_pipe.synthesis.shapes import (
 
 BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND, FASCIA = range(10)
 TISSUE = 10  # ..17
+SHEATH = 18
 BLOB = 20  # ..27
+VESSEL, SINUS = 28, 29
 BRAIN = 32  # this and all above are brain: 32..35 its regions
 RIBBON, FOLD, CENTRE, SHEET, LESION = 36, 37, 38, 39, 40  # lesions 40..42
 LINING = 43  # CSF that every mask includes
 RIM = 44  # the CSF next to it, which only masks with CSF include
 REGION_COUNT = 48
+MIDLINE = 0.3  # distance from the plane of symmetry up to which the coordinate noise fades
 
 # What each region stands for, in the words of anatomy. A head is made of random shapes: none of
 # them is fitted to an organ, they only take its place.
 REGION_NAMES = {
     'BACKGROUND': 'air around the head',
-    'FLUID': 'CSF around the brain and the cord',
+    'FLUID': 'CSF around the brain',
+    'SHEATH': 'CSF around the cord, outside the skull',
+    'VESSEL': 'vessels in the CSF',
+    'SINUS': 'venous sinuses, where the falx meets the dura',
     'HARD': 'skull',
     'MARROW': 'diploe (marrow of the skull)',
     'SOFT': 'scalp',
@@ -65,6 +71,8 @@ class Field:
             - float(view.centre[axis])
             for axis, size in enumerate(shape)
         ]  # fmt: skip
+        if view.symmetric:
+            self.axes[0] = self.axes[0].abs()
         self.points = rotated(torch.stack(torch.meshgrid(*self.axes, indexing='ij')), view.turn)
 
     def noise(self, noise: Noise, channels: int = 1) -> Tensor:
@@ -92,9 +100,7 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
         Region of every voxel; the brain is ``regions >= BRAIN``, see `labels`.
     """
     field = Field(plan.view, shape, device)
-    points = field.points
-    for noise in plan.warp:
-        points = points + field.noise(noise, channels=3)
+    points = warped(field, plan)
     outline = brain_outline(plan.brain, points, field)
     labelled = _with_stalk(plan.brain, outline, points)
     regions = torch.zeros(tuple(shape), dtype=torch.uint8, device=device)
@@ -103,18 +109,35 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
     _fill_stalk(regions, plan.brain, outline, points)
     _fill_inside(regions, plan.inside, labelled, points, field, sinks)
     for margin, region in ((plan.brain.margin, RIM), (plan.brain.tight_margin, LINING)):
-        regions[(labelled < margin) & ((regions == FLUID) | (regions == RIM))] = region
+        fluid = (regions == FLUID) | (regions == SHEATH) | (regions == RIM)
+        regions[(labelled < margin) & fluid] = region
     return regions
 
 
-def labels(regions: Tensor) -> Tensor:
-    """Both labels of a region map of `build_regions`, of bool, shape (2, x, y, z).
+def warped(field: Field, plan: HeadPlan) -> Tensor:
+    """Points of the grid after the coordinate noise, shape (3, x, y, z).
 
-    With the CSF rim, and without. References of real brains agree in what is brain, and differ in
-    how much of the CSF around it they include; no image shows which is wanted.
+    Nothing moves across the plane between the halves of a symmetric head: it would be there twice.
+    """
+    points = field.points
+    for noise in plan.warp:
+        move = field.noise(noise, channels=3)
+        if plan.view.symmetric:
+            move[0] *= (field.points[0] / MIDLINE).clamp(0, 1)
+        points = points + move
+    return points
+
+
+def labels(regions: Tensor) -> Tensor:
+    """The labels of a region map of `build_regions`, of bool, shape (3, x, y, z).
+
+    The brain with the CSF rim, without, and the intracranial space. References of real brains
+    agree in what is brain, and differ in how much of the CSF around it they include; no image
+    shows which is wanted. The intracranial space ends where the CSF does.
     """
     wide = regions >= BRAIN
-    return torch.stack([wide, wide & (regions != RIM)])
+    cavity = wide | (regions == FLUID) | (regions == VESSEL) | (regions == SINUS)
+    return torch.stack([wide, wide & (regions != RIM), cavity])
 
 
 def brain_outline(plan: BrainPlan, points: Tensor, field: Field) -> Tensor:
@@ -145,7 +168,7 @@ def _fill_stalk(regions: Tensor, plan: BrainPlan, outline: Tensor, points: Tenso
     tube = plan.stalk.surface(points)
     sheath = tube - (plan.stalk_sheath - 1) * plan.stalk.radius
     outside = (regions != BACKGROUND) & (outline > 0)
-    regions[(sheath < 0) & outside] = FLUID
+    regions[(sheath < 0) & outside & (regions != FLUID)] = SHEATH
     regions[(tube < 0) & outside] = STALK
 
 
@@ -162,7 +185,10 @@ def _fill_surround(
     if plan.fluid is not None:
         fluid = field.layer(plan.fluid) * sinks
     hard = torch.zeros_like(outline) if plan.hard is None else field.layer(plan.hard)
-    case = outline - fluid - plan.membrane - hard
+    membrane = torch.zeros_like(outline)
+    if plan.membrane is not None:
+        membrane = field.layer(plan.membrane)
+    case = outline - fluid - membrane - hard
     union = case
     for body in plan.bodies:
         union = smooth_minimum(union, body.surface(points), plan.blend)
@@ -175,8 +201,21 @@ def _fill_surround(
     for index, blob in enumerate(plan.blobs):
         inside = (blob.surface(points) < 0) & (regions != BACKGROUND)
         regions[inside] = BLOB + index
-    regions[outline - fluid - plan.membrane < 0] = MEMBRANE if plan.membrane > 0 else FLUID
+    regions[outline - fluid - membrane < 0] = MEMBRANE
     regions[outline - fluid < 0] = FLUID
+    _fill_crossing(regions, plan, outline - fluid, points, field)
+
+
+def _fill_crossing(
+    regions: Tensor, plan: SurroundPlan, cavity: Tensor, points: Tensor, field: Field
+) -> None:
+    """Lay into the fluid what is no brain: vessels, and tubes where a sheet meets the dura."""
+    for sheet in plan.sinuses:
+        near = cavity.square() + sheet.surface(points).square() < plan.sinus_radius**2
+        regions[near & (regions != BACKGROUND)] = SINUS
+    if plan.vessels is not None:
+        first, second = (field.noise(noise)[0].abs() for noise in plan.vessels)
+        regions[(torch.maximum(first, second) < plan.vessel_width) & (regions == FLUID)] = VESSEL
 
 
 def sinking(plan: SurroundPlan, brain: BrainPlan, points: Tensor) -> Tensor:

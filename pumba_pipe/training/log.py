@@ -95,5 +95,5 @@ class Log:
 def picture(batch: Batch, logits: Tensor) -> Tensor:
     """Image, target and prediction of the first sample side by side, shape (1, x, 3 y)."""
     middle = batch.image.shape[-1] // 2
-    panels = (batch.image, batch.target, logits.detach().float().sigmoid())
+    panels = (batch.image, batch.target.nan_to_num(), logits.detach().float().sigmoid())
     return torch.cat([panel[0, 0, :, :, middle] for panel in panels], 1)[None].cpu()

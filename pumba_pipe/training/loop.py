@@ -15,7 +15,14 @@ import torch
 from torch import nn
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.network.unet import Network, NetworkConfig, build, channels_last
+from pumba_pipe.network.unet import (
+    Network,
+    NetworkConfig,
+    UNet,
+    build,
+    channels_last,
+    with_intracranial_space,
+)
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe, curriculum_recipe
 from pumba_pipe.training.checkpoint import (
@@ -107,6 +114,8 @@ def train(
         The checkpoint to resume from is damaged or belongs to other settings.
     """
     network = build(network_config) if initial is None else copy.deepcopy(initial)
+    if isinstance(network, UNet):
+        network = with_intracranial_space(network)
     network.requires_grad_(True)
     checkpoint = folder / 'checkpoint.pt'
     _check(config, network, checkpoint, resume)

@@ -14,12 +14,13 @@ def soft_dice(probability: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_and_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
-    """One minus Dice, plus the mean binary cross-entropy; both borders count alike.
+    """One minus Dice, plus the mean binary cross-entropy; all borders count alike.
 
     Parameters
     ----------
-    logits, target : Tensor, shape (batch, 2, x, y, z)
-        `target` in 0..1 is the share of the voxel that is brain.
+    logits, target : Tensor, shape (batch, borders, x, y, z)
+        `target` in 0..1 is the share of the voxel that lies within the border; NaN where nothing
+        is known.
     inside : Tensor, shape (batch, 1, x, y, z)
         One where the image was scanned; elsewhere nothing is asked of the network.
 
@@ -28,7 +29,10 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Te
     Tensor, scalar
     """
     logits = logits.float()
-    dice = soft_dice(logits.sigmoid() * inside, target * inside)
+    known = (inside * target.isfinite()).to(logits)
+    target = target.nan_to_num(0.0)
+    dice = soft_dice(logits.sigmoid() * known, target * known)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
-    entropy = (entropy * inside).sum((2, 3, 4)) / inside.sum((2, 3, 4)).clamp_min(1)
-    return (1 - dice + entropy).mean()
+    entropy = (entropy * known).sum((2, 3, 4)) / known.sum((2, 3, 4)).clamp_min(1)
+    asked = known.flatten(2).any(2).to(logits)
+    return ((1 - dice + entropy) * asked).sum() / asked.sum().clamp_min(1)

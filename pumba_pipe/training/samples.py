@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pumba_pipe.images.resampling import apply_separable, zoom_matrix
+from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe
@@ -73,7 +74,7 @@ class SampleGenerator:
         """
         for attempt in range(8):
             batch = self._draw_sample(regions, derived_seed(seed, attempt))
-            visible = (batch.target * batch.inside).mean()
+            visible = (batch.target[:, :INTRACRANIAL] * batch.inside).mean()
             if visible > MIN_VISIBLE and batch.image.std() > MIN_CONTRAST:
                 break
         return batch

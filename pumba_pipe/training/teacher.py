@@ -67,9 +67,11 @@ class Teacher:
         """Mix the teachers' prediction into a batch's targets, where they know the head."""
         said = self._predicted(batch.image).to(batch.target)
         seen = batch.inside
-        agree = soft_dice((said > 0.5).to(said) * seen, batch.target * seen)
+        known = batch.target[:, : said.shape[1]]  # teachers may predict fewer borders
+        agree = soft_dice((said > 0.5).to(said) * seen, known * seen)
         share = self.share * (agree > TRUSTED_DICE).to(said)[..., None, None, None]
-        return batch._replace(target=torch.lerp(batch.target, said, share))
+        rest = batch.target[:, said.shape[1] :]
+        return batch._replace(target=torch.cat([torch.lerp(known, said, share), rest], 1))
 
     def _predicted(self, images: Tensor) -> Tensor:
         """Mean probability, (batch, borders, x, y, z), for images (batch, 1, x, y, z)."""
