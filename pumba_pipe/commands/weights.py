@@ -1,4 +1,4 @@
-"""``pumba-weights``: look at weights files, write their model cards, average and join them."""
+"""``pumba-weights``: look at weights files, write their model cards, average them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         NAME,
-        description='Look at weights files, write their model cards, average and join them.',
+        description='Look at weights files, write their model cards, average them.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,7 +33,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_info(tasks)
     _add_card(tasks)
     _add_average(tasks)
-    _add_join(tasks)
     return parser
 
 
@@ -93,25 +92,6 @@ def _add_average(tasks: Tasks) -> None:
     parser.set_defaults(task=_average)
 
 
-def _add_join(tasks: Tasks) -> None:
-    parser = tasks.add_parser(
-        'join',
-        help='put the fine networks of several weights files into one',
-        description='Put the fine networks of several weights files into one file; their outputs '
-        'are averaged. The coarse network is that of FIRST.',
-        epilog='example: pumba-weights join a.safetensors b.safetensors both.safetensors',
-    )
-    parser.add_argument('first', type=Path, metavar='FIRST', help='its coarse network is kept')
-    parser.add_argument('more', type=Path, nargs='*', metavar='SECOND', help='more weights')
-    _add_out(parser)
-    parser.add_argument('--size', type=int, metavar='N', help='side of the cube of the fine pass')
-    parser.add_argument(
-        '--move', type=float, nargs=2, metavar=('WIDE', 'TIGHT'),
-        help='added to the logits of the borders with and without CSF; above zero masks grow',
-    )  # fmt: skip
-    parser.set_defaults(task=_join)
-
-
 def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('out', type=Path, metavar='OUT', help='file to write, *.safetensors')
 
@@ -142,14 +122,6 @@ def _average(options: argparse.Namespace) -> int:
 
     digest = average_weights(options.first, options.second, options.out, options.share)
     return _written(options.out, digest)
-
-
-def _join(options: argparse.Namespace) -> int:
-    from pumba_pipe.network.committee import join_weights
-
-    move = None if options.move is None else (options.move[0], options.move[1])
-    files = [options.first, *options.more]
-    return _written(options.out, join_weights(files, options.out, options.size, move))
 
 
 def _written(path: Path, digest: str) -> int:

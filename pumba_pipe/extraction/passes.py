@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import cycle, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ BOX_TRIES = 3
 BOX_RATIO = (0.85, 1.18)  # a box's side over that of the best one, as long as it counts as fitting
 BOX_SHIFT = 0.06  # of its side, likewise
 BOX_LOGIT = 2.75  # the box is laid around what is surer than this to be inside the wide border
-BOX_VIEWS = 2  # as many of the fine views show whether a box fits
+BOX_VIEWS = 1  # as many of the fine views show whether a box fits
 CEILING_QUANTILE = 0.85  # quantile of the brain's grey values that is white to the fine pass
 BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `gamma_dice`
 NOT_BRAIN = -12.0  # logit where the fine pass did not look
@@ -41,12 +40,8 @@ class TtaView(NamedTuple):
 
 
 COARSE_VIEWS = (TtaView(), TtaView((0, 1, 2)))
-# Networks take turns: of three, the second sees brightened views only, the third one of two. What
-# is dim, far from a coil or in a blurred image, is more often brain to them then.
-FINE_VIEWS = (
-    TtaView(), TtaView((0,), 0.7), TtaView((0, 1)),
-    TtaView((1, 2)), TtaView((0, 1, 2), 0.7), TtaView((2,), 0.7),
-)  # fmt: skip
+# What is dim, far from a coil or in a blurred image, is more often brain in a brightened view.
+FINE_VIEWS = (TtaView(), TtaView((0, 1, 2), 0.7), TtaView((0,)))
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ class Pass(CubeSample):
     Attributes
     ----------
     logits : ndarray of float32, shape (borders, size, size, size)
-        Mean over mirrored images, and over the networks that saw them.
+        Mean over the views.
     tta_dice : float
     """
 
@@ -141,13 +136,8 @@ def run_pass(
 ) -> Pass:
     """Run a stage on a cube of the image, once for each view of it."""
     predictions = Predictions(engine, sample_cube(data, voxel_size, cube, ceiling))
-    predictions.add(views_for(views, engine))
+    predictions.add(views)
     return predictions.averaged()
-
-
-def views_for(views: Sequence[TtaView], engine: Engine) -> list[TtaView]:
-    """Views over again, where there are more networks, so that each of them sees one."""
-    return list(islice(cycle(views), max(len(views), engine.count)))
 
 
 def run_fine_pass(
@@ -155,10 +145,9 @@ def run_fine_pass(
 ) -> Pass:
     """Run the fine pass on a box around the brain, and again while the box does not fit.
 
-    Two of the views show whether it does: the others are left for the box that is kept.
+    The first of the views shows whether it does: the others are left for the box that is kept.
     """
     ceiling = intensity_ceiling(coarse.values, coarse.likely)
-    views = views_for(FINE_VIEWS, engine)
     result, predictions = coarse, None
     for _ in range(BOX_TRIES):
         if not result.mask.any():
@@ -167,11 +156,11 @@ def run_fine_pass(
         if predictions is not None and fits(box, result.cube):
             break
         predictions = Predictions(engine, sample_cube(data, voxel_size, box, ceiling))
-        predictions.add(views[:BOX_VIEWS])
+        predictions.add(FINE_VIEWS[:BOX_VIEWS])
         result = predictions.averaged()
     if predictions is None:
         return coarse
-    predictions.add(views[BOX_VIEWS:])
+    predictions.add(FINE_VIEWS[BOX_VIEWS:])
     return predictions.averaged()
 
 
@@ -187,18 +176,12 @@ def sample_cube(
     return CubeSample(cube, values, rescale_block(clipped, inside), inside)
 
 
-def predict_view(
-    engine: Engine, sample: CubeSample, view: TtaView, turn: int
-) -> NDArray[np.float32]:
-    """Logits, (borders, size, size, size), for one view of a cube.
-
-    The networks of a committee take turns: to show every view to each of them costs as many times
-    more and says hardly more.
-    """
+def predict_view(engine: Engine, sample: CubeSample, view: TtaView) -> NDArray[np.float32]:
+    """Logits, (borders, size, size, size), for one view of a cube."""
     image = np.flip(sample.scaled, view.axes)
     if view.power != 1:
         image = image ** np.float32(view.power)
-    logits = engine.predict(np.ascontiguousarray(image), turn % engine.count)
+    logits = engine.predict(np.ascontiguousarray(image))
     return np.flip(logits, tuple(1 + axis for axis in view.axes))
 
 
@@ -211,9 +194,9 @@ class Predictions:
         self.total = np.zeros((engine.borders, *sample.values.shape), np.float32)
 
     def add(self, views: Sequence[TtaView]) -> None:
-        """Predict further views; the network whose turn it is goes first."""
+        """Predict further views."""
         for view in views:
-            logits = predict_view(self.engine, self.sample, view, len(self.masks))
+            logits = predict_view(self.engine, self.sample, view)
             self.masks.append(logits[WITH_CSF][self.sample.inside] > 0)
             self.total += logits
 
@@ -249,11 +232,9 @@ def gamma_dice(engine: Engine, prediction: Pass) -> float:
     """Dice overlap of the predictions of the brightened image and of the image as it is.
 
     Where the network is led by grey values more than by shape, as in muscle right on a small
-    brain, the border moves with the grey scale. Of a committee the second is asked, which sees
-    brightened views only: what moves its border still is doubtful, and on real scans that told
-    good masks from poor ones better than the prediction of all (docs/experiments.md).
+    brain, the border moves with the grey scale.
     """
-    logits = predict_view(engine, prediction, TtaView(power=BRIGHTER), turn=1)
+    logits = predict_view(engine, prediction, TtaView(power=BRIGHTER))
     return dice(replace(prediction, logits=logits).likely, prediction.likely)
 
 

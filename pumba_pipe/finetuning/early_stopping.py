@@ -11,7 +11,7 @@ from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.finetuning.augmentation import LabelledHead, inference_view
 from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.network.devices import half_precision
-from pumba_pipe.network.unet import Network
+from pumba_pipe.network.unet import UNet
 from pumba_pipe.training.checkpoint import Progress, TrainingConfig, share_done, write_state
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import soft_dice
@@ -78,7 +78,7 @@ class EarlyStopping:
         except Exception as error:
             raise WeightsError(f'{self.file}: cannot resume from this file ({error})') from None
 
-    def should_stop(self, network: Network, progress: Progress) -> bool:
+    def should_stop(self, network: UNet, progress: Progress) -> bool:
         """Look, when it is time to; say whether the last looks were all worse than an earlier."""
         if not self.views:
             return False
@@ -87,10 +87,10 @@ class EarlyStopping:
         best = max(range(len(self.scores)), key=lambda index: self.scores[index][1])
         return len(self.scores) - 1 - best >= PATIENCE and not self.never_stop
 
-    def at_checkpoint(self, network: Network, progress: Progress) -> None:
+    def at_checkpoint(self, network: UNet, progress: Progress) -> None:
         """Nothing: looks come at even shares of the run."""
 
-    def finish(self, network: Network, progress: Progress) -> None:
+    def finish(self, network: UNet, progress: Progress) -> None:
         """Look a last time and load the weights that did best."""
         if not self.views:
             return
@@ -98,7 +98,7 @@ class EarlyStopping:
             self._look(network, progress)
         network.load_state_dict(self.kept)
 
-    def _look(self, network: Network, progress: Progress) -> None:
+    def _look(self, network: UNet, progress: Progress) -> None:
         """Score a network on the held-out cases, and keep it if none was better."""
         dice = self._dice(network)
         if self.best is None or dice > self.best[1]:
@@ -110,7 +110,7 @@ class EarlyStopping:
             write_state(self.file, {'scores': self.scores, 'network': self.kept})
 
     @torch.inference_mode()
-    def _dice(self, network: Network) -> float:
+    def _dice(self, network: UNet) -> float:
         """Mean Dice over the held-out cases, in the cubes that extraction would show."""
         scores = []
         for view in self.views:

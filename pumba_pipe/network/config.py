@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,7 @@ WITH_CSF, WITHOUT_CSF, INTRACRANIAL = 0, 1, 2
 BORDERS = 3
 FORMER_BORDERS = 2  # of networks before they predicted the intracranial space
 # Far beyond any network that is trained: what a file says is checked before memory is taken.
-MAX_WIDTH, MAX_LEVELS, MAX_STEM, MAX_NETWORKS = 4096, 8, 8, 16
+MAX_WIDTH, MAX_LEVELS, MAX_STEM = 4096, 8, 8
 
 
 @dataclass(frozen=True)
@@ -27,25 +27,21 @@ class NetworkConfig:
         Channels at each level; the first level works at half the image's resolution.
     stem : int
         Side of the blocks of voxels that become channels.
-    others : tuple of tuple of int
-        Widths of further networks, whose predictions are averaged with those of the first.
     borders : int
         3: brain with CSF, brain without, intracranial space; 2: the first two.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     stem: int = 2
-    others: tuple[tuple[int, ...], ...] = ()
     borders: int = BORDERS
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and model cards."""
-        widths, others = list(self.widths), [list(widths) for widths in self.others]
-        return {**asdict(self), 'widths': widths, 'others': others}
+        return {**asdict(self), 'widths': list(self.widths)}
 
     @classmethod
     def from_dict(cls, values: Any) -> NetworkConfig:
-        """Read what `to_dict` wrote, or its predecessor, which counted networks of one shape.
+        """Read what `to_dict` wrote.
 
         Raises
         ------
@@ -61,23 +57,15 @@ class NetworkConfig:
                 'networks of today predict more: train it anew'
             )
         widths = _widths(values.get('widths'))
-        count = whole(values.get('members', 1), MAX_NETWORKS, 'members')
-        others = values.get('others', (widths,) * (count - 1))
-        if not isinstance(others, list | tuple) or len(others) >= MAX_NETWORKS:
-            raise ValueError('others is no list of networks')
+        if values.get('others') or values.get('members', 1) != 1:
+            raise ValueError('they hold several networks of one stage, as in version 0.1')
         stem = whole(values.get('stem'), MAX_STEM, 'stem')
-        return cls(widths, stem, tuple(map(_widths, others)), borders)
+        return cls(widths, stem, borders)
 
     @property
     def multiple(self) -> int:
         """Image sides must be multiples of this."""
-        return self.stem * 2 ** (max(map(len, (self.widths, *self.others))) - 1)
-
-    @property
-    def alone(self) -> tuple[NetworkConfig, ...]:
-        """Shape of each network."""
-        every = (self.widths, *self.others)
-        return tuple(replace(self, widths=widths, others=()) for widths in every)
+        return self.stem * 2 ** (len(self.widths) - 1)
 
 
 def whole(value: Any, most: int, name: str) -> int:
@@ -99,23 +87,8 @@ def _widths(values: Any) -> tuple[int, ...]:
     return tuple(whole(width, MAX_WIDTH, 'width') for width in values)
 
 
-def member_prefixes(config: NetworkConfig) -> tuple[str, ...]:
-    """What the names of the parameters of each network begin with."""
-    if not config.others:
-        return ('',)
-    return tuple(f'members.{index}.' for index in range(len(config.alone)))
-
-
 def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter of the network, or of all networks."""
-    return {
-        prefix + name: shape
-        for prefix, alone in zip(member_prefixes(config), config.alone, strict=True)
-        for name, shape in _shapes_of_one(alone).items()
-    }
-
-
-def _shapes_of_one(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter of the network."""
     widths, cells = config.widths, config.stem**3
     shapes = _block_shapes('encoder.0', cells, widths[0])
     for level, (narrow, wide) in enumerate(pairwise(widths)):

@@ -17,30 +17,26 @@ LOGIT_LIMIT = 10.0  # logits are cut to minus and plus this
 
 
 class Engine(Protocol):
-    """The networks of a stage, ready to predict.
+    """The network of a stage, ready to predict.
 
     Attributes
     ----------
     size : int
-        Side of the cube they look at, in voxels.
-    count : int
-        Number of networks.
+        Side of the cube it looks at, in voxels.
     borders : int
-        What they predict, see `pumba_pipe.network.config.NetworkConfig`.
+        What it predicts, see `pumba_pipe.network.config.NetworkConfig`.
     """
 
     size: int
-    count: int
     borders: int
 
-    def predict(self, cube: NDArray[np.float32], network: int = 0) -> NDArray[np.float32]:
-        """Logits of one of the networks for a cube.
+    def predict(self, cube: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of a cube.
 
         Parameters
         ----------
         cube : ndarray of float32, shape (size, size, size)
             Grey values in 0..1.
-        network : int
 
         Returns
         -------

@@ -148,15 +148,8 @@ def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list
     """A row for a stage, after the rows of the runs it went on from."""
     before = stage.get('before')
     earlier = _stage_lines(f'{name}, before', before, card) if before else []
-    for number, member in enumerate(stage.get('with', ()), 2):
-        earlier += _stage_lines(f'{name}, network {number}', member, card)
     averaged = f'; averaged: {stage["averaged"]}' if 'averaged' in stage else ''
     used = f', used at {stage["used_at"]}³' if 'used_at' in stage else ''
-    if 'borders_moved' in stage:
-        wide, tight = stage['borders_moved']
-        averaged += (
-            f'; of all networks, borders moved by logits of {wide:g} (wide), {tight:g} (tight)'
-        )
     recipe, digest = (stage.get(key, card[key]) for key in ('recipe', 'recipe_sha256'))
     return [
         *earlier,

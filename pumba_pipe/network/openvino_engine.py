@@ -26,7 +26,7 @@ CPU_FLAGS = Path('/proc/cpuinfo')
 
 
 class OpenVinoEngine:
-    """The networks of a stage, each compiled when it is first asked.
+    """The network of a stage, compiled when it is first asked.
 
     Parameters
     ----------
@@ -45,9 +45,8 @@ class OpenVinoEngine:
         self, parameters: Parameters, size: int, limit: float, threads: int, precision: str
     ) -> None:
         self._openvino = import_openvino()
-        self.size, self.count = size, len(parameters)
-        self.borders = parameters.config.borders
-        self._members = [parameters.member(index) for index in range(len(parameters))]
+        self.size, self.borders = size, parameters.config.borders
+        self._parameters = parameters
         self._limit = limit
         self._options = {
             'PERFORMANCE_HINT': 'LATENCY',
@@ -57,24 +56,23 @@ class OpenVinoEngine:
             'ENABLE_CPU_PINNING': 'NO',
             'INFERENCE_PRECISION_HINT': precision,
         }
-        self._requests: dict[int, Any] = {}
+        self._compiled: Any = None
         self._lock = Lock()
 
-    def predict(self, cube: NDArray[np.float32], network: int = 0) -> NDArray[np.float32]:
-        """Logits, (borders, size, size, size), of one of the networks for a cube."""
+    def predict(self, cube: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, (borders, size, size, size), of a cube."""
         image = np.ascontiguousarray(cube, np.float32)[None, None]
         with self._lock:
-            request = self._request(network)
+            request = self._request()
             request.infer([image], share_inputs=True, share_outputs=True)
             return np.array(request.get_output_tensor(0).data[0])
 
-    def _request(self, network: int) -> Any:
-        if network not in self._requests:
-            member = self._members[network]
-            model = unet_model(self._openvino, member, self.size, self._limit)
+    def _request(self) -> Any:
+        if self._compiled is None:
+            model = unet_model(self._openvino, self._parameters, self.size, self._limit)
             compiled = _started(self._openvino).compile_model(model, 'CPU', self._options)
-            self._requests[network] = compiled.create_infer_request()
-        return self._requests[network]
+            self._compiled = compiled.create_infer_request()
+        return self._compiled
 
 
 # What was compiled stays as long as the parameters it was made of.

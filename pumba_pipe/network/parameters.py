@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.network.config import NetworkConfig, member_prefixes, parameter_shapes
+from pumba_pipe.network.config import NetworkConfig, parameter_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pumba_pipe.network.unet import Network
+    from pumba_pipe.network.unet import UNet
 
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Parameters of the network, or of all networks, of one stage.
+    """Parameters of the network of one stage.
 
     Copies of a model share them: engines keep what they have made of them.
 
@@ -54,28 +54,14 @@ class Parameters:
         """Nobody changes them: a copy would be the same."""
         return self
 
-    def __len__(self) -> int:
-        """Number of networks."""
-        return len(self.config.alone)
 
-    def member(self, index: int) -> Parameters:
-        """Parameters of one of the networks."""
-        prefix = member_prefixes(self.config)[index]
-        values = {
-            name[len(prefix) :]: value
-            for name, value in self.values.items()
-            if name.startswith(prefix)
-        }
-        return Parameters(self.config.alone[index], values)
-
-
-def torch_network(parameters: Parameters) -> Network:
+def torch_network(parameters: Parameters) -> UNet:
     """Make the network of these parameters in torch, ready to predict with."""
     import torch
 
-    from pumba_pipe.network.unet import build, channels_last
+    from pumba_pipe.network.unet import UNet, channels_last
 
-    network = build(parameters.config)
+    network = UNet(parameters.config)
     network.load_state_dict(
         {
             name: torch.from_numpy(value.astype(np.float32))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pumba_pipe.network.devices import half_precision, limited_threads
-from pumba_pipe.network.unet import Network, members
+from pumba_pipe.network.unet import UNet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class TorchEngine:
-    """The networks of a stage on a device.
+    """The network of a stage on a device.
 
     Parameters
     ----------
-    network : UNet or Committee
+    network : UNet
         Moved to the device.
     size : int
         Side of the cube, in voxels.
@@ -31,18 +31,17 @@ class TorchEngine:
     """
 
     def __init__(
-        self, network: Network, size: int, limit: float, device: str, threads: int | None
+        self, network: UNet, size: int, limit: float, device: str, threads: int | None
     ) -> None:
         self._device = torch.device(device)
-        self._networks = members(network.to(self._device))
-        self.size, self.count = size, len(self._networks)
-        self.borders = network.config.borders
+        self._network = network.to(self._device)
+        self.size, self.borders = size, network.config.borders
         self._limit, self._threads = limit, threads
 
-    def predict(self, cube: NDArray[np.float32], network: int = 0) -> NDArray[np.float32]:
-        """Logits, (borders, size, size, size), of one of the networks for a cube."""
+    def predict(self, cube: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, (borders, size, size, size), of a cube."""
         with torch.inference_mode(), limited_threads(self._threads):
             image = torch.from_numpy(cube).to(self._device)
             with half_precision(self._device):
-                logits = self._networks[network](image[None, None])[0]
+                logits = self._network(image[None, None])[0]
             return logits.float().clamp(-self._limit, self._limit).cpu().numpy()

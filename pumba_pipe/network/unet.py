@@ -88,36 +88,6 @@ class UNet(nn.Module):
         return depth_to_space(nested(self.head(features), self.config.borders), self.config.stem)
 
 
-class Committee(nn.Module):
-    """Networks whose logits are averaged: each errs in its own way."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.members = nn.ModuleList(map(UNet, config.alone))
-
-    def unets(self) -> list[UNet]:
-        """Return the networks."""
-        return [member for member in self.members if isinstance(member, UNet)]
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map images (batch, 1, x, y, z) to logits (batch, borders, x, y, z)."""
-        return torch.stack([member(image) for member in self.members]).mean(0)
-
-
-Network = UNet | Committee
-
-
-def members(network: Network) -> list[UNet]:
-    """Return the networks of a committee, or the one network."""
-    return network.unets() if isinstance(network, Committee) else [network]
-
-
-def build(config: NetworkConfig) -> Network:
-    """Make the network, or the networks, of a configuration."""
-    return Committee(config) if config.others else UNet(config)
-
-
 @torch.no_grad()
 def with_intracranial_space(network: UNet) -> UNet:
     """Let a network that predicts two borders predict the third, at first where the widest is."""
@@ -133,15 +103,7 @@ def with_intracranial_space(network: UNet) -> UNet:
     return wider
 
 
-@torch.no_grad()
-def move_borders(network: Network, move: tuple[float, float]) -> None:
-    """Add to the logits of the wide and the tight border of a network that has both, in place."""
-    for member in members(network):
-        cells = member.config.stem**3
-        member.state_dict()['head.bias'] += torch.tensor(move).repeat_interleave(cells)
-
-
-def channels_last(network: Network) -> Network:
+def channels_last(network: UNet) -> UNet:
     """Store the weights as the CPU's bfloat16 convolutions want them; the network is the same."""
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 

@@ -25,7 +25,7 @@ from pumba_pipe.network.parameters import Parameters, torch_network
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pumba_pipe.network.unet import Network
+    from pumba_pipe.network.unet import UNet
 
 SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 VARIABLE = 'PUMBA_WEIGHTS'
@@ -40,30 +40,30 @@ DTYPES = {'F16': '<f2', 'BF16': '<u2', 'F32': '<f4'}
 
 
 class Stage:
-    """One network, or several whose predictions are averaged, and the cube they were trained on.
+    """A network, and the cube it looks at.
 
     Of a weights file the parameters are read, without torch; the network of torch is made when
     somebody asks for it.
 
     Parameters
     ----------
-    network : UNet, Committee or Parameters
+    network : UNet or Parameters
     size : int
         Side of the cube, in voxels.
     """
 
-    def __init__(self, network: Network | Parameters, size: int) -> None:
+    def __init__(self, network: UNet | Parameters, size: int) -> None:
         self.size = size
         self._parameters: Parameters | None = None
-        self._network: Network | None = None
+        self._network: UNet | None = None
         if isinstance(network, Parameters):
             self._parameters = network
         else:
             self._network = network
 
     @property
-    def network(self) -> Network:
-        """The network in torch: a UNet, or a Committee of several."""
+    def network(self) -> UNet:
+        """The network in torch."""
         if self._network is None:
             assert self._parameters is not None
             self._network = torch_network(self._parameters)

@@ -12,7 +12,7 @@ import torch
 
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.common.files import atomic_path
-from pumba_pipe.network.unet import Network
+from pumba_pipe.network.unet import UNet
 from pumba_pipe.training.settings import SIZES, TrainingSettings
 
 FORMER_NAMES = {
@@ -93,8 +93,8 @@ def schedule(progress: Progress, config: TrainingConfig) -> float:
 
 def save_checkpoint(
     path: Path,
-    network: Network,
-    average: Network,
+    network: UNet,
+    average: UNet,
     optimizer: Any,
     progress: Progress,
     config: TrainingConfig,
@@ -148,7 +148,7 @@ class _Watched:
 
 
 def load_checkpoint(
-    path: Path, network: Network, average: Network, optimizer: Any, config: TrainingConfig
+    path: Path, network: UNet, average: UNet, optimizer: Any, config: TrainingConfig
 ) -> Progress:
     """Read what `save_checkpoint` wrote.
 

@@ -16,10 +16,8 @@ from torch import nn
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.network.unet import (
-    Network,
     NetworkConfig,
     UNet,
-    build,
     channels_last,
     with_intracranial_space,
 )
@@ -55,7 +53,7 @@ from pumba_pipe.training.validation import SyntheticValidation
 class TrainingResult:
     """A finished run, as one of its processes sees it; rank 0 writes files."""
 
-    network: Network
+    network: UNet
     progress: Progress
     hardware: str
     rank: int
@@ -69,7 +67,7 @@ def train(
     config: TrainingConfig = TrainingConfig(),
     network_config: NetworkConfig = NetworkConfig(),
     hardware: Hardware = Hardware(),
-    initial: Network | None = None,
+    initial: UNet | None = None,
     resume: bool = False,
     cache_dir: Path | None = None,
     quiet: bool = False,
@@ -86,7 +84,7 @@ def train(
         Receives ``checkpoint.pt`` and TensorBoard logs; must hold no checkpoint unless `resume`.
     config, network_config, hardware
         Settings; `network_config` is ignored when `initial` is given.
-    initial : UNet or Committee, optional
+    initial : UNet, optional
         Weights to start from.
     resume : bool
         Go on from the folder's checkpoint, if there is one.
@@ -113,9 +111,8 @@ def train(
     WeightsError
         The checkpoint to resume from is damaged or belongs to other settings.
     """
-    network = build(network_config) if initial is None else copy.deepcopy(initial)
-    if isinstance(network, UNet):
-        network = with_intracranial_space(network)
+    network = UNet(network_config) if initial is None else copy.deepcopy(initial)
+    network = with_intracranial_space(network)
     network.requires_grad_(True)
     checkpoint = folder / 'checkpoint.pt'
     _check(config, network, checkpoint, resume)
@@ -214,7 +211,7 @@ def train(
     )
 
 
-def _check(config: TrainingConfig, network: Network, checkpoint: Path, resume: bool) -> None:
+def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool) -> None:
     multiple = network.config.multiple
     # Statistics over fewer than 3x3x3 voxels say nothing, and in bfloat16 the gradient of a
     # convolution on 2x2x2 voxels came out wrong (oneDNN, torch 2.13).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from pumba_pipe.network.unet import Network
+    from pumba_pipe.network.unet import UNet
     from pumba_pipe.training.checkpoint import Progress, TrainingConfig
     from pumba_pipe.training.log import Log
     from pumba_pipe.training.samples import Batch, SampleGenerator
@@ -44,15 +44,15 @@ class Monitor(Protocol):
         """Take up what an earlier piece of the run found."""
         ...
 
-    def should_stop(self, network: Network, progress: Progress) -> bool:
+    def should_stop(self, network: UNet, progress: Progress) -> bool:
         """Say whether the run is to end before this step."""
         ...
 
-    def at_checkpoint(self, network: Network, progress: Progress) -> None:
+    def at_checkpoint(self, network: UNet, progress: Progress) -> None:
         """Do what is done at each checkpoint."""
         ...
 
-    def finish(self, network: Network, progress: Progress) -> None:
+    def finish(self, network: UNet, progress: Progress) -> None:
         """Bring the weights that are to be kept into `network`."""
         ...
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pumba_pipe.network.devices import half_precision
-from pumba_pipe.network.unet import Network
+from pumba_pipe.network.unet import UNet
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.training.checkpoint import Progress, TrainingConfig
 from pumba_pipe.training.log import Log
@@ -46,20 +46,20 @@ class SyntheticValidation:
     def resume(self) -> None:
         """Nothing to take up."""
 
-    def should_stop(self, network: Network, progress: Progress) -> bool:
+    def should_stop(self, network: UNet, progress: Progress) -> bool:
         """Never."""
         return False
 
-    def at_checkpoint(self, network: Network, progress: Progress) -> None:
+    def at_checkpoint(self, network: UNet, progress: Progress) -> None:
         """Log the mean Dice."""
         if self.log.active:
             self.log.validation(progress, self.dice(network))
 
-    def finish(self, network: Network, progress: Progress) -> None:
+    def finish(self, network: UNet, progress: Progress) -> None:
         """Keep the last weights."""
 
     @torch.inference_mode()
-    def dice(self, network: Network) -> float:
+    def dice(self, network: UNet) -> float:
         """Mean Dice of a network's predictions, over heads and borders."""
         if not self.label_maps:
             self.label_maps = [
