@@ -110,6 +110,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='C',
         help=f'channels at each level (default: {" ".join(map(str, DEFAULTS.widths))})',
     )
+    sizes.add_argument(
+        '--fine-use-size',
+        type=positive_int,
+        metavar='N',
+        help='side of the cube in which the fine network will be used (default: as in training; '
+        'the shipped weights were trained at 96 and are used at 128)',
+    )
+    _add_constraints(parser)
     machine = parser.add_argument_group('machine')
     machine.add_argument(
         '--device', choices=('auto', 'cpu', 'cuda', 'mps'), default=MACHINE.accelerator
@@ -170,6 +178,25 @@ def _add_teachers(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--teacher-share', type=float, default=DEFAULTS.teacher_share, metavar='S',
         help='of it in the target, the rest is the true label (default: %(default)g)',
+    )  # fmt: skip
+
+
+def _add_constraints(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is asked beside the labels')
+    group.add_argument(
+        '--consistency', type=float, default=DEFAULTS.consistency, metavar='W',
+        help='weight of the disagreement between two images of each head (default: %(default)g, '
+        'one image of each head)',
+    )  # fmt: skip
+    group.add_argument(
+        '--renderings', type=positive_int, default=DEFAULTS.renderings, metavar='K',
+        help='with --consistency: images drawn of each head, of which the first and the one the '
+        'network does worst on are kept (default: %(default)s)',
+    )  # fmt: skip
+    group.add_argument(
+        '--plausible-shape', type=float, default=DEFAULTS.plausible_shape, metavar='W',
+        help='weight of what is predicted off the largest piece, or left out within it '
+        '(default: %(default)g)',
     )  # fmt: skip
 
 
@@ -254,6 +281,10 @@ def _settings(args: argparse.Namespace) -> TrainingSettings:
         fine_size=args.fine_size,
         widths=tuple(args.widths),
         teacher_share=args.teacher_share,
+        consistency=args.consistency,
+        renderings=args.renderings,
+        plausible_shape=args.plausible_shape,
+        fine_use_size=args.fine_use_size,
         checkpoint_minutes=args.checkpoint_minutes,
         snapshots=args.snapshots,
         cache_size=args.cache_size,

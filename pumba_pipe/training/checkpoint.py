@@ -52,10 +52,18 @@ class TrainingConfig:
     weight_decay: float = TrainingSettings.weight_decay
     clip: float = TrainingSettings.clip
     ema: float = TrainingSettings.ema
+    consistency: float = TrainingSettings.consistency
+    renderings: int = TrainingSettings.renderings
+    plausible_shape: float = TrainingSettings.plausible_shape
     checkpoint_minutes: float = TrainingSettings.checkpoint_minutes
     seed: int = TrainingSettings.seed
     cache_size: int = TrainingSettings.cache_size
     cache_workers: int | None = TrainingSettings.cache_workers
+
+    @property
+    def images_per_head(self) -> int:
+        """Images drawn of each head in a step."""
+        return self.renderings if self.consistency else 1
 
     def cache_workers_on(self, device: torch.device) -> int:
         """Processes that make heads ahead for training on `device`."""

@@ -7,12 +7,12 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.network.unet import (
@@ -32,6 +32,7 @@ from pumba_pipe.training.checkpoint import (
     schedule,
     share_done,
 )
+from pumba_pipe.training.constraints import disagreement, hardest_pairs, implausible_shape
 from pumba_pipe.training.distributed import (
     broadcast_from_rank0,
     check_same_step,
@@ -137,8 +138,8 @@ def train(
     forward = torch.compile(network) if hardware.compiled else network
     model, optimizer = fabric.setup(forward, optimizer)
 
-    generator = SampleGenerator(recipe, config.size, config.box_share)
-    easy = SampleGenerator(curriculum_recipe(recipe), config.size, config.box_share)
+    generator = SampleGenerator(recipe, config.size, config.box_share, config.images_per_head)
+    easy = replace(generator, recipe=curriculum_recipe(recipe))
     easy_until = config.curriculum_fraction if initial is None else 0.0
     cache = cache_folder(cache_dir or folder / 'head-cache', generator)
     name = torch.cuda.get_device_name() if fabric.device.type == 'cuda' else 'CPU'
@@ -173,10 +174,12 @@ def train(
             shown = easy if share_done(progress, config) < easy_until else generator
             batch = source.batch(seeds, shown, progress.samples)
             batch = Batch(*(tensor.to(fabric.device) for tensor in batch))
+            if config.consistency:
+                batch = hardest_pairs(model, batch, config.renderings)
             if teacher is not None:
                 batch = teacher.targets(batch)
             logits = model(batch.image)
-            loss = dice_and_cross_entropy(logits, batch.target, batch.inside)
+            loss = training_loss(logits, batch, config)
             optimizer.zero_grad()
             fabric.backward(loss)
             norm = fabric.clip_gradients(
@@ -209,6 +212,16 @@ def train(
         fabric.global_rank,
         monitor.best,
     )
+
+
+def training_loss(logits: Tensor, batch: Batch, config: TrainingConfig) -> Tensor:
+    """What a step minimizes: the labels, and what is asked beside them."""
+    loss = dice_and_cross_entropy(logits, batch.target, batch.inside)
+    if config.consistency:
+        loss = loss + config.consistency * disagreement(logits, batch.inside)
+    if config.plausible_shape:
+        loss = loss + config.plausible_shape * implausible_shape(logits, batch.inside)
+    return loss
 
 
 def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool) -> None:

@@ -127,7 +127,7 @@ def _train_stages(
 
     start = load_weights(init) if init is not None else None
     stages, history = _kept(start)
-    settings = settings.with_sizes_of(stages)
+    settings = settings.with_sizes_of(stages, history)
     real = real_images(start.card) if start is not None else []
     real += finetuning.digests if finetuning is not None else []
     for name in settings.stages:
@@ -150,7 +150,7 @@ def _train_stages(
             finetuning=finetuning,
             teacher=teacher,
         )
-        stages[name] = Stage(result.network, settings.size(name))
+        stages[name] = Stage(result.network, settings.use_size(name))
         entry = _described(result, recipe, settings, name, origin)
         if finetuning is not None:
             entry['labelled'] = finetuning.described(result.best)
@@ -195,7 +195,7 @@ def _keeper(
     def keep(result: TrainingResult) -> None:
         if not settings.snapshots:
             return
-        now = stages | {name: Stage(result.network, settings.size(name))}
+        now = stages | {name: Stage(result.network, settings.use_size(name))}
         entry = _described(result, recipe, settings, name, origin)
         card = training_card(recipe, settings.seed, _with_run(history, name, entry), real)
         save_weights(now, card, folder / f'weights-{result.progress.samples:08d}.safetensors')
@@ -242,7 +242,7 @@ def _described(
     """Plain values for the model card."""
     from pumba_pipe.network.unet import parameter_count
 
-    return {
+    entry = {
         'recipe': recipe.name,
         'recipe_sha256': recipe.digest,
         'seed': settings.seed,
@@ -257,6 +257,13 @@ def _described(
         'hardware': result.hardware,
         'initial': origin,
     }
+    if settings.use_size(name) != settings.size(name):
+        entry['used_at'] = settings.use_size(name)
+    if settings.consistency:
+        entry |= {'consistency': settings.consistency, 'renderings': settings.renderings}
+    if settings.plausible_shape:
+        entry['plausible_shape'] = settings.plausible_shape
+    return entry
 
 
 def log_rows(folder: Path) -> list[tuple[str, ...]]:

@@ -50,11 +50,14 @@ class SampleGenerator:
         Side of the cube the network sees.
     box_share : float
         Share of views that show a box around the brain instead of a whole head.
+    renderings : int
+        Images of each head in one view, in contrasts and with artefacts of their own.
     """
 
     recipe: Recipe
     size: int
     box_share: float
+    renderings: int = 1
 
     @property
     def head_size(self) -> int:
@@ -67,20 +70,33 @@ class SampleGenerator:
         return make_regions(self.recipe, seed, (self.head_size,) * 3, device, box)
 
     def make_sample(self, regions: Tensor, seed: int) -> Batch:
-        """Make one training pair of a head: turned, rendered, zoomed; a batch of one.
+        """Make training pairs of a head: turned, rendered, zoomed; a batch of `renderings`."""
+        first, view = self._visible_sample(regions, seed)
+        others = [
+            self._visible_sample(regions, derived_seed(seed, 9, index), view)[0]
+            for index in range(1, self.renderings)
+        ]
+        return concatenated([first, *others])
+
+    def _visible_sample(
+        self, regions: Tensor, seed: int, view: int | None = None
+    ) -> tuple[Batch, int]:
+        """Make one pair, and say from which seed its view was drawn.
 
         An image that shows next to nothing of the brain teaches nothing, and its gradient
         overflows in the normalization layers: such a draw is repeated.
         """
         for attempt in range(8):
-            batch = self._draw_sample(regions, derived_seed(seed, attempt))
+            drawn = derived_seed(seed, attempt)
+            shown = drawn if view is None else view
+            batch = self._draw_sample(regions, drawn, shown)
             visible = (batch.target[:, :INTRACRANIAL] * batch.inside).mean()
             if visible > MIN_VISIBLE and batch.image.std() > MIN_CONTRAST:
                 break
-        return batch
+        return batch, shown
 
-    def _draw_sample(self, regions: Tensor, seed: int) -> Batch:
-        rng = draw.seeded(derived_seed(seed, 8))
+    def _draw_sample(self, regions: Tensor, seed: int, view: int) -> Batch:
+        rng = draw.seeded(derived_seed(view, 8))
         regions = turned(regions, rng)
         image, inside = render(self.recipe, regions, seed)
         matrices = draw_zoom(rng, self.head_size, self.size, image.device)

@@ -50,6 +50,15 @@ class TrainingSettings:
         Channels at each level of the network.
     teacher_share : float
         Of the prediction of trained networks in the target, where there are teachers.
+    consistency : float
+        Weight of the disagreement between two images of each head; 0: one image of each.
+    renderings : int
+        With it: images drawn of each head, of which the first and the one the network does worst
+        on are kept. Above two the second is adversarial.
+    plausible_shape : float
+        Weight of what the network predicts off the largest piece, or leaves out within it.
+    fine_use_size : int or None
+        Side of the cube in which the fine network will be used; None: as in training.
     checkpoint_minutes : float
         Time between checkpoints.
     snapshots : bool
@@ -77,6 +86,10 @@ class TrainingSettings:
     fine_size: int | None = None
     widths: tuple[int, ...] = (16, 32, 64, 128)
     teacher_share: float = 0.65
+    consistency: float = 0.0
+    renderings: int = 2
+    plausible_shape: float = 0.0
+    fine_use_size: int | None = None
     checkpoint_minutes: float = 2.0
     snapshots: bool = False
     cache_size: int = 2000
@@ -92,13 +105,32 @@ class TrainingSettings:
         chosen = self.coarse_size if stage == 'coarse' else self.fine_size
         return SIZES[stage] if chosen is None else chosen
 
-    def with_sizes_of(self, stages: Mapping[str, Stage]) -> TrainingSettings:
-        """Return settings in which sizes that are left open are those of `stages`."""
-        known = {name: stage.size for name, stage in stages.items()}
+    def use_size(self, stage: str) -> int:
+        """Side of the cube in which a stage's network is used, in voxels."""
+        return (self.fine_use_size if stage == 'fine' else None) or self.size(stage)
+
+    def with_sizes_of(
+        self, stages: Mapping[str, Stage], history: Mapping[str, Any]
+    ) -> TrainingSettings:
+        """Return settings in which sizes that are left open are those of initial weights.
+
+        Parameters
+        ----------
+        stages : mapping
+            Their stages, with the sizes they are used at.
+        history : mapping
+            What their card says of each stage, with the sizes they were trained at.
+        """
+        used = {name: stage.size for name, stage in stages.items()}
+        trained = {
+            name: size if isinstance(size, int) else used[name]
+            for name, size in ((name, history.get(name, {}).get('size')) for name in used)
+        }
         return replace(
             self,
-            coarse_size=self.coarse_size or known.get('coarse'),
-            fine_size=self.fine_size or known.get('fine'),
+            coarse_size=self.coarse_size or trained.get('coarse'),
+            fine_size=self.fine_size or trained.get('fine'),
+            fine_use_size=self.fine_use_size or used.get('fine'),
         )
 
     def config(self, stage: str) -> TrainingConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,8 @@ class SyntheticValidation:
     def __init__(
         self, generator: SampleGenerator, config: TrainingConfig, device: torch.device, log: Log
     ) -> None:
-        self.generator, self.device, self.log = generator, device, log
+        self.generator = replace(generator, renderings=1)
+        self.device, self.log = device, log
         self.seeds = [
             derived_seed(config.seed, VALIDATION_STREAM, index)
             for index in range(VALIDATION_HEADS)

@@ -50,17 +50,6 @@ def test_two_files_are_averaged(pair, tmp_path, capsys):
     assert '0.25 of this' in load_weights(out).card['stages']['fine']['averaged']
 
 
-def test_files_are_joined(pair, tmp_path, capsys):
-    out = tmp_path / 'both.safetensors'
-    assert main(['join', *pair, str(out), '--size', '32', '--move', '-0.25', '-0.5']) == 0
-    model = load_weights(out)
-    assert (model.coarse.size, model.fine.size) == (16, 32)
-    assert len(model.fine.network.members) == 2
-    assert model.card['stages']['fine']['borders_moved'] == [-0.25, -0.5]
-    assert main(['info', str(out)]) == 0
-    assert 'further networks: 1' in capsys.readouterr().out
-
-
 def test_a_card_is_written(tmp_path, capsys):
     from pumba_pipe.network.weights import default_weights
 
@@ -76,7 +65,6 @@ def test_bad_input_is_one_line(pair, tmp_path, capsys):
     bad = {
         'none.safetensors': ['info', str(tmp_path / 'none.safetensors')],
         'share 2': ['average', *pair, out, '2'],
-        'needs a size': ['join', pair[0], out],
         'none.tsv': ['card', pair[0], str(tmp_path / 'none.tsv'), str(tmp_path / 'card.md')],
         'lacks': ['card', pair[0], str(tmp_path / 'scores.tsv'), str(tmp_path / 'card.md')],
     }

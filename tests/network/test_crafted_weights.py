@@ -49,7 +49,7 @@ HUGE = {
     'a wider one': {'network': {'widths': [10**9, 10**9]}},
     'many levels': {'network': {'widths': [4] * 10_000}},
     'many networks': {'network': {'others': [[4, 8]] * 100_000}},
-    'many members': {'network': {'others': None, 'members': 10**9}},
+    'many borders': {'network': {'borders': 10**9}},
     'a large stem': {'network': {'stem': 10**6}},
     'a large cube': {'stage': {'size': 2**40}},
 }

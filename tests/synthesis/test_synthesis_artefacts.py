@@ -1,6 +1,7 @@
 """The scanner's part of the synthesis: every deterministic function called alone."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -103,22 +104,27 @@ class TestScale:
 
     def test_bias_is_a_gain_and_a_coil_falls_off(self):
         ones = torch.ones(24, 24, 24)
-        flat = artefacts.Coil(Noise(1.0, 0.0, 0), None, 1.0, None, 0.3)
+        flat = artefacts.Coil(Noise(1.0, 0.0, 0), None, 1.0, [])
         torch.testing.assert_close(artefacts.apply_coil(ones, flat), ones)
         surface = artefacts.Coil(
-            Noise(1.0, 0.0, 0), torch.tensor([-1.0, 0, 0]), 0.8, torch.tensor([0.0, 0, 1]), 0.3
+            Noise(1.0, 0.0, 0), torch.tensor([-1.0, 0, 0]), 0.8, [(torch.tensor([0.0, 0, 1]), 0.3)]
         )
         gain = artefacts.apply_coil(ones, surface)
         assert gain[0, 12, 12] > 2 * gain[-1, 12, 12]
         assert gain[12, 12, -1] < 0.2 * gain[12, 12, 0]
 
 
+def plain_contrast(means, spreads, smoothness) -> contrast.Contrast:
+    """One mean a region everywhere, and no window."""
+    everywhere = means.repeat(contrast.CLASSES, 1)
+    noise = Noise(0.3, 1.0, 0)
+    return contrast.Contrast(everywhere, spreads, noise, (0.0, math.inf), smoothness, noise, 1)
+
+
 class TestContrast:
     def test_every_region_gets_its_mean(self):
         means = torch.linspace(0, 1, regions.REGION_COUNT)
-        plain = contrast.Contrast(
-            means, torch.zeros(regions.REGION_COUNT), 0.5, Noise(0.3, 1.0, 0), 1
-        )
+        plain = plain_contrast(means, torch.zeros(regions.REGION_COUNT), 0.5)
         region_map = torch.randint(
             0, regions.REGION_COUNT, (12, 12, 12), generator=draw.seeded(0)
         ).to(torch.uint8)
@@ -131,9 +137,7 @@ class TestContrast:
         region_map[:20] = regions.BRAIN
         means, spreads = torch.zeros(48), torch.full((48,), 0.1)
         means[regions.BRAIN] = 0.8
-        image = contrast.paint(
-            region_map, contrast.Contrast(means, spreads, 0.0, Noise(0.3, 1.0, 0), 1)
-        )
+        image = contrast.paint(region_map, plain_contrast(means, spreads, 0.0))
         assert image.min() == 0
         assert float(image[:20].std()) == pytest.approx(0.1, rel=0.05)
         assert float(image[:20].mean()) == pytest.approx(0.8, abs=0.01)

@@ -18,9 +18,14 @@ from pumba_pipe.synthesis.regions import (
     HARD,
     LINING,
     MARROW,
+    MEMBRANE,
     RIBBON,
     RIM,
+    SHEATH,
+    SINUS,
+    STALK,
     TISSUE,
+    VESSEL,
     Field,
     brain_outline,
     build_regions,
@@ -66,7 +71,7 @@ def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
     assert torch.equal(bare[~rim], regions[~rim])
     grown = float((regions >= BRAIN).sum()) / float((bare >= BRAIN).sum())
     assert 1.15 < grown < 1.55  # a sphere whose radius grows by a tenth: 1.33
-    with_rim, without = labels(regions)
+    with_rim, without, _ = labels(regions)
     assert torch.equal(without, bare >= BRAIN)
     assert torch.equal(with_rim & ~without, rim)
 
@@ -117,20 +122,21 @@ def test_the_rim_looks_like_the_fluid_around_it():
     for seed in range(20):
         contrast = draw_contrast(shipped, draw.seeded(seed))
         parts = torch.tensor([LINING, RIM, FLUID])
-        assert contrast.means[parts].unique().numel() == 1
+        assert all(means[parts].unique().numel() == 1 for means in contrast.means)
         assert contrast.spreads[parts].unique().numel() == 1
 
 
 def test_tissue_can_look_like_bone(recipe):
     always = (
-        '[skin]\ntissue_like_brain = 0.0\ntissue_like_hard = {}\n[intensity]\nstripped = 0.0\n'
+        '[skin]\ntissue_like_brain = 0.0\ntissue_like_hard = {}\n'
+        '[intensity]\nstripped = 0.0\nbright = 0.0\nct = 0.0\nclasses = 0.0\n'
     )
     alike, apart = recipe(always.format('1.0')), recipe(always.format('0.0'))
     for seed in range(5):
         tissue = slice(TISSUE, TISSUE + 8)
-        means = draw_contrast(alike, draw.seeded(seed)).means
+        means = draw_contrast(alike, draw.seeded(seed)).means[0]
         assert (means[tissue] == means[HARD]).all()
-        means = draw_contrast(apart, draw.seeded(seed)).means
+        means = draw_contrast(apart, draw.seeded(seed)).means[0]
         assert (means[tissue] != means[HARD]).all()
 
 
@@ -154,8 +160,9 @@ def test_lines_run_through_tissue_and_through_nothing_else(recipe):
 @pytest.mark.parametrize('like', [0.0, 1.0])
 def test_lines_through_tissue_can_look_like_folds(recipe, like):
     text = f'[skin]\nfascia_like_folds = {like}\n[intensity]\nstripped = 0.0\nsuppressed = 0.0\n'
+    text += 'ct = 0.0\nclasses = 0.0\n'
     for seed in range(5):
-        means = draw_contrast(recipe(text), draw.seeded(seed)).means
+        means = draw_contrast(recipe(text), draw.seeded(seed)).means[0]
         assert bool(means[FASCIA] == means[FOLD]) == bool(like)
 
 
@@ -217,16 +224,104 @@ def outline_of(plan: HeadPlan) -> torch.Tensor:
     [('fluid_dark = 1.0', 'below'), ('fluid_dark = 0.0\nfluid_bright = 1.0', 'above')],
 )
 def test_fluid_is_darker_or_brighter_than_all_of_the_brain(recipe, changes, order):
-    clear = recipe(f'[intensity]\n{changes}\nsuppressed = 0.0\nstripped = 0.0\n')
+    clear = recipe(
+        f'[intensity]\n{changes}\nsuppressed = 0.0\nstripped = 0.0\nct = 0.0\nclasses = 0.0\n'
+    )
     for seed in range(10):
         contrast = draw_contrast(clear, draw.seeded(seed))
-        brain, fluid = contrast.means[BRAIN : RIBBON + 1], contrast.means[FLUID]
+        brain, fluid = contrast.means[0, BRAIN : RIBBON + 1], contrast.means[0, FLUID]
         assert fluid <= brain.min() if order == 'below' else fluid >= brain.max()
 
 
 def test_painted_rim_and_fluid_do_not_differ(recipe):
-    plain = recipe('[intensity]\nspread = [0.0, 0.0]\n')
+    plain = recipe('[intensity]\nspread = [0.0, 0.0]\nclasses = 0.0\n')
     regions = torch.full((24, 24, 24), FLUID, dtype=torch.uint8)
     regions[12:] = RIM
     image = paint(regions, draw_contrast(plain, draw.seeded(1)))
     assert float(image.std()) == pytest.approx(0, abs=1e-6)
+
+
+PLAIN = (
+    '[shells]\nfluid = [0.15, 0.15]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
+    'fluid_tilt = [0.0, 0.0]\nmembrane = 1.0\n'
+)
+
+
+def test_a_symmetric_head_mirrors_itself(recipe):
+    sides = [0, 0]
+    for seed in range(4):
+        for index, share in enumerate((0.0, 1.0)):
+            made = recipe(f'[view]\nsymmetric = {share}\n')
+            plan = draw_head(made, draw.seeded(seed), box=True)
+            centred = replace(plan.view, centre=torch.zeros(3))
+            regions = build_regions(replace(plan, view=centred), SHAPE, CPU)
+            sides[index] += int(torch.equal(regions, regions.flip(0)))
+    assert sides == [0, 4]
+
+
+def test_the_stalk_of_a_symmetric_head_is_one(recipe):
+    from scipy import ndimage
+
+    made = recipe('[view]\nsymmetric = 1.0\n[stalk]\npresent = 1.0\nradius = [0.2, 0.2]\n')
+    for seed in range(5):
+        regions = build_regions(draw_head(made, draw.seeded(seed), box=False), SHAPE, CPU)
+        tube = ndimage.binary_dilation((regions == STALK).numpy())
+        assert ndimage.label(tube)[1] == 1
+
+
+def test_vessels_and_sinuses_lie_in_the_intracranial_space_and_outside_the_brain(recipe):
+    crossing = (
+        f'{PLAIN}vessels = 1.0\nvessel_width = [0.4, 0.4]\nsinus = 1.0\n'
+        'sinus_radius = [0.1, 0.1]\n[inside]\nsheets = 1.0\nsheet_offset = [0.0, 0.0]\n'
+    )
+    regions = build_regions(planned(recipe(crossing), 3), SHAPE, CPU)
+    bare = build_regions(planned(recipe(PLAIN + 'vessels = 0.0\nsinus = 0.0\n'), 3), SHAPE, CPU)
+    brain, _, cavity = labels(regions)
+    assert not ((bare == VESSEL) | (bare == SINUS)).any()
+    for kind in (VESSEL, SINUS):
+        found = regions == kind
+        assert found.any() and cavity[found].all() and not brain[found].any()
+
+
+def test_the_intracranial_space_holds_the_brain_and_ends_at_the_skull(recipe):
+    regions = build_regions(draw_head(recipe(PLAIN), draw.seeded(2), box=True), SHAPE, CPU)
+    brain, _, cavity = labels(regions)
+    assert (brain <= cavity).all() and cavity.sum() > 1.1 * brain.sum()
+    for kind in (HARD, MEMBRANE, SHEATH, STALK):
+        assert not cavity[regions == kind].any()
+    atrophied = PLAIN + '[inside]\nshrunken = 1.0\nshrink = [0.1, 0.1]\n'
+    same = build_regions(draw_head(recipe(atrophied), draw.seeded(2), box=True), SHAPE, CPU)
+    assert torch.equal(labels(same)[2], cavity), 'it does not shrink with the brain'
+
+
+def test_shells_may_change_their_intensity_along_the_head(recipe):
+    always = '[intensity]\nclasses = {}\nct = 0.0\nstripped = 0.0\nsuppressed = 0.0\n'
+    one, several = (recipe(always.format(share)) for share in ('0.0', '1.0'))
+    for seed in range(5):
+        means = draw_contrast(one, draw.seeded(seed)).means
+        assert (means == means[0]).all()
+        contrast = draw_contrast(several, draw.seeded(seed))
+        assert contrast.means[:, HARD].unique().numel() > 1
+        assert (contrast.means[:, BRAIN] == contrast.means[0, BRAIN]).all()
+        quiet = replace(contrast, spreads=torch.zeros_like(contrast.spreads))
+        painted = paint(torch.full(SHAPE, HARD, dtype=torch.uint8), quiet)
+        assert 1 < painted.unique().numel() <= 3
+
+
+def test_bone_is_bright_and_all_else_about_one_grey_as_in_a_ct(recipe):
+    made = recipe('[intensity]\nct = 1.0\nstripped = 0.0\nsuppressed = 0.0\n')
+    for seed in range(8):
+        contrast = draw_contrast(made, draw.seeded(seed))
+        brain = contrast.means[0, BRAIN : RIBBON + 1]
+        assert contrast.means[0, HARD] > 1.3 * brain.max()
+        low, high = contrast.window
+        assert low < brain.mean() < high
+        painted = paint(torch.full(SHAPE, HARD, dtype=torch.uint8), contrast)
+        assert painted.min() >= 0 and painted.max() <= high - low + 1e-6
+
+
+def test_fat_may_be_brighter_than_the_brain(recipe):
+    made = recipe('[intensity]\nbright = 1.0\nct = 0.0\nstripped = 0.0\nsuppressed = 0.0\n')
+    for seed in range(5):
+        means = draw_contrast(made, draw.seeded(seed)).means[0]
+        assert (means[TISSUE : TISSUE + 8] >= means[BRAIN : RIBBON + 1].max()).all()

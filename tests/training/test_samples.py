@@ -33,7 +33,7 @@ def test_a_pair_is_a_batch_of_one(generator):
     regions = generator.make_label_map(3)
     assert regions.shape == (generator.head_size,) * 3 and generator.head_size > generator.size
     batch = generator.make_sample(regions, 3)
-    assert [tensor.shape[1] for tensor in batch] == [1, 2, 1]
+    assert [tensor.shape[1] for tensor in batch] == [1, 3, 1]
     for tensor in batch:
         assert tensor.shape[0] == 1 and tensor.shape[2:] == (24, 24, 24)
         assert tensor.dtype == torch.float32
@@ -54,9 +54,9 @@ def test_a_draw_that_shows_nothing_is_repeated(generator, monkeypatch):
     calls = []
     draw_pair = SampleGenerator._draw_sample
 
-    def blank_at_first(self, regions, seed):
+    def blank_at_first(self, regions, seed, view):
         calls.append(seed)
-        batch = draw_pair(self, regions, seed)
+        batch = draw_pair(self, regions, seed, view)
         return batch._replace(image=batch.image * 0) if len(calls) < 3 else batch
 
     monkeypatch.setattr(SampleGenerator, '_draw_sample', blank_at_first)
@@ -125,7 +125,7 @@ def test_batches_from_the_cache(generator, tmp_path):
     source = HeadCacheSource(tmp_path, TrainingConfig(seed=7, cache_size=2))
     batch = source.batch([0, 1, 2], generator, 0)
     assert batch.image.shape == batch.inside.shape == (3, 1, 24, 24, 24)
-    assert batch.target.shape == (3, 2, 24, 24, 24)
+    assert batch.target.shape == (3, 3, 24, 24, 24)
     assert (batch.target[:, 1] <= batch.target[:, 0]).all(), 'the tight border lies within'
     assert torch.equal(batch.image, source.batch([0, 1, 2], generator, 0).image)
     assert not torch.equal(batch.image[0], batch.image[2])

@@ -25,7 +25,6 @@ from pumba_pipe.workflows.training import init_synthetic_training_wf, train
 
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.interfaces import training_mem_gb
-from pumba_pipe.network.unet import members
 from pumba_pipe.network.weights import default_weights, load_weights
 
 T1W = 'sub-01/anat/sub-01_T1w.nii.gz'
@@ -213,7 +212,7 @@ def test_a_training_that_fails_says_why(tmp_path):
 def test_training_reserves_what_it_uses():
     going_on = init_synthetic_training_wf(init_weights=default_weights()).get_node('train')
     fine = load_weights().fine
-    channels = [network.config.widths[0] for network in members(fine.network)]
+    channels = [fine.network.config.widths[0]]
     assert going_on.mem_gb == training_mem_gb(fine.size, 2, channels)
     workflow = init_synthetic_training_wf(use_gpu=True, num_threads=2, training={'batch': 8})
     node = workflow.get_node('train')
