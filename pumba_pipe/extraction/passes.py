@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +28,7 @@ BOX_SHIFT = 0.06  # of its side, likewise
 BOX_LOGIT = 2.75  # the box is laid around what is surer than this to be inside the wide border
 BOX_VIEWS = 1  # as many of the fine views show whether a box fits
 CEILING_QUANTILE = 0.85  # quantile of the brain's grey values that is white to the fine pass
-BRIGHTER = 0.6  # exponent of the grey values in 0..1 for `gamma_dice`
+BRIGHTER = 0.6  # exponent of the grey values in 0..1, in a brightened view
 NOT_BRAIN = -12.0  # logit where the fine pass did not look
 
 
@@ -41,7 +41,7 @@ class TtaView(NamedTuple):
 
 COARSE_VIEWS = (TtaView(), TtaView((0, 1, 2)))
 # What is dim, far from a coil or in a blurred image, is more often brain in a brightened view.
-FINE_VIEWS = (TtaView(), TtaView((0, 1, 2), 0.7), TtaView((0,)))
+FINE_VIEWS = (TtaView(), TtaView(power=BRIGHTER), TtaView((0, 1, 2)))
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,16 @@ class Pass(CubeSample):
     logits : ndarray of float32, shape (borders, size, size, size)
         Mean over the views.
     tta_dice : float
+        Mean Dice overlap of the views' predictions with the mean.
+    gamma_dice : float
+        Dice overlap of the prediction for brightened views with that for the others; 1 where
+        no view was brightened. Where the network is led by grey values more than by shape, as in
+        muscle right on a small brain, the border moves with the grey scale.
     """
 
     logits: NDArray[np.float32]
     tta_dice: float
+    gamma_dice: float = 1.0
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -191,22 +197,44 @@ class Predictions:
     def __init__(self, engine: Engine, sample: CubeSample) -> None:
         self.engine, self.sample = engine, sample
         self.masks: list[NDArray[np.bool_]] = []
-        self.total = np.zeros((engine.borders, *sample.values.shape), np.float32)
+        self.plain, self.brightened = _Sum(engine.borders, sample), _Sum(engine.borders, sample)
 
     def add(self, views: Sequence[TtaView]) -> None:
         """Predict further views."""
         for view in views:
             logits = predict_view(self.engine, self.sample, view)
-            self.masks.append(logits[WITH_CSF][self.sample.inside] > 0)
-            self.total += logits
+            self.masks.append(self._within(logits))
+            (self.plain if view.power == 1 else self.brightened).add(logits)
 
     def averaged(self) -> Pass:
         """Average the predictions there are."""
-        sample = self.sample
-        mean = np.divide(self.total, len(self.masks), dtype=np.float32)
-        together = mean[WITH_CSF][sample.inside] > 0
+        sample, plain, brightened = self.sample, self.plain, self.brightened
+        gamma_dice = 1.0
+        if plain.count and brightened.count:
+            gamma_dice = dice(self._within(plain.total), self._within(brightened.total))
+        total = plain.total + brightened.total if brightened.count else plain.total
+        mean = total / np.float32(plain.count + brightened.count)
+        together = self._within(mean)
         agreement = float(np.mean([dice(mask, together) for mask in self.masks]))
-        return Pass(sample.cube, sample.values, sample.scaled, sample.inside, mean, agreement)
+        return Pass(
+            sample.cube, sample.values, sample.scaled, sample.inside, mean, agreement, gamma_dice
+        )
+
+    def _within(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """What lies within the wide border, in the field of view."""
+        return logits[WITH_CSF][self.sample.inside] > 0
+
+
+class _Sum:
+    """A sum of logits, and of how many."""
+
+    def __init__(self, borders: int, sample: CubeSample) -> None:
+        self.total = np.zeros((borders, *sample.values.shape), np.float32)
+        self.count = 0
+
+    def add(self, logits: NDArray[np.float32]) -> None:
+        self.total += logits
+        self.count += 1
 
 
 def intensity_ceiling(
@@ -226,16 +254,6 @@ def intensity_ceiling(
     """
     inner = values[brain]
     return quantile(inner, CEILING_QUANTILE) if len(inner) else math.inf
-
-
-def gamma_dice(engine: Engine, prediction: Pass) -> float:
-    """Dice overlap of the predictions of the brightened image and of the image as it is.
-
-    Where the network is led by grey values more than by shape, as in muscle right on a small
-    brain, the border moves with the grey scale.
-    """
-    logits = predict_view(engine, prediction, TtaView(power=BRIGHTER))
-    return dice(replace(prediction, logits=logits).likely, prediction.likely)
 
 
 def box_around(mask: NDArray[np.bool_], cube: Cube, size: int) -> Cube:

@@ -18,7 +18,7 @@ from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
 from pumba_pipe.extraction.options import ExtractionOptions, check_options
-from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, gamma_dice, run_fine_pass, run_pass
+from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, run_fine_pass, run_pass
 from pumba_pipe.extraction.plausibility import SECOND, doubts, second_object
 from pumba_pipe.extraction.quality import (
     AgreementMetrics,
@@ -263,7 +263,7 @@ def extract(
         agreement = AgreementMetrics(
             overlap(rough.mask(count_doubtful=False), found),
             passes.fine.tta_dice,
-            passes.gamma_dice,
+            passes.fine.gamma_dice,
             boundary_certainty(found.doubtful, found.voxels),
         )
     mask = found.on(frame)
@@ -306,11 +306,10 @@ def memory_needed(voxels: int, threads: int) -> int:
 
 
 class PassResults(NamedTuple):
-    """Both passes, an agreement, see `Quality`, and whether there is a second object."""
+    """Both passes, and whether there is a second object."""
 
     fine: Pass
     coarse: Pass
-    gamma_dice: float
     second: bool
 
 
@@ -328,10 +327,9 @@ def _run_passes(
     coarse = run_pass(engine, values, voxel_size, whole, COARSE_VIEWS)
     engine = engine_for(model.fine, device, threads)
     fine = run_fine_pass(engine, values, voxel_size, coarse)
-    greys = gamma_dice(engine, fine)
     stopwatch.lap('network')
     second = second_object(coarse.within, coarse.scaled)
-    return PassResults(fine, coarse, greys, second)
+    return PassResults(fine, coarse, second)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:

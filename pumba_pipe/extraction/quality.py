@@ -48,7 +48,7 @@ class Quality:
         Mean Dice overlap of the predictions of mirrored views, some of them brightened, with their
         average.
     gamma_dice : float
-        Dice overlap of one network's prediction of a brightened image with the prediction.
+        Dice overlap of the prediction for the brightened image with that for the image as it is.
     boundary_certainty : float
         Mean distance of the probability from one half near the border, as 0..1.
     confidence : float
