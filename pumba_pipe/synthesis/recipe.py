@@ -16,6 +16,10 @@ from pumba_pipe.common.documents import brief, read_toml
 from pumba_pipe.common.errors import InputError, RecipeError
 from pumba_pipe.synthesis import draw
 
+# Values that a kind of image has together; of these tables the rest is drawn as ever.
+LOOKS = ('epi', 'surface_coil')
+LOOK_TABLES = ('intensity', 'artefact')
+
 RECIPE_FOLDER = Path(__file__).parent / 'recipes'
 
 # Region codes leave room for this many; fewer than these make no image.
@@ -142,6 +146,25 @@ def curriculum_recipe(recipe: Recipe) -> Recipe:
     changes.pop('generator')
     tables = {name: {**table, **changes.get(name, {})} for name, table in recipe.tables.items()}
     return Recipe(f'{recipe.name}, easy start', recipe.generator, tables)
+
+
+def draw_look(recipe: Recipe, rng: torch.Generator) -> Recipe:
+    """Return the recipe of one image: mostly as it is, or with the values of a look."""
+    share = draw.uniform(rng, 0, 1)
+    for look in LOOKS:
+        chance = recipe[look]['chance'] if look in recipe.tables else 0.0
+        if share < chance:
+            return _with_look(recipe, look)
+        share -= chance
+    return recipe
+
+
+def _with_look(recipe: Recipe, look: str) -> Recipe:
+    tables = dict(recipe.tables)
+    for name in LOOK_TABLES:
+        values = {key: recipe[look][key] for key in recipe[look].values if key in tables[name]}
+        tables[name] = {**tables[name], **values}
+    return Recipe(recipe.name, recipe.generator, tables)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

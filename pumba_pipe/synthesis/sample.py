@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pumba_pipe.synthesis import artefacts, contrast, draw, paper
 from pumba_pipe.synthesis.head import draw_head
-from pumba_pipe.synthesis.recipe import Recipe
+from pumba_pipe.synthesis.recipe import Recipe, draw_look
 from pumba_pipe.synthesis.regions import build_regions
 from pumba_pipe.synthesis.regions import labels as shape_labels
 
@@ -90,6 +90,7 @@ def render(recipe: Recipe, regions: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     if recipe.generator == 'paper':
         image = paper.paint(regions, paper.draw_contrast(recipe, rng))
         return image, torch.ones_like(image, dtype=torch.bool)
+    recipe = draw_look(recipe, rng)
     painted = contrast.paint(regions, contrast.draw_contrast(recipe, rng))
     return artefacts.corrupt(painted, artefacts.draw_artefacts(recipe, rng))
 

@@ -7,7 +7,14 @@ from pumba_pipe.synthesis import draw, paper
 from pumba_pipe.synthesis.artefacts import draw_artefacts
 from pumba_pipe.synthesis.contrast import draw_contrast
 from pumba_pipe.synthesis.head import draw_head
-from pumba_pipe.synthesis.recipe import Section, load_recipe, shipped_recipes
+from pumba_pipe.synthesis.recipe import (
+    LOOK_TABLES,
+    LOOKS,
+    Section,
+    draw_look,
+    load_recipe,
+    shipped_recipes,
+)
 
 
 @pytest.fixture
@@ -50,6 +57,7 @@ def test_every_value_of_the_default_recipe_is_used(values_read):
     recipe = load_recipe('default')
     for seed in range(400):  # rare artefacts have a probability of 0.04
         rng = draw.seeded(seed)
+        draw_look(recipe, rng)
         draw_head(recipe, rng, box=bool(seed % 2))
         draw_contrast(recipe, rng)
         draw_artefacts(recipe, rng)
@@ -132,3 +140,32 @@ def test_missing_sections_and_values_are_recipe_errors():
         recipe['nothing']
     with pytest.raises(RecipeError, match='nothing'):
         recipe['brain']['nothing']
+
+
+def test_a_look_stands_in_for_values_of_the_same_name(written):
+    drawn = load_recipe(
+        written('[epi]\nchance = 1.0\nsuppressed = 0.7\n[surface_coil]\nchance = 0\n')
+    )
+    looked = draw_look(drawn, draw.seeded(1))
+    assert looked['intensity']['suppressed'] == 0.7
+    assert looked['artefact']['dropout'] == drawn['epi']['dropout'] != drawn['artefact']['dropout']
+    assert looked['intensity']['hard_dark'] == drawn['intensity']['hard_dark']
+    never = load_recipe(written('[epi]\nchance = 0\n[surface_coil]\nchance = 0\n'))
+    assert draw_look(never, draw.seeded(1)) is never
+
+
+def test_looks_come_as_often_as_the_recipe_says():
+    recipe = load_recipe('default')
+    coils = [draw_look(recipe, draw.seeded(seed))['artefact']['coil'] for seed in range(1000)]
+    blurs = [draw_look(recipe, draw.seeded(seed))['artefact']['soft'] for seed in range(1000)]
+    assert coils.count(1.0) / 1000 == pytest.approx(recipe['surface_coil']['chance'], abs=0.04)
+    assert blurs.count(recipe['epi']['soft']) / 1000 == pytest.approx(
+        recipe['epi']['chance'], abs=0.04
+    )
+
+
+def test_every_value_of_a_look_is_one_of_another_table():
+    recipe = load_recipe('default')
+    for look in LOOKS:
+        known = set().union(*(recipe.tables[table] for table in LOOK_TABLES))
+        assert set(recipe.tables[look]) - {'chance'} <= known
