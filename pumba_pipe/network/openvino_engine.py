@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ class OpenVinoEngine:
     ) -> None:
         self._openvino = import_openvino()
         self.size, self.borders = size, parameters.config.borders
-        self._parameters = parameters
+        self._parameters = replace(parameters)  # a reference to the key would keep itself
         self._limit = limit
         self._options = {
             'PERFORMANCE_HINT': 'LATENCY',

@@ -169,7 +169,6 @@ def test_a_card_that_says_little_is_one_line_in_each_command(crafted, tmp_path, 
     for words in (
         ['card', path, scores, tmp_path / 'card.md'],
         ['average', path, path, tmp_path / 'mean.safetensors', '0.5'],
-        ['join', path, path, tmp_path / 'both.safetensors'],
     ):
         capsys.readouterr()
         code = main([str(word) for word in words])

@@ -76,13 +76,14 @@ def expected(action):
         f'{FINETUNING.learning_rate:g}',
         'coarse_size': f'as in the weights of `--init`, or else {SIZES["coarse"]}',
         'fine_size': f'as in the weights of `--init`, or else {SIZES["fine"]}',
+        'fine_use_size': 'as in training',
         'cache_dir': '`OUT/head-cache`',
         'cache_workers': 'one for training on a CPU; none on a GPU, which then generates a new '
         'head for every sample',
     }
     if action.dest in special:
         return special[action.dest]
-    if action.default in (None, False, SUPPRESS):
+    if action.default is None or action.default is False or action.default == SUPPRESS:
         return ''
     values = action.default if isinstance(action.default, list) else [action.default]
     return ' '.join(map(number, values))
