@@ -21,7 +21,7 @@ from pumba_pipe.interfaces.evaluate import EvaluateMasks
 from pumba_pipe.interfaces.memory import evaluate_mem_gb, synthesis_mem_gb, training_mem_gb
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
-from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, TrainingSettings
+from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, TrainingSettings, trained_size
 
 DEFAULTS = TrainingSettings()
 HEADS, HEAD_SIZE = 20, 96
@@ -141,15 +141,15 @@ def init_synthetic_training_wf(
 
 
 def _memory(trainer: TrainSynthetic) -> float:
-    """Memory that training will need for the cubes and the networks of its inputs, in GB."""
+    """Memory that training will need for the cubes and the network of its inputs, in GB."""
     inputs = trainer.inputs
-    size, channels = SIZES['fine'], [inputs.widths[0]]
+    size, channels = SIZES['fine'], inputs.widths[0]
     if isdefined(inputs.init_weights):
         from pumba_pipe.network.weights import load_weights
 
-        fine = load_weights(inputs.init_weights).fine
-        size = fine.size
-        channels = [alone.widths[0] for alone in fine.config.alone]
+        model = load_weights(inputs.init_weights)
+        size = trained_size(model.card.get('stages', {}), 'fine', model.fine.size)
+        channels = model.fine.config.widths[0]
     if isdefined(inputs.fine_size):
         size = int(inputs.fine_size)
     return training_mem_gb(size, inputs.batch, channels)

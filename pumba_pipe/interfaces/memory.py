@@ -189,7 +189,7 @@ def synthesis_mem_gb(size: int = 96) -> float:
 def training_mem_gb(
     size: int = SIZES['fine'],
     batch: int = TRAINING.batch,
-    channels: Sequence[int] = TRAINING.widths[:1],
+    channels: int = TRAINING.widths[0],
 ) -> float:
     """Memory to declare for a `TrainSynthetic` node (``mem_gb``), in GB.
 
@@ -199,16 +199,16 @@ def training_mem_gb(
         Side in voxels of the largest cube the network sees.
     batch : int
         Samples a step.
-    channels : sequence of int
-        Of the first level of each network that is trained together.
+    channels : int
+        Of the first level of the network.
 
     Examples
     --------
     >>> training_mem_gb(size=128) > training_mem_gb(size=96)
     True
     """
-    networks = sum(BYTES_PER_NETWORK + BYTES_PER_CHANNEL * count for count in channels)
-    return _estimate('training', batch * size**3 * (BYTES_PER_VOXEL['training'] + networks))
+    network = BYTES_PER_NETWORK + BYTES_PER_CHANNEL * channels
+    return _estimate('training', batch * size**3 * (BYTES_PER_VOXEL['training'] + network))
 
 
 def _estimate(node: str, size: float) -> float:

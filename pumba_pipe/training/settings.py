@@ -122,10 +122,7 @@ class TrainingSettings:
             What their card says of each stage, with the sizes they were trained at.
         """
         used = {name: stage.size for name, stage in stages.items()}
-        trained = {
-            name: size if isinstance(size, int) else used[name]
-            for name, size in ((name, history.get(name, {}).get('size')) for name in used)
-        }
+        trained = {name: trained_size(history, name, size) for name, size in used.items()}
         return replace(
             self,
             coarse_size=self.coarse_size or trained.get('coarse'),
@@ -146,6 +143,12 @@ class TrainingSettings:
         }
         names = {field.name for field in fields(TrainingConfig)} - set(own)
         return TrainingConfig(**own, **{name: getattr(self, name) for name in names})
+
+
+def trained_size(history: Mapping[str, Any], stage: str, used: int) -> int:
+    """Side of the cube a stage was trained on: what a card says of it, or that it is used at."""
+    size = history.get(stage, {}).get('size')
+    return size if isinstance(size, int) else used
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pumba_pipe.finetuning.augmentation import LabelledHead, augmented_view, inf
 from pumba_pipe.finetuning.early_stopping import PATIENCE, EarlyStopping
 from pumba_pipe.finetuning.labelled import labelled_cases, read_labelled, subject_of
 from pumba_pipe.network.averaging import average_weights
+from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_images
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import SHIPPED, load_weights
@@ -138,6 +139,11 @@ def test_what_nothing_can_be_learned_from_is_refused(folder, tmp_path):
 # ---- views ----
 
 
+def brain(view: Batch) -> torch.Tensor:
+    """The labels of the brain, without that of the intracranial space."""
+    return view.target[:, :INTRACRANIAL]
+
+
 def test_a_plain_view_is_what_extraction_shows_the_network(heads):
     from pumba_pipe.extraction.passes import TtaView, intensity_ceiling, run_pass
     from pumba_pipe.network.engine import engine_for
@@ -148,7 +154,7 @@ def test_a_plain_view_is_what_extraction_shows_the_network(heads):
 
         def forward(self, image):
             self.seen = image
-            return image.expand(-1, 2, -1, -1, -1)
+            return image.expand(-1, 3, -1, -1, -1)
 
     head = heads[1]
     for box, cube in enumerate((head.whole(32), head.box(32))):
@@ -177,18 +183,19 @@ def test_drawn_views_differ_and_follow_their_seed(heads):
             augmented_view(heads[0], 32, box, recipe, seed) for seed in (1, 1, 2)
         )
         assert torch.equal(first.image, again.image)
-        assert torch.equal(first.target, again.target)
-        assert not torch.equal(first.target, other.target)
+        assert torch.equal(brain(first), brain(again))
+        assert not torch.equal(brain(first), brain(other))
     views = [augmented_view(heads[0], 32, True, recipe, seed) for seed in range(20)]
     for view in views:
         assert view.image.shape == view.inside.shape == (1, 1, 32, 32, 32)
-        assert view.target.shape == (1, 2, 32, 32, 32)
+        assert view.target.shape == (1, 3, 32, 32, 32)
+        assert view.target[:, INTRACRANIAL].isnan().all(), 'a mask of the brain says nothing of it'
         assert torch.equal(view.target[:, 0], view.target[:, 1])
         assert 0 <= view.image.min() <= view.image.max() <= 1
-        assert 0 <= view.target.min() <= view.target.max() <= 1
+        assert 0 <= brain(view).min() <= brain(view).max() <= 1
         assert not view.image[view.inside == 0].any()
     # however it is turned and moved, the label goes with the image
-    shares = [float(view.target.mean()) for view in views]
+    shares = [float(brain(view).mean()) for view in views]
     assert max(shares) / min(shares) < 4
 
 
@@ -203,7 +210,7 @@ def test_label_and_image_move_together(heads):
     with mock.patch.object(views, 'P_ARTEFACTS', 0.0):
         for seed in range(12):
             view = augmented_view(head, 32, True, curriculum_recipe(load_recipe()), seed)
-            assert (view.image - view.target * view.inside).abs().max() < 0.02
+            assert (view.image - brain(view) * view.inside).abs().max() < 0.02
 
 
 def test_samples_are_mixed_by_the_share(heads):
@@ -215,7 +222,7 @@ def test_samples_are_mixed_by_the_share(heads):
             self.asked += len(seeds)
             assert (generator, drawn) == ('generator', 12)
             image = torch.full((1, 1, 16, 16, 16), 7.0)
-            return Batch(image, image.expand(-1, 2, -1, -1, -1), image)
+            return Batch(image, image.expand(-1, 3, -1, -1, -1), image)
 
     config = TrainingConfig(size=16, box_share=1.0)
     for share, least, most in ((0.0, 0, 0), (0.5, 12, 28)):
@@ -319,8 +326,8 @@ def test_training_on_labelled_cases_alone_learns_them(tuned, heads):
 
     def dice(network):
         with torch.inference_mode():
-            found = (network(view.image) > 0).float()
-            return float(soft_dice(found, view.target).mean())
+            found = (network(view.image) > 0).float()[:, :INTRACRANIAL]
+            return float(soft_dice(found, brain(view)).mean())
 
     assert dice(model.fine.network) > 0.6 > 0.4 > dice(untrained)
     assert not (tuned[0].parent / 'head-cache').exists()  # no synthetic head was made

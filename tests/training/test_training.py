@@ -239,8 +239,10 @@ def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
     assert main([str(tmp_path / 'b'), *more, '--device', 'cpu', '--threads', '1', '-q']) == 0
     model = load_weights(tmp_path / 'b' / 'weights.safetensors')
     assert model.coarse.size == model.card['stages']['coarse']['size'] == 32
-    settings = TrainingSettings(fine_size=48).with_sizes_of({'fine': model.coarse})
+    settings = TrainingSettings(fine_size=48).with_sizes_of({'fine': model.coarse}, {})
     assert (settings.size('coarse'), settings.size('fine')) == (64, 48)
+    going_on = TrainingSettings().with_sizes_of({'fine': model.coarse}, {'fine': {'size': 16}})
+    assert (going_on.size('fine'), going_on.use_size('fine')) == (16, 32)
 
 
 def test_command_refuses_bad_settings_in_one_line(tmp_path, capsys):

@@ -212,8 +212,8 @@ def test_a_training_that_fails_says_why(tmp_path):
 def test_training_reserves_what_it_uses():
     going_on = init_synthetic_training_wf(init_weights=default_weights()).get_node('train')
     fine = load_weights().fine
-    channels = [fine.network.config.widths[0]]
-    assert going_on.mem_gb == training_mem_gb(fine.size, 2, channels)
+    size = load_weights().card['stages']['fine']['size']
+    assert going_on.mem_gb == training_mem_gb(size, 2, fine.config.widths[0])
     workflow = init_synthetic_training_wf(use_gpu=True, num_threads=2, training={'batch': 8})
     node = workflow.get_node('train')
     assert node.is_gpu_node()
