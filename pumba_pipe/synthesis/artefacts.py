@@ -19,10 +19,13 @@ from pumba_pipe.synthesis.recipe import Recipe, Section
 
 @dataclass(frozen=True)
 class Coil:
-    """Fields that multiply the image; positions and lengths in half fields of view."""
+    """Fields that multiply the image; positions and lengths in half fields of view.
+
+    Of several surface coils, as of an array around the head, the sensitivities add up.
+    """
 
     bias: Noise
-    surface_position: Tensor | None
+    surfaces: list[Tensor]
     surface_reach: float
     dropouts: list[tuple[Tensor, float]]
 
@@ -89,11 +92,12 @@ def draw_artefacts(recipe: Recipe, rng: torch.Generator) -> Artefacts:
 
 def _draw_coil(section: Section, rng: torch.Generator) -> Coil:
     bias = draw_noise(rng, section.uniform('bias_cell', rng), section.uniform('bias', rng))
-    surface = draw.direction(rng) * section.uniform('coil_position', rng)
+    coils = section.integer('coil_count', rng) if section.chance('coil', rng) else 0
+    position = section.uniform('coil_position', rng)
     count = section.integer('dropout_count', rng) if section.chance('dropout', rng) else 0
     return Coil(
         bias=bias,
-        surface_position=surface if section.chance('coil', rng) else None,
+        surfaces=[draw.direction(rng) * position for _ in range(coils)],
         surface_reach=section.uniform('coil_reach', rng),
         dropouts=[
             (
@@ -189,9 +193,10 @@ def apply_coil(image: Tensor, coil: Coil) -> Tensor:
     """Multiply an image by bias field, surface-coil falloff and signal dropout."""
     axes = unit_axes(image.shape, image.device)
     gain = evaluate_noise(coil.bias, axes)[0].exp()
-    if coil.surface_position is not None:
-        distance = _squared_distance(axes, coil.surface_position)
-        gain = gain / (1 + distance / coil.surface_reach**2) ** 1.5
+    if coil.surfaces:
+        distances = (_squared_distance(axes, position) for position in coil.surfaces)
+        reach = coil.surface_reach**2
+        gain = gain * sum((1 + distance / reach) ** -1.5 for distance in distances)
     for position, radius in coil.dropouts:
         distance = _squared_distance(axes, position)
         gain = gain * (1 - torch.exp(-distance / radius**2))

@@ -17,7 +17,7 @@ from pumba_pipe.common.errors import InputError, RecipeError
 from pumba_pipe.synthesis import draw
 
 # Values that a kind of image has together; of these tables the rest is drawn as ever.
-LOOKS = ('epi', 'surface_coil')
+LOOKS = ('epi', 'surface_coil', 'pet')
 LOOK_TABLES = ('intensity', 'artefact')
 
 RECIPE_FOLDER = Path(__file__).parent / 'recipes'
@@ -25,6 +25,7 @@ RECIPE_FOLDER = Path(__file__).parent / 'recipes'
 # Region codes leave room for this many; fewer than these make no image.
 COUNT_LIMITS = {
     'blobs': (0, 8),
+    'coil_count': (1, 32),
     'dropout_count': (1, 8),
     'ghost_count': (2, 64),
     'lesion_count': (0, 3),

@@ -104,14 +104,24 @@ class TestScale:
 
     def test_bias_is_a_gain_and_a_coil_falls_off(self):
         ones = torch.ones(24, 24, 24)
-        flat = artefacts.Coil(Noise(1.0, 0.0, 0), None, 1.0, [])
+        flat = artefacts.Coil(Noise(1.0, 0.0, 0), [], 1.0, [])
         torch.testing.assert_close(artefacts.apply_coil(ones, flat), ones)
         surface = artefacts.Coil(
-            Noise(1.0, 0.0, 0), torch.tensor([-1.0, 0, 0]), 0.8, [(torch.tensor([0.0, 0, 1]), 0.3)]
+            Noise(1.0, 0.0, 0),
+            [torch.tensor([-1.0, 0, 0])],
+            0.8,
+            [(torch.tensor([0.0, 0, 1]), 0.3)],
         )
         gain = artefacts.apply_coil(ones, surface)
         assert gain[0, 12, 12] > 2 * gain[-1, 12, 12]
         assert gain[12, 12, -1] < 0.2 * gain[12, 12, 0]
+
+    def test_coils_all_around_light_the_surface(self):
+        around = [torch.eye(3)[axis] * sign for axis in range(3) for sign in (-1, 1)]
+        array = artefacts.Coil(Noise(1.0, 0.0, 0), around, 0.5, [])
+        gain = artefacts.apply_coil(torch.ones(25, 25, 25), array)
+        assert gain[12, 12, 12] < 0.7 * gain[2, 12, 12]
+        torch.testing.assert_close(gain, gain.flip(1))
 
 
 def plain_contrast(means, spreads, smoothness) -> contrast.Contrast:

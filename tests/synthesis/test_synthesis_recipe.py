@@ -142,15 +142,18 @@ def test_missing_sections_and_values_are_recipe_errors():
         recipe['brain']['nothing']
 
 
+NO_OTHER = '[surface_coil]\nchance = 0\n[pet]\nchance = 0\n'
+
+
 def test_a_look_stands_in_for_values_of_the_same_name(written):
-    drawn = load_recipe(
-        written('[epi]\nchance = 1.0\nsuppressed = 0.7\n[surface_coil]\nchance = 0\n')
-    )
+    drawn = load_recipe(written(f'[epi]\nchance = 1.0\nsuppressed = 0.7\n{NO_OTHER}'))
     looked = draw_look(drawn, draw.seeded(1))
     assert looked['intensity']['suppressed'] == 0.7
     assert looked['artefact']['dropout'] == drawn['epi']['dropout'] != drawn['artefact']['dropout']
     assert looked['intensity']['hard_dark'] == drawn['intensity']['hard_dark']
-    never = load_recipe(written('[epi]\nchance = 0\n[surface_coil]\nchance = 0\n'))
+    never = load_recipe(
+        written('[epi]\nchance = 0\n[surface_coil]\nchance = 0\n[pet]\nchance = 0\n')
+    )
     assert draw_look(never, draw.seeded(1)) is never
 
 
