@@ -41,7 +41,8 @@ For each image of the input data set there is, in `sub-<label>[/ses-<label>]/ana
 * `<entities>_from-<suffix>_to-<space>_mode-image_xfm.*` and back, and image and mask in that
   space, for each standard space that was asked for;
 * a JSON file for each. That of the mask holds a quality record under `Quality`; look at the
-  masks whose `flags` are not empty, or whose `confidence` is low.
+  masks whose `flags` are not empty. `confidence` is a copy of `expected_dice` for readers of
+  earlier versions, and will be dropped.
 
 `sub-<label>.html` shows the masks of a subject. `pumba <input> <this folder> group` gathers the
 quality records into `group_<suffix>.tsv` and `.html`. `logs/CITATION.md` says what was run. What

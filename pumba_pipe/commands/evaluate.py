@@ -30,7 +30,8 @@ with the images of RAW that have its name without desc and label; space-FLAIR in
 stand for the suffix of the image. The species comes from participants.tsv of RAW; without it, it
 is human.
 
-Written to --out: scores.tsv (a row per case), summary.tsv, worst.png. Distances are in mm.
+Written to --out: scores.tsv (a row per case), summary.tsv, worst.png, and expected.tsv, which
+compares the Dice that was expected of each mask with the true one. Distances are in mm.
 hd95_mm is the 95th percentile of the distances between the two surfaces, the larger of both
 directions. seconds is the time to read and strip a case. peak_mb (MiB) is the highest memory use
 of this process while it stripped the case (on Linux; elsewhere since it started).
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--cases', nargs='+', metavar='CASE', help='only these cases')
     parser.add_argument(
         '--all', action='store_true',
-        help='strip cases without a reference mask too; they get a confidence, and no Dice',
+        help='strip cases without a reference mask too; they get an expected Dice, and no Dice',
     )  # fmt: skip
     parser.add_argument(
         '--worst', type=positive_int, default=8, metavar='N',
@@ -106,8 +107,10 @@ def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
     from pumba_pipe.common.files import check_outputs
     from pumba_pipe.common.tables import as_text
+    from pumba_pipe.evaluation.expectations import COLUMNS
     from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS
     from pumba_pipe.evaluation.scoring import (
+        EXPECTED,
         PICTURE,
         SCORES,
         SUMMARY,
@@ -120,7 +123,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
     cases = _select(options)
     read = [path for case in cases for path in (case.image, case.mask, case.prediction)]
-    results = [options.out / name for name in (SCORES, SUMMARY, PICTURE)]
+    results = [options.out / name for name in (SCORES, SUMMARY, EXPECTED, PICTURE)]
     check_outputs(results, [*read, options.weights])
     find: MaskSource = read_prediction
     if options.predictions is None:
@@ -132,8 +135,10 @@ def evaluate(options: argparse.Namespace) -> int:
         done=lambda score: print(in_words(score), flush=True),
         failed=lambda message: print(f'{NAME}: {message}', file=sys.stderr),
     )
-    summary = write_results(options.out, scored, options.worst)
+    summary, expected = write_results(options.out, scored, options.worst)
     print('\n' + as_text(SUMMARY_COLUMNS, summary) + '\n' if summary else '')
+    if expected:
+        print('expected Dice beside the true one:\n' + as_text(COLUMNS, expected) + '\n')
     failed = sum(one.score.failed for one in scored)
     print(f'cases: {len(scored)}, failed: {failed}; results in {options.out}')
     return 1 if failed else 0

@@ -92,9 +92,7 @@ def run(args: argparse.Namespace) -> int:
         weights=args.weights,
     )
     quality = result.quality
-    print(
-        f'{args.image}: brain of {quality.volume_ml:.4g} ml, confidence {quality.confidence:.2f}'
-    )
+    print(f'{args.image}: brain of {quality.volume_ml:.4g} ml, {quality}')
     for line in (*quality.notes, *quality.flags):
         print(f'  {line}', file=sys.stderr)
     if args.verbose:

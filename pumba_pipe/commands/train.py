@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
     HELD_OUT_SHARE,
@@ -88,6 +89,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=DEFAULTS.checkpoint_minutes,
         metavar='M',
         help='time between checkpoints (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--no-calibration',
+        action='store_true',
+        help='do not learn at the end, from made heads, which Dice to expect of a mask; '
+        'pumba-weights calibrate does so later',
     )
     parser.add_argument(
         '--snapshots', action='store_true', help='keep the weights of every checkpoint'
@@ -258,9 +265,22 @@ def run(args: argparse.Namespace) -> int:
         quiet=args.quiet,
         finetuning=finetuning,
         teachers=args.teachers,
-        written=lambda path, sha256: print(f'{path}: written, sha256 {sha256[:16]}…'),
+        written=lambda path, sha256: _finish(path, sha256, args),
     )
     return 0
+
+
+def _finish(path: Path, sha256: str, args: argparse.Namespace) -> None:
+    """Calibrate the weights, unless that is not wanted, and say where they are."""
+    if not args.no_calibration:
+        from pumba_pipe.training.calibration import calibrate_file
+
+        device = args.device if args.device == 'cpu' else 'auto'
+        try:
+            sha256 = calibrate_file(path, seed=args.seed, device=device, threads=args.threads)
+        except InputError as error:  # weights that were hardly trained are weights all the same
+            print(f'{NAME}: warning: not calibrated ({error})', file=sys.stderr)
+    print(f'{path}: written, sha256 {sha256[:16]}…')
 
 
 def _settings(args: argparse.Namespace) -> TrainingSettings:

@@ -1,4 +1,4 @@
-"""``pumba-weights``: look at weights files, write their model cards, average them."""
+"""``pumba-weights``: look at weights, calibrate them, write model cards, average them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import add_version, guarded
+from pumba_pipe.common.cli import add_version, guarded, positive_int
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.training.settings import CALIBRATION_HEADS
 
 NAME = 'pumba-weights'
 EPILOG = """
@@ -16,6 +18,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. `pumba-weights TASK --help` explain
 examples:
   pumba-weights info runs/first/weights.safetensors
   pumba-weights card runs/first/weights.safetensors evaluation/scores.tsv card.md
+  pumba-weights calibrate runs/first/weights.safetensors
   pumba-weights average before.safetensors after.safetensors mean.safetensors 0.5
 """
 
@@ -24,7 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         NAME,
-        description='Look at weights files, write their model cards, average them.',
+        description='Look at weights files, calibrate them, write their model cards, and average '
+        'them.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     tasks = parser.add_subparsers(title='tasks', metavar='TASK', required=True)
     _add_info(tasks)
     _add_card(tasks)
+    _add_calibrate(tasks)
     _add_average(tasks)
     return parser
 
@@ -69,6 +74,36 @@ def _add_card(tasks: Tasks) -> None:
     )  # fmt: skip
     parser.add_argument('card', type=Path, metavar='CARD.md', help='page to write')
     parser.set_defaults(task=_card)
+
+
+def _add_calibrate(tasks: Tasks) -> None:
+    parser = tasks.add_parser(
+        'calibrate',
+        help='learn from made heads which Dice to expect of a mask',
+        description='Strip made heads, whose true masks are known, odd heads, and images without '
+        'a brain; learn from them which Dice is to be expected of a mask, and when it may show '
+        'no brain; and write what was learned into WEIGHTS. No real image is involved. '
+        'pumba-train does so at its end. The SHA-256 of the file changes.',
+        epilog='example: pumba-weights calibrate runs/first/weights.safetensors',
+    )
+    parser.add_argument('weights', type=Path, metavar='WEIGHTS', help='made by pumba-train')
+    parser.add_argument(
+        '--heads', type=positive_int, default=CALIBRATION_HEADS, metavar='N',
+        help='ordinary heads; as many odd heads and images without a brain come on top as are '
+        'eight tenths of them (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--seed', type=int, metavar='N',
+        help='of the images (default: 1, with --check the one after that of the calibration)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--check', action='store_true',
+        help='write nothing: say how well the calibration of WEIGHTS does on fresh images',
+    )  # fmt: skip
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps')
+    parser.add_argument('--threads', type=positive_int, metavar='N', help='CPU threads')
+    parser.add_argument('-q', '--quiet', action='store_true', help='no progress')
+    parser.set_defaults(task=_calibrate)
 
 
 def _add_average(tasks: Tasks) -> None:
@@ -115,6 +150,30 @@ def _card(options: argparse.Namespace) -> int:
     write_card(options.weights, options.scores, options.card)
     print(f'{options.card}: written')
     return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from pumba_pipe.training.calibration import SEED, calibrate_file, check_calibration
+
+    if options.seed is not None and options.seed < 0:
+        raise InputError(f'--seed {options.seed}: must be zero or more')
+    asked = {
+        'device': options.device,
+        'threads': options.threads,
+        'progress': (lambda done, total: None) if options.quiet else _show_progress,
+    }
+    if options.check:
+        lines = check_calibration(options.weights, options.heads, options.seed, **asked)
+        print('\n'.join(lines))
+        return 0
+    seed = SEED if options.seed is None else options.seed
+    return _written(options.weights, calibrate_file(options.weights, options.heads, seed, **asked))
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty() or done % 20 == 0 or done == total:
+        end = '\r' if sys.stderr.isatty() and done < total else '\n'
+        print(f'{NAME}: {done} of {total} images', end=end, file=sys.stderr, flush=True)
 
 
 def _average(options: argparse.Namespace) -> int:

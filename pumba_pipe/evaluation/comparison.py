@@ -1,4 +1,4 @@
-"""Scores beside those of other tools on the same cases, and what the confidence is worth."""
+"""Scores beside those of other tools on the same cases, and what the expected Dice is worth."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number
+from pumba_pipe.evaluation.expectations import COLUMNS, expectation_rows, told_of_rows
 from pumba_pipe.evaluation.metrics import species_group
-from pumba_pipe.extraction.quality import LOW_CONFIDENCE
 from pumba_pipe.network.model_card import read_scores
 
 Scores = Mapping[str, Mapping[str, float]]  # case -> tool -> Dice
@@ -138,7 +138,7 @@ def _groups(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
 def case_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[str]:
     """List every case, the poorest first, with the best peer."""
     lines = [
-        '| case | Dice | HD95 (mm) | volume ratio | confidence | best peer |',
+        '| case | Dice | HD95 (mm) | volume ratio | expected Dice | best peer |',
         '|---|---|---|---|---|---|',
     ]
     for row in sorted(rows, key=_dice):
@@ -147,34 +147,41 @@ def case_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[str]:
         cell = f'{others[best]:.3f} ({_plain(best)})' if best else ''
         lines.append(
             f'| {_plain(row["case"])} | {_dice(row):.3f} | {_cell(row, "hd95_mm", 1)} '
-            f'| {_cell(row, "volume_ratio", 2)} | {_cell(row, "confidence", 2)} | {cell} |'
+            f'| {_cell(row, "volume_ratio", 2)} | {_expected(row)} | {cell} |'
         )
     return lines
 
 
 def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """Say how many poor masks a confidence below the flag finds, and what it flags wrongly."""
+    """Compare the expected Dice with the true one, and count poor masks that are not flagged."""
     from scipy.stats import spearmanr
 
-    judged = [row for row in rows if math.isfinite(parse_number(row.get('confidence')))]
-    flagged = [row for row in judged if parse_number(row['confidence']) < LOW_CONFIDENCE]
+    told = told_of_rows(rows)
     lines = [
-        f'| poor means Dice below | poor masks | flagged (confidence below {LOW_CONFIDENCE}) '
-        '| poor and not flagged | flagged and not poor |',
-        '|---|---|---|---|---|',
+        _line(*(name.replace('_', ' ') for name in COLUMNS)),
+        '|' + '---|' * len(COLUMNS),
+        *(_line(*row) for row in expectation_rows(told)),
     ]
-    for limit in POOR:
-        poor = [row for row in judged if _dice(row) < limit]
-        caught = [row for row in poor if row in flagged]
-        lines.append(
-            f'| {limit:.2f} | {len(poor)} | {len(caught)} | {len(poor) - len(caught)} '
-            f'| {len(flagged) - len(caught)} |'
-        )
-    if len(judged) > 2:
-        confidence = [parse_number(row['confidence']) for row in judged]
-        rank = spearmanr([_dice(row) for row in judged], confidence).statistic
-        lines += ['', f'Rank correlation of Dice and confidence (Spearman): {rank:.2f}.']
+    missed = [
+        f'| {limit:.2f} | {len(poor)} | {sum(one.flagged for one in poor)} '
+        f'| {sum(one.flagged for one in told if one.dice >= limit)} |'
+        for limit in POOR
+        for poor in [[one for one in told if one.dice < limit]]
+    ]
+    lines += ['', '| poor means Dice below | poor masks | flagged | flagged and not poor |']
+    lines += ['|---|---|---|---|', *missed]
+    if len(told) > 2:
+        rank = spearmanr([one.dice for one in told], [one.expected for one in told]).statistic
+        lines += ['', f'Rank correlation of Dice and expected Dice (Spearman): {rank:.2f}.']
     return lines
+
+
+def _expected(row: Mapping[str, str]) -> str:
+    """Expected Dice and its interval, marked where the mask is flagged."""
+    if not _cell(row, 'expected_dice', 2):
+        return ''
+    value, low, high = (_cell(row, f'expected_dice{end}', 2) for end in ('', '_low', '_high'))
+    return f'{value} ({low}-{high})' + (' flagged' if row.get('flagged') == 'yes' else '')
 
 
 def _dice(row: Mapping[str, str]) -> float:
@@ -216,7 +223,7 @@ def write_comparison(scores: Path, target: Path, peers: Path | None = None) -> N
         '',
         *comparison_lines(rows, others),
         '',
-        '## The confidence',
+        '## The expected Dice',
         '',
         *calibration_lines(rows),
         '',

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.tables import format_number
+from pumba_pipe.common.tables import MISSING, format_number
 from pumba_pipe.images.masks import bounding_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pumba_pipe.extraction.quality import Quality
 
 GROUPS = {
     'human': ('human', 'homo'),
@@ -57,6 +59,32 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What the program itself said of a mask, before it was compared.
+
+    Attributes
+    ----------
+    dice, low, high : float
+        Expected Dice and its 90 % interval; not a number where nothing was said.
+    flagged : str
+        ``'yes'`` or ``'no'``: whether a flag says that the mask may be wrong; `MISSING` where
+        nothing was said.
+    """
+
+    dice: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    flagged: str = MISSING
+
+    @classmethod
+    def of(cls, quality: Quality) -> Expected:
+        """Read a quality record."""
+        values = (quality.expected_dice, quality.expected_dice_low, quality.expected_dice_high)
+        numbers = (math.nan if value is None else value for value in values)
+        return cls(*numbers, 'yes' if quality.doubtful else 'no')
+
+
+@dataclass(frozen=True)
 class CaseScore:
     """One row of ``scores.tsv``; what is not known is not a number."""
 
@@ -64,7 +92,7 @@ class CaseScore:
     species: str
     modality: str
     overlap: Overlap | None = None
-    confidence: float = math.nan
+    expected: Expected = Expected()
     seconds: float = math.nan
     peak_mb: float = math.nan
     failed: bool = False
@@ -72,15 +100,18 @@ class CaseScore:
     def cells(self) -> list[str]:
         """The row's cells as text, in the order of `SCORE_COLUMNS`."""
         overlap = self.overlap or Overlap(*[math.nan] * 6)
-        numbers = (*astuple(overlap), self.confidence, self.seconds, self.peak_mb)
-        digits = (4, 3, 3, 4, 4, 4, 3, 2, 0)
-        return [self.case, self.species, self.modality, *map(format_number, numbers, digits)]
+        expected = astuple(self.expected)
+        numbers = (*astuple(overlap), *expected[:3], self.seconds, self.peak_mb)
+        digits = (4, 3, 3, 4, 4, 4, 4, 4, 4, 2, 0)
+        words = [format_number(*pair) for pair in zip(numbers, digits, strict=True)]
+        return [self.case, self.species, self.modality, *words, expected[3]]
 
 
 SCORE_COLUMNS = (
     *('case', 'species', 'modality'),
     *(field.name for field in fields(Overlap)),
-    *('confidence', 'seconds', 'peak_mb'),
+    *('expected_dice', 'expected_dice_low', 'expected_dice_high'),
+    *('seconds', 'peak_mb', 'flagged'),
 )
 SUMMARY_COLUMNS = (
     *('level', 'species', 'modality'),

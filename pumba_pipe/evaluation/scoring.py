@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.evaluation.cases import Case
+from pumba_pipe.evaluation.expectations import COLUMNS as EXPECTED_COLUMNS
+from pumba_pipe.evaluation.expectations import expectation_rows, told_of_scores
 from pumba_pipe.evaluation.metrics import (
     SCORE_COLUMNS,
     SUMMARY_COLUMNS,
     CaseScore,
+    Expected,
     compare,
     summarize,
 )
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from pumba_pipe.images.volume import Volume
 
 SCORES, SUMMARY, PICTURE = 'scores.tsv', 'summary.tsv', 'worst.png'
+EXPECTED = 'expected.tsv'
 PICTURED = 8
 
 
@@ -38,7 +42,7 @@ class Prediction(NamedTuple):
 
     volume: Volume
     mask: NDArray[Any]
-    confidence: float = math.nan
+    expected: Expected = Expected()
     seconds: float = math.nan
     peak_mb: float = math.nan
 
@@ -76,9 +80,8 @@ def make_stripper(
         start = time.perf_counter()
         result = extract(case.image, model, device, threads)
         seconds = time.perf_counter() - start
-        return Prediction(
-            result.volume, result.mask, result.quality.confidence, seconds, peak_mb()
-        )
+        expected = Expected.of(result.quality)
+        return Prediction(result.volume, result.mask, expected, seconds, peak_mb())
 
     return strip
 
@@ -138,7 +141,7 @@ def _scored(case: Case, find: MaskSource) -> Scored:
         panels = planes(volume.data, outlines, volume.affine)
     score = CaseScore(
         case.name, case.species, case.modality, overlap,
-        found.confidence, found.seconds, found.peak_mb,
+        found.expected, found.seconds, found.peak_mb,
     )  # fmt: skip
     return Scored(score, reference is not None, panels)
 
@@ -151,19 +154,27 @@ def in_words(score: CaseScore) -> str:
     if score.overlap is not None:
         parts.append(f'Dice {score.overlap.dice:.3f}, HD95 {score.overlap.hd95_mm:.1f} mm')
     if math.isfinite(score.seconds):
-        parts.append(f'confidence {score.confidence:.2f}, {score.seconds:.1f} s')
+        parts.append(f'{score.seconds:.1f} s')
+    if math.isfinite(score.expected.dice):
+        expected = score.expected
+        flagged = ', flagged' if expected.flagged == 'yes' else ''
+        parts.append(
+            f'expected {expected.dice:.3f} ({expected.low:.2f}-{expected.high:.2f}){flagged}'
+        )
     return f'{score.case}: {", ".join(parts)}'
 
 
 def write_results(
     folder: Path, scored: Sequence[Scored], pictured: int = PICTURED
-) -> list[tuple[str, ...]]:
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Write ``scores.tsv``, ``summary.tsv`` and, of the worst cases, ``worst.png``.
+
+    Where masks came with an expected Dice, ``expected.tsv`` compares it with the true one.
 
     Returns
     -------
-    list of tuple of str
-        The rows of the summary: of the cases that have a reference.
+    summary, expected : list of tuple of str
+        The rows of both tables: of the cases that have a reference.
     """
     from pumba_pipe.images.panels import FOUND_COLOUR, REFERENCE_COLOUR, draw_grid
 
@@ -171,6 +182,9 @@ def write_results(
     summary = summarize(compared) if compared else []
     write_table(folder / SCORES, SCORE_COLUMNS, [one.score.cells() for one in scored])
     write_table(folder / SUMMARY, SUMMARY_COLUMNS, summary)
+    expected = expectation_rows(told_of_scores(compared))
+    if expected:
+        write_table(folder / EXPECTED, EXPECTED_COLUMNS, expected)
     drawn = [one for one in scored if one.panels]
     worst = sorted(drawn, key=lambda one: one.score.overlap.dice if one.score.overlap else 1.0)
     if worst:
@@ -180,7 +194,7 @@ def write_results(
             [in_words(one.score) for one in worst[:pictured]],
             [('reference', REFERENCE_COLOUR), ('found', FOUND_COLOUR)],
         )
-    return summary
+    return summary, expected
 
 
 def restart_peak() -> None:

@@ -16,15 +16,15 @@ from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
+from pumba_pipe.extraction.evidence import AgreementMetrics, Evidence, shape_metrics
+from pumba_pipe.extraction.expected_dice import expected_dice
 from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
 from pumba_pipe.extraction.options import ExtractionOptions, check_options
 from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, run_fine_pass, run_pass
-from pumba_pipe.extraction.plausibility import SECOND, doubts, second_object
+from pumba_pipe.extraction.plausibility import SECOND, doubts, inner_contrast, second_object
 from pumba_pipe.extraction.quality import (
-    AgreementMetrics,
     Quality,
     boundary_certainty,
-    confidence_score,
     quality_record,
 )
 from pumba_pipe.images.conversion import as_volume
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 MIN_BRAIN_VOXELS = 20
 CONSTANT_SHARE = 0.9
-SURE = 0.75  # confidence below which an image is checked for having been stripped before
 PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 550_000_000, 80_000_000, 12
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'
@@ -76,6 +75,8 @@ class BrainExtraction:
     quality : Quality
     seconds : dict
         Where the time went.
+    evidence : Evidence or None
+        What the expected Dice is computed from.
 
     Examples
     --------
@@ -95,6 +96,7 @@ class BrainExtraction:
     _probability: NDArray[np.float32] | Callable[[], NDArray[np.float32]] = field(repr=False)
     quality: Quality
     seconds: dict[str, float]
+    evidence: Evidence | None = field(default=None, repr=False)
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
@@ -267,31 +269,34 @@ def extract(
             boundary_certainty(found.doubtful, found.voxels),
         )
     mask = found.on(frame)
+    contrast = inner_contrast(visible, frame.view(mask))
+    evidence = Evidence(
+        agreement,
+        shape_metrics(passes.fine.likely, passes.coarse.volume, passes.fine.volume, contrast),
+    )
+    expected = expected_dice(model.calibration, evidence) if model.calibration else None
     probability: Any = logits.probability
     whole = None
-    if confidence_score(agreement) < SURE:
+    if expected is None or expected.reasons:
         whole = detect_stripped_brain(*(oriented_view(a, frame.axes) for a in (volume.data, mask)))
     if whole is not None:
         mask = restored(whole, frame.axes)
         probability = np.where(mask, np.maximum(logits.probability(), LIKELY), 0)
         probability = probability.astype(np.float32)
-    unmoved = mask
     mask = moved_border(mask, volume.voxel_size, border_mm)
     if not mask.any():
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
-    quality = quality_record(volume, frame.seen, mask, components, agreement)
-    doubtful = (*doubts(visible, frame.view(unmoved)), *((SECOND,) if passes.second else ()))
-    quality = replace(quality, flags=(*quality.flags, *doubtful))
-    if bright:
-        quality = replace(quality, notes=(*quality.notes, INVERTED))
-    if whole is not None:
-        quality = replace(quality, notes=(*quality.notes, ALL_TAKEN))
-    if failure is not None:
-        quality = replace(quality, notes=(*quality.notes, failure))
+    doubtful = (*doubts(visible, contrast), *((SECOND,) if passes.second else ()))
+    quality = quality_record(volume, frame.seen, mask, components, agreement, expected, doubtful)
+    remarks = (bright and INVERTED, whole is not None and ALL_TAKEN, failure)
+    notes = (*quality.notes, *(remark for remark in remarks if remark))
+    quality = replace(quality, notes=notes)
     stopwatch.lap('resample')
-    return BrainExtraction(volume, mask.view(np.uint8), probability, quality, stopwatch.seconds)
+    return BrainExtraction(
+        volume, mask.view(np.uint8), probability, quality, stopwatch.seconds, evidence
+    )
 
 
 def memory_needed(voxels: int, threads: int) -> int:

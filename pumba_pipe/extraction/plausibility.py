@@ -39,18 +39,17 @@ class InnerContrast(NamedTuple):
     of_noise: float
 
 
-def doubts(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[str, ...]:
+def doubts(data: NDArray[np.float32], contrast: InnerContrast | None) -> tuple[str, ...]:
     """Say what makes it unlikely that the mask shows a brain.
 
     Parameters
     ----------
     data : ndarray, shape (x, y, z)
-    mask : ndarray of bool, shape (x, y, z)
-        Not empty.
+    contrast : InnerContrast or None
+        Inside the mask; None where that is not known.
     """
     if noise_ratio(data) > NOISE_RATIO:
         return (NOISE,)
-    contrast = inner_contrast(data, mask)
     if contrast is None:
         return ()
     flat = contrast.of_level < LEAST_CONTRAST or contrast.of_noise < WHITE

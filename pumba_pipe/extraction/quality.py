@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,21 +14,15 @@ from pumba_pipe.images.masks import bounding_block
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pumba_pipe.extraction.evidence import AgreementMetrics
+    from pumba_pipe.extraction.expected_dice import ExpectedDice
     from pumba_pipe.images.volume import Volume
 
-LOW_CONFIDENCE = 0.5
 STRIPPED_SHARE = 0.05  # of the mask's volume: signal outside a head that was stripped before
 EDGE_SHARE = 0.02
-GREY_WEIGHT = 13.0
-
-
-class AgreementMetrics(NamedTuple):
-    """What the confidence is made of; see `Quality`."""
-
-    coarse_fine_dice: float
-    tta_dice: float
-    gamma_dice: float
-    boundary_certainty: float
+NO_CALIBRATION = 'no calibration in these weights: run pumba-weights calibrate'
+EDGE = 'the brain touches the edge of the field of view'
+STRIPPED = 'the image looks skull-stripped already'
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,13 @@ class Quality:
         Dice overlap of the prediction for the brightened image with that for the image as it is.
     boundary_certainty : float
         Mean distance of the probability from one half near the border, as 0..1.
-    confidence : float
-        0..1; below 0.5 the mask should be looked at.
+    expected_dice : float or None
+        Dice that is to be expected with a mask drawn with care, 0..1; None where the weights
+        have no calibration (``pumba-weights calibrate``).
+    expected_dice_low, expected_dice_high : float or None
+        Interval that holds the Dice of nine in ten masks.
+    reasons : tuple of str
+        What keeps the expected Dice below that of good masks, in words.
     already_stripped : bool
         There was next to no signal outside the brain.
     flags : tuple of str
@@ -68,17 +69,44 @@ class Quality:
     tta_dice: float
     gamma_dice: float
     boundary_certainty: float
-    confidence: float
+    expected_dice: float | None
+    expected_dice_low: float | None
+    expected_dice_high: float | None
+    reasons: tuple[str, ...]
     already_stripped: bool
     flags: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def confidence(self) -> float | None:
+        """Former name of `expected_dice`, another number on another scale; will be removed."""
+        warnings.warn(
+            'Quality.confidence is now Quality.expected_dice; masks to look at are those with '
+            'flags, not those below 0.5',
+            FutureWarning,
+            stacklevel=2,
+        )
+        return self.expected_dice
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a flag says that the mask may be wrong, not only what the image is like."""
+        return any(flag not in (EDGE, STRIPPED) for flag in self.flags)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, rounded, for JSON."""
+        """Return plain values, rounded, for JSON; `confidence` is a copy for older readers."""
+        values = asdict(self) | {'confidence': self.expected_dice}
         return {
             key: round(value, 4) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
+            for key, value in values.items()
         }
+
+    def __str__(self) -> str:
+        """Say the expected Dice in a line, as ``expected Dice 0.95 (0.84-0.98)``."""
+        if self.expected_dice is None:
+            return 'expected Dice unknown'
+        low, high = self.expected_dice_low, self.expected_dice_high
+        return f'expected Dice {self.expected_dice:.2f} ({low:.2f}-{high:.2f})'
 
 
 def edge_contact(mask: NDArray[np.bool_]) -> float:
@@ -136,6 +164,8 @@ def quality_record(
     mask: NDArray[np.bool_],
     components: int,
     agreement: AgreementMetrics,
+    expected: ExpectedDice | None,
+    doubts: Sequence[str] = (),
 ) -> Quality:
     """Gather the record of one extraction.
 
@@ -148,35 +178,34 @@ def quality_record(
         Not empty.
     components : int
     agreement : AgreementMetrics
+    expected : ExpectedDice or None
+        None where the weights have no calibration.
+    doubts : sequence of str
+        What needs no calibration to be doubted, see `pumba_pipe.extraction.plausibility`.
     """
     contact = edge_contact(mask[seen])
-    confidence = confidence_score(agreement)
     stripped = is_stripped(volume.data, mask)
-    flags = []
-    if confidence < LOW_CONFIDENCE:
-        flags.append('low confidence: look at this mask')
+    flags = list(_flags(expected))
     if contact > EDGE_SHARE:
-        flags.append('the brain touches the edge of the field of view')
+        flags.append(EDGE)
     if stripped:
-        flags.append('the image looks skull-stripped already')
+        flags.append(STRIPPED)
     return Quality(
         volume_ml=float(np.count_nonzero(mask)) * float(np.prod(volume.voxel_size)) / 1000,
         components=components,
         edge_contact=contact,
         **agreement._asdict(),
-        confidence=confidence,
+        expected_dice=None if expected is None else expected.value,
+        expected_dice_low=None if expected is None else expected.low,
+        expected_dice_high=None if expected is None else expected.high,
+        reasons=() if expected is None else expected.reasons,
         already_stripped=stripped,
-        flags=tuple(flags),
-        notes=volume.notes,
+        flags=(*flags, *doubts),
+        notes=(*volume.notes, *((NO_CALIBRATION,) if expected is None else ())),
     )
 
 
-def confidence_score(agreement: AgreementMetrics) -> float:
-    """One number from what passes, mirrored and brightened images agree on, 0..1.
-
-    Its constants were set by hand so that poor masks of real scans come out below 0.5.
-    """
-    passes, flips, greys, clear = agreement
-    doubt = 3 * (1 - flips) + 0.8 * (1 - clear) + 0.2 * (1 - passes)
-    confidence = min(1 - 1.1 * doubt, 1 - GREY_WEIGHT * (1 - greys))
-    return float(np.clip(confidence, 0.0, 1.0))
+def _flags(expected: ExpectedDice | None) -> Iterator[str]:
+    if expected is None or not expected.flagged:
+        return
+    yield expected.no_brain or str(expected)

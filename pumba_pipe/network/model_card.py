@@ -16,7 +16,10 @@ from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number, read_table
 
 NEEDED = ('case', 'species', 'modality', 'dice', 'hd95_mm')
-NUMBERS = ('dice', 'hd95_mm', 'volume_ratio', 'confidence')
+NUMBERS = (
+    *('dice', 'hd95_mm', 'volume_ratio'),
+    *('expected_dice', 'expected_dice_low', 'expected_dice_high'),
+)
 SYNTHETIC_STATEMENT = (
     'Trained on synthetic heads made of random shapes alone. No real image, label map, atlas, '
     'template or statistic fitted to them entered training. Real scans served for evaluation and '
@@ -139,7 +142,7 @@ def markdown(
         '',
         '## Limits',
         '',
-        'Not a medical device. Every mask comes with a confidence; look at those below 0.5.',
+        'Not a medical device. Look at masks, and first at those with flags.',
     ]
     return '\n'.join(lines) + '\n'
 
@@ -246,6 +249,14 @@ def describe(weights: Path | None = None) -> list[str]:
     lines = [f'file: {path}', f'size: {path.stat().st_size / 1e6:.1f} MB']
     lines.append(f'sha256: {model.sha256}')
     lines += _plain_lines(model.card)
+    if model.calibration is None:
+        lines.append('calibration: none; pumba-weights calibrate makes one')
+    else:
+        lines.append(
+            f'masks are flagged below an expected Dice of {model.calibration.dice.flag_below:.2f}'
+        )
+        lines.append('calibrated on:')
+        lines += [f'  {line}' for line in _plain_lines(model.calibration.origin)]
     images = real_images(model.card)
     if images:
         lines.append(f'real images, by the first digits of their SHA-256: {", ".join(images)}')

@@ -19,6 +19,7 @@ from pumba_pipe.common.documents import MIB, brief, parse_json, read_bytes
 from pumba_pipe.common.errors import InputError, OutputError, WeightsError
 from pumba_pipe.common.files import atomic_path, check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
+from pumba_pipe.network.calibration import Calibration
 from pumba_pipe.network.config import NetworkConfig, parameter_shapes, whole
 from pumba_pipe.network.parameters import Parameters, torch_network
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
 VARIABLE = 'PUMBA_WEIGHTS'
 FORMAT = 'pumba_pipe/1'
+CALIBRATION = 'calibration'  # entry of the metadata
 STAGES: tuple[str, ...] = ('coarse', 'fine')
 KEPT = 2  # weights files that stay in memory
 # Limits of what a file may say; the shipped file has 20 MiB.
@@ -94,12 +96,15 @@ class Model:
         How the weights were made, as far as the file says.
     sha256 : str
         Of the file.
+    calibration : Calibration or None
+        What was learned of how good the masks are; None where the file says nothing of it.
     """
 
     coarse: Stage
     fine: Stage
     card: dict[str, Any]
     sha256: str
+    calibration: Calibration | None = None
 
 
 def default_weights() -> Path:
@@ -183,6 +188,7 @@ def _read(path: Path) -> Model:
     try:
         described = _described(metadata.get('stages'))
         card = checked_card(_object(metadata.get('card'), 'card'))
+        calibration = _calibration(metadata)
         _check_tensors(header, described)
         arrays = _arrays(path, content)
         stages = {
@@ -195,7 +201,13 @@ def _read(path: Path) -> Model:
         raise WeightsError(f'{path}: the weights do not fit together ({message})') from None
     only = next(iter(stages.values()))
     sha256 = hashlib.sha256(content).hexdigest()
-    return Model(stages.get('coarse', only), stages.get('fine', only), card, sha256)
+    return Model(stages.get('coarse', only), stages.get('fine', only), card, sha256, calibration)
+
+
+def _calibration(metadata: Mapping[str, Any]) -> Calibration | None:
+    if CALIBRATION not in metadata:
+        return None
+    return Calibration.from_dict(_object(metadata[CALIBRATION], CALIBRATION))
 
 
 def _header(content: bytes) -> dict[str, Any]:
@@ -344,3 +356,36 @@ def save_weights(stages: Mapping[str, Stage], card: Mapping[str, Any], path: Pat
         except SafetensorError as error:  # which says so of a full disk
             raise OutputError(f'{path}: cannot write this file ({error})') from None
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def store_calibration(path: Path, calibration: Calibration) -> str:
+    """Write a calibration into a weights file, in place of one it has; the rest stays as it is.
+
+    Parameters
+    ----------
+    path : Path
+    calibration : Calibration
+
+    Returns
+    -------
+    str
+        SHA-256 of the file, another one than before.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged, or was not made by pumba_pipe.
+    OutputError
+        It cannot be written.
+    """
+    _read(path)
+    content = read_bytes(path, MAX_BYTES, 'weights file')
+    length = int.from_bytes(content[:8], 'little')
+    header = _header(content)
+    header['__metadata__'][CALIBRATION] = json.dumps(calibration.to_dict(), sort_keys=True)
+    text = json.dumps(header, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    changed = len(text).to_bytes(8, 'little') + text + content[8 + length :]
+    with atomic_path(path) as partial:
+        partial.write_bytes(changed)
+    return hashlib.sha256(changed).hexdigest()

@@ -14,7 +14,7 @@ from pumba_pipe.images.panels import busiest_slice
 from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES, cut, picture_size
 from pumba_pipe.reports.image_and_mask import Scan, load_scan
 from pumba_pipe.reports.viewer import write_viewer_data
-from pumba_pipe.reports.words import QUALITY_NAME, expected_quality, number
+from pumba_pipe.reports.words import expected_quality, number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -205,7 +205,7 @@ def _in_words(quality: Mapping[str, Any] | None) -> list[str]:
     if volume is not None:
         words.append(f'{volume:.4g} mL')
     if expected is not None:
-        words.append(f'{QUALITY_NAME} {expected:.2f}')
+        words.append(f'expected Dice {expected.value:.2f}')
     if isinstance(quality.get('flags'), list) and quality['flags']:
         words.append('; '.join(str(flag) for flag in quality['flags']))
     return words

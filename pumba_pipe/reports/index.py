@@ -16,7 +16,7 @@ from pumba_pipe.reports.pages import embedded_picture, render
 from pumba_pipe.reports.ratings import DIGITS, RATINGS, Rating
 from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.subject import anchor_of
-from pumba_pipe.reports.words import QUALITY_NAME, expected_quality
+from pumba_pipe.reports.words import Expected, expected_quality
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Card:
         Its place on the page of its participant; empty when there is no such page.
     thumbnail : str or None
         A picture, as an address that holds it.
-    quality : float or None
-        Expected quality of its mask, 0..1.
+    expected : Expected or None
+        How good its mask is expected to be.
     flags : list of Flag
     mask_digest : str
         First digits of the checksum of its mask.
@@ -43,7 +43,7 @@ class Card:
     suffix: str
     address: str
     thumbnail: str | None
-    quality: float | None
+    expected: Expected | None
     flags: list[Flag]
     mask_digest: str
     rating: Rating
@@ -94,7 +94,6 @@ def write_index(
         groups=group_links(output_dir, (card.suffix for card in cards)),
         others=[(path.stem, quote(path.name)) for path in others],
         ratings=RATINGS,
-        quality_name=QUALITY_NAME,
         written=f'{datetime.now():%Y-%m-%d %H:%M}',
         version=__version__,
     )
@@ -111,7 +110,7 @@ def card_of(output_dir: Path, found: Finding, rating: Rating | None) -> Card:
         suffix=found.suffix,
         address=f'{quote(page.name)}#{anchor_of(found.name)}' if page.is_file() else '',
         thumbnail=embedded_picture(figure_paths(output_dir, found.source)['thumbnail']),
-        quality=expected_quality(found.quality),
+        expected=expected_quality(found.quality),
         flags=flags_of(found.quality),
         mask_digest=found.mask_digest(DIGITS),
         rating=rating or Rating(),

@@ -21,9 +21,10 @@ from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.records import Failure, RunSummary
 from pumba_pipe.reports.viewer import read_viewer_data
 from pumba_pipe.reports.words import (
+    FORMER,
     MEASURES,
     PLACES,
-    QUALITY_NAME,
+    Expected,
     expected_quality,
     in_words,
     minutes,
@@ -59,8 +60,8 @@ class ImageView:
     mask_digest : str
         First digits of the checksum of its mask, by which a rating knows the mask it is of.
     flags : list of Flag
-    quality : float or None
-        Expected quality of the mask, 0..1.
+    expected : Expected or None
+        How good the mask is expected to be.
     measures : list of (label, value, meaning)
     provenance : list of (key, value)
     files : list of (name, address)
@@ -77,7 +78,7 @@ class ImageView:
     session: str | None
     mask_digest: str
     flags: list[Flag]
-    quality: float | None
+    expected: Expected | None
     measures: list[tuple[str, str, str]]
     provenance: list[tuple[str, str]]
     files: list[tuple[str, str]]
@@ -135,7 +136,6 @@ def write_subject_report(
         groups=group_links(output_dir, (view.suffix for view in views)),
         ratings=RATINGS,
         commands=COMMANDS,
-        quality_name=QUALITY_NAME,
         planes=[
             {
                 'axis': axis,
@@ -173,7 +173,7 @@ def view_of(output_dir: Path, found: Finding) -> ImageView:
         session=found.session,
         mask_digest=found.mask_digest(DIGITS),
         flags=flags_of(found.quality),
-        quality=expected_quality(found.quality),
+        expected=expected_quality(found.quality),
         measures=measure_rows(found.quality),
         provenance=flat_rows(found.metadata),
         files=[link_to(output_dir, file) for file in found.files],
@@ -212,6 +212,8 @@ def measure_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
         if one.key in quality and one.key != 'flags'
     ]
     names = {one.key for one in MEASURES}
+    if 'expected_dice' in quality:
+        names |= set(FORMER)
     return known + [
         (str(key), in_words(value), '') for key, value in quality.items() if key not in names
     ]

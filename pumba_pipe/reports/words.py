@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-LOW_CONFIDENCE = 0.5
-QUALITY_NAME = 'confidence'  # of what `expected_quality` gives, in running text
 PLACES = 3  # of ratios in tables
+MARK = 0.02  # width of the mark on the scale
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,15 @@ class Measure:
 
 MEASURES = (
     Measure(
-        'confidence',
-        'Confidence',
-        'How far the mask can be trusted, 0..1; look at it below 0.5',
+        'expected_dice',
+        'Expected Dice',
+        'Dice with a mask drawn with care that is to be expected, 0..1',
         worse='low',
-        tolerance=0.05,
+        tolerance=0.02,
     ),
+    Measure('expected_dice_low', 'Lower end', 'Lower end of the 90 % interval of the Dice, 0..1'),
+    Measure('expected_dice_high', 'Upper end', 'Upper end of the 90 % interval of the Dice, 0..1'),
+    Measure('reasons', 'Because', 'What keeps the expected Dice below that of good masks'),
     Measure('volume_ml', 'Volume', 'Volume of the mask', 'mL', worse='both'),
     Measure(
         'edge_contact',
@@ -97,17 +99,48 @@ MEASURES = (
     Measure('notes', 'Notes', 'What was done to read the image, and if a GPU failed, in words'),
 )
 COMPARED = tuple(one for one in MEASURES if one.worse)
+FORMER = ('confidence',)  # entries of a record that are copies of others, for older readers
 
 
-def expected_quality(record: Mapping[str, Any]) -> float | None:
-    """How good a mask is expected to be, 0..1, by its quality record; None where that is unknown.
+class Expected(NamedTuple):
+    """The Dice that is to be expected of a mask, and the ends of its interval; 0..1.
 
     Examples
     --------
-    >>> expected_quality({'confidence': 0.9}), expected_quality({'confidence': 'high'})
-    (0.9, None)
+    >>> str(Expected(0.85, 0.43, 0.94)), str(Expected(0.85))
+    ('expected Dice 0.85 (0.43–0.94)', 'expected Dice 0.85')
     """
-    return number(record.get('confidence'))
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        within = ''
+        if self.low is not None and self.high is not None:
+            within = f' ({self.low:.2f}–{self.high:.2f})'
+        return f'expected Dice {self.value:.2f}{within}'
+
+    @property
+    def bars(self) -> list[tuple[float, float]]:
+        """Start and width, as shares of the scale: the interval, and a mark at its value."""
+        low, high = (self.value if end is None else end for end in (self.low, self.high))
+        value, low, high = (min(max(one, 0.0), 1.0) for one in (self.value, low, high))
+        return [(low, max(0.0, high - low)), (max(0.0, value - MARK / 2), MARK)]
+
+
+def expected_quality(record: Mapping[str, Any]) -> Expected | None:
+    """How good a mask is expected to be, by its quality record; None where that is unknown.
+
+    Examples
+    --------
+    >>> expected_quality({'expected_dice': 0.9}), expected_quality({'expected_dice': 'high'})
+    (Expected(value=0.9, low=None, high=None), None)
+    """
+    keys = ('expected_dice', 'expected_dice_low', 'expected_dice_high')
+    value, low, high = (number(record.get(key)) for key in keys)
+    return None if value is None else Expected(value, low, high)
 
 
 def number(value: Any) -> float | None:

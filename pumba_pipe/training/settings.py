@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pumba_pipe.training.checkpoint import TrainingConfig
 
 DEFAULT_RECIPE = 'default'
+CALIBRATION_HEADS = 120  # from which the Dice to expect is learned after a training
 SIZES = {'coarse': 64, 'fine': 96}  # sides of the cubes, in voxels
 BOX_SHARES = {'coarse': 0.3, 'fine': 1.0}
 EFFORT = {'coarse': 0.4, 'fine': 0.6}  # share of steps and time when both are trained
