@@ -69,7 +69,7 @@ def init_synthetic_training_wf(
         Train on a GPU, and have Nipype reserve one.
     num_threads : int
     training : mapping, optional
-        Further inputs of `TrainSynthetic`, such as ``batch`` or ``fine_size``.
+        Further inputs of `TrainSynthetic`, such as ``batch``, ``fine_size`` or ``calibrate``.
     name : str
 
     Outputs
@@ -234,6 +234,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--seed', type=int, default=DEFAULTS.seed)
     parser.add_argument('--heads', type=positive_int, default=HEADS, help='validation heads')
     parser.add_argument('--init', type=Path, metavar='FILE', help='weights to start from')
+    parser.add_argument(
+        '--no-calibration', action='store_true',
+        help='do not learn at the end which Dice to expect of a mask',
+    )  # fmt: skip
     parser.add_argument('--gpu', action='store_true', help='train on the GPU')
     parser.add_argument('--threads', type=positive_int, default=1)
     given = parser.parse_args(argv)
@@ -252,6 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             init_weights=given.init and given.init.absolute(),
             use_gpu=given.gpu,
             num_threads=given.threads,
+            training={'calibrate': not given.no_calibration},
         )
         print(f'results: {out_dir}')
         return 0

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
-from pumba_pipe.common.errors import InputError
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
     HELD_OUT_SHARE,
@@ -273,13 +272,16 @@ def run(args: argparse.Namespace) -> int:
 def _finish(path: Path, sha256: str, args: argparse.Namespace) -> None:
     """Calibrate the weights, unless that is not wanted, and say where they are."""
     if not args.no_calibration:
-        from pumba_pipe.training.calibration import calibrate_file
+        from pumba_pipe.training.calibration import calibrate_trained
 
-        device = args.device if args.device == 'cpu' else 'auto'
-        try:
-            sha256 = calibrate_file(path, seed=args.seed, device=device, threads=args.threads)
-        except InputError as error:  # weights that were hardly trained are weights all the same
-            print(f'{NAME}: warning: not calibrated ({error})', file=sys.stderr)
+        sha256 = calibrate_trained(
+            path,
+            sha256,
+            lambda line: print(f'{NAME}: warning: {line}', file=sys.stderr),
+            seed=args.seed,
+            device='cpu' if args.device == 'cpu' else 'auto',
+            threads=args.threads,
+        )
     print(f'{path}: written, sha256 {sha256[:16]}…')
 
 

@@ -39,7 +39,7 @@ LESS = {
     'compactness': 'more ragged',
     'coarse_excess': 'larger at a close look',
     'detail': 'plainer inside',
-    'structure': 'noisier inside',
+    'structure': 'plainer inside',
 }
 
 

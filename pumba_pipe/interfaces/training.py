@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nipype import logging
 from nipype.interfaces.base import (
     BaseInterface,
     BaseInterfaceInputSpec,
@@ -72,6 +73,10 @@ class TrainSyntheticInputSpec(BaseInterfaceInputSpec):
         low=0.0, value=DEFAULTS.checkpoint_minutes, exclude_low=True, usedefault=True,
         nohash=True, desc='time between checkpoints',
     )  # fmt: skip
+    calibrate = traits.Bool(
+        True, usedefault=True,
+        desc='at the end, learn from made heads which Dice to expect of a mask',
+    )  # fmt: skip
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc='train on the GPU; also reserves one'
     )
@@ -125,10 +130,25 @@ class TrainSynthetic(BaseInterface):
             init=Path(inputs.init_weights) if isdefined(inputs.init_weights) else None,
             resume=inputs.resume,
             quiet=True,
+            written=self._calibrate,
         )
         write_card(weights, None, Path(outputs['model_card']), title=weights.name)
         write_table(Path(outputs['log']), LOG_COLUMNS, log_rows(weights.parent))
         return runtime
+
+    def _calibrate(self, weights: Path, sha256: str) -> None:
+        from pumba_pipe.training.calibration import calibrate_trained
+
+        inputs = self.inputs
+        if inputs.calibrate:
+            calibrate_trained(
+                weights,
+                sha256,
+                logging.getLogger('nipype.interface').warning,
+                seed=inputs.seed,
+                device=inputs.device if inputs.use_gpu else 'cpu',
+                threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
+            )
 
     def _list_outputs(self) -> dict[str, Any]:
         folder = Path(in_folder(self.inputs.out_dir, 'out_dir'))

@@ -8,6 +8,7 @@ be looked at; from images without a brain, what such masks look like. No real im
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,9 +46,9 @@ CONFIDENCE = 0.9  # of the interval
 DICE_RANGE = (0.02, 0.995)  # whose logits are learned; what lies beyond is as bad or as good
 GOOD = 0.93
 POOR, CAUGHT = 0.85, 0.95  # Dice of masks that must be flagged, and the share of them that is
-FALSE_ALARMS = 0.01  # of made heads, taken for no brain
+FALSE_ALARMS = 0.02  # of made heads, taken for no brain
 GOOD_SHARE = 0.5  # of heads, those with the best masks, count as good
-PENALTY = 3.0  # of the ridge, in heads
+PENALTY = 30.0  # of the ridge, in heads: agreements that say the same share their weight
 BRAIN_PENALTY = 0.02
 HUBER = 1.5  # residuals beyond so many of their medians count less
 FOLDS = 10
@@ -110,8 +111,12 @@ def calibrate(
     """
     if heads < LEAST_HEADS:
         raise InputError(f'{heads} heads: at least {LEAST_HEADS} are needed to learn from')
-    recipe = load_recipe(RECIPE)
-    rows = list(judged_images(model, recipe, heads, seed, device, threads, progress))
+    recipe, rows = load_recipe(RECIPE), list[Judged]()
+    model = replace(model, calibration=None)
+    for row in judged_images(model, recipe, heads, seed, device, threads, progress):
+        rows.append(row)
+        if len(rows) == LEAST_HEADS:  # not after all that work
+            _check_found(rows, LEAST_HEADS // 2)
     origin = {
         'seed': seed,
         'recipe': recipe.name,
@@ -141,6 +146,31 @@ def calibrate_file(
     model = load_weights(path)
     check_outputs([path])  # not after all that work
     return store_calibration(path, calibrate(model, heads, seed, **options))
+
+
+def calibrate_trained(path: Path, sha256: str, warn: Callable[[str], None], **options: Any) -> str:
+    """Calibrate weights that were just trained; those that find no brains stay as they are.
+
+    Parameters
+    ----------
+    path : Path
+    sha256 : str
+        Of the file.
+    warn : callable
+        Called with a line where there is nothing to learn from.
+    options
+        See `calibrate`.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file, another one where it was calibrated.
+    """
+    try:
+        return calibrate_file(path, **options)
+    except InputError as error:
+        warn(f'{path}: not calibrated ({error})')
+        return sha256
 
 
 def check_calibration(
@@ -251,11 +281,7 @@ def learned(rows: Sequence[Judged], origin: dict[str, Any]) -> Calibration:
     heads = [row for row in found if row.group == 'head']
     with_brain = [row for row in found if row.group != 'none']
     without = [row for row in found if row.group == 'none']
-    if len(heads) < LEAST_HEADS:
-        raise InputError(
-            f'a brain was found in {len(heads)} made heads: too few to learn from; '
-            'train longer, or draw more heads'
-        )
+    _check_found(heads, LEAST_HEADS)
     counts = {
         'heads': len(heads),
         'odd_heads': len(with_brain) - len(heads),
@@ -264,6 +290,15 @@ def learned(rows: Sequence[Judged], origin: dict[str, Any]) -> Calibration:
     return Calibration(
         _dice_model(with_brain), _brain_model(with_brain, without), {**origin, **counts}
     )
+
+
+def _check_found(rows: Sequence[Judged], needed: int) -> None:
+    found = sum(row.evidence is not None for row in rows)
+    if found < needed:
+        raise InputError(
+            f'these weights found a brain in {found} of {len(rows)} made heads, too few to learn '
+            'from: train longer'
+        )
 
 
 # The Dice.

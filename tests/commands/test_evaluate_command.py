@@ -65,7 +65,9 @@ def threshold_model(monkeypatch):
         volume = load_volume(image)
         if volume.data.max() < 3:
             raise NothingFoundError(f'{image}: no brain was found in this image')
-        quality = SimpleNamespace(confidence=0.75)
+        quality = SimpleNamespace(
+            expected_dice=0.75, expected_dice_low=0.5, expected_dice_high=0.9, doubtful=True
+        )
         return SimpleNamespace(volume=volume, mask=volume.data > 3, quality=quality)
 
     monkeypatch.setattr(extraction, 'extract', extract)
@@ -80,7 +82,13 @@ def test_ready_masks_are_scored(cases, predictions, tmp_path, capsys):
     assert (first['case'], first['species'], first['dice']) == ('human_T1w_a', 'human', '1.0000')
     assert (second['modality'], second['dice']) == ('T2w', '0.8750')
     assert second['hd95_mm'] == '4.000'
-    assert second['confidence'] == second['seconds'] == second['peak_mb'] == 'n/a'
+    assert (
+        second['expected_dice']
+        == second['flagged']
+        == second['seconds']
+        == second['peak_mb']
+        == 'n/a'
+    )
     summary = {row['species']: row for row in rows(out / 'summary.tsv')}
     assert summary['rodent']['min_dice'] == '0.8750' and summary['all']['n'] == '2'
     assert (out / 'worst.png').read_bytes().startswith(b'\x89PNG')
@@ -97,14 +105,15 @@ def test_ready_masks_are_scored(cases, predictions, tmp_path, capsys):
 def test_images_are_stripped(cases, tmp_path, threshold_model, capsys):
     assert main([str(cases), '--out', str(tmp_path / 'out'), '--device', 'cpu']) == 0
     for row in rows(tmp_path / 'out' / 'scores.tsv'):
-        assert row['dice'] == '1.0000' and row['confidence'] == '0.750'
+        assert row['dice'] == '1.0000' and row['expected_dice'] == '0.7500'
+        assert row['flagged'] == 'yes'
         assert float(row['seconds']) >= 0 and float(row['peak_mb']) > 50
 
 
 def test_cases_without_reference_can_be_stripped_too(cases, tmp_path, threshold_model):
     assert main([str(cases), '--all', '--out', str(tmp_path / 'out'), '--device', 'cpu']) == 0
     blind = {row['case']: row for row in rows(tmp_path / 'out' / 'scores.tsv')}['human_T1w_blind']
-    assert blind['dice'] == 'n/a' and blind['confidence'] == '0.750'
+    assert blind['dice'] == 'n/a' and blind['expected_dice'] == '0.7500'
     summary = {row['species']: row for row in rows(tmp_path / 'out' / 'summary.tsv')}
     assert summary['all']['n'] == '2' and summary['all']['failed'] == '0'
 

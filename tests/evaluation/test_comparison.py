@@ -13,11 +13,12 @@ from pumba_pipe.evaluation.comparison import (
 )
 
 SCORES = """\
-case\tspecies\tmodality\tdice\thd95_mm\tvolume_ratio\tconfidence
-a\thuman\tT1w\t0.96\t2.0\t1.0\t0.9
-b\thuman\tT2w\t0.90\t4.0\t1.1\t0.4
-c\tmouse\tT2w\t0.80\t1.0\t1.4\t0.7
-d\tmacaque\tT1w\tn/a\tn/a\tn/a\tn/a
+case\tspecies\tmodality\tdice\thd95_mm\tvolume_ratio\texpected_dice\
+\texpected_dice_low\texpected_dice_high\tflagged
+a\thuman\tT1w\t0.96\t2.0\t1.0\t0.95\t0.90\t0.98\tno
+b\thuman\tT2w\t0.90\t4.0\t1.1\t0.70\t0.50\t0.80\tyes
+c\tmouse\tT2w\t0.80\t1.0\t1.4\t0.92\t0.75\t0.96\tno
+d\tmacaque\tT1w\tn/a\tn/a\tn/a\tn/a\tn/a\tn/a\tn/a
 """
 PEERS = """\
 # Others
@@ -66,8 +67,11 @@ def test_medians_stand_beside_ours_on_the_same_cases(files):
 
 def test_poor_masks_are_counted_by_flag():
     lines = calibration_lines(rows())
-    assert '| 0.85 | 1 | 0 | 1 | 1 |' in lines
-    assert '| 0.93 | 2 | 1 | 1 | 0 |' in lines
+    assert '| 0.85 | 1 | 0 | 1 |' in lines
+    assert '| 0.93 | 2 | 1 | 0 |' in lines
+    # a and c lie within their intervals, b above; of d nothing is known
+    assert '| all | 3 | 0.857 | 0.887 | 0.667 | 1 | 1 | 0 | 1 | 0 |' in lines
+    assert '| rodent | 1 | 0.920 | 0.800 | 1.000 | 0 | 1 | 0 | 0 | 0 |' in lines
     assert lines[-1].endswith('0.50.')
 
 
@@ -101,7 +105,9 @@ def test_an_empty_mask_has_no_distance(files):
     scores, peers, out = files
     scores.write_text(SCORES.replace('0.80\t1.0', '0.0000\tn/a'), encoding='utf-8')
     write_comparison(scores, out, peers)
-    assert '| c | 0.000 | n/a | 1.40 | 0.70 | 0.700 (first) |' in out.read_text('utf-8')
+    assert '| c | 0.000 | n/a | 1.40 | 0.92 (0.75-0.96) | 0.700 (first) |' in out.read_text(
+        'utf-8'
+    )
 
 
 @pytest.mark.parametrize(

@@ -160,16 +160,17 @@ class TestTables:
     def test_columns(self):
         assert (
             *('case', 'species', 'modality', 'dice', 'hd95_mm', 'assd_mm', 'sensitivity'),
-            *('specificity', 'volume_ratio', 'confidence', 'seconds', 'peak_mb'),
+            *('specificity', 'volume_ratio', 'expected_dice', 'expected_dice_low'),
+            *('expected_dice_high', 'seconds', 'peak_mb', 'flagged'),
         ) == SCORE_COLUMNS
 
     def test_a_row_has_a_cell_for_every_column(self):
         row = self.score('a', 'human', 0.91234, 2.34567).cells()
         assert len(row) == len(SCORE_COLUMNS)
         assert row[3:6] == ['0.9123', '2.346', '0.500']
-        assert row[-3:] == ['n/a', 'n/a', 'n/a']
+        assert row[-6:] == ['n/a'] * 6
         failed = CaseScore('b', 'human', 'T1w', failed=True).cells()
-        assert failed == ['b', 'human', 'T1w', *['n/a'] * 9]
+        assert failed == ['b', 'human', 'T1w', *['n/a'] * 12]
 
     def test_summary_of_all_of_groups_and_of_species(self):
         scores = [

@@ -33,7 +33,9 @@ def test_mask_is_good_on_a_generated_head(head, reference):
     assert reference.mask.dtype == np.uint8
     assert set(np.unique(reference.mask)) == {0, 1}
     assert 0 <= reference.probability.min() <= reference.probability.max() <= 1
-    assert 0 <= reference.quality.confidence <= 1
+    quality = reference.quality
+    assert 0 <= quality.expected_dice_low <= quality.expected_dice <= quality.expected_dice_high
+    assert quality.expected_dice_high <= 1
     assert reference.quality.volume_ml == pytest.approx(reference.mask.sum() * 0.027)
 
 
@@ -172,7 +174,8 @@ def test_outputs_keep_grid_codes_and_type(head_file, model, tmp_path):
     assert (distance[mask > 0] < 0).all()
     assert (distance[mask == 0] > 0).all()
     record = json.loads((tmp_path / 'q.json').read_text())
-    assert record['confidence'] == pytest.approx(result.quality.confidence, abs=1e-3)
+    assert record['expected_dice'] == pytest.approx(result.quality.expected_dice, abs=1e-3)
+    assert record['confidence'] == record['expected_dice'], 'its copy for older readers'
 
 
 def series(head, count=4):

@@ -15,7 +15,7 @@ ODD = {
     'deep within bounds of Python': '{"a":' * 300 + '1' + '}' * 300,
     'huge numbers': '{"Sources": [1e999]}',
     'huge whole numbers': '{"Quality": {"volume_ml": 1' + '0' * 4000 + '}}',
-    'NaN': '{"Quality": {"confidence": NaN}}',
+    'NaN': '{"Quality": {"expected_dice": NaN}}',
     'cut short': '{"Sources": ["bids:raw:',
     'empty': '',
     'no text': b'\xff\x00',
@@ -28,7 +28,7 @@ ODD_CONTENT = {
 USED = {
     'flags that are a number': {'flags': 3},
     'flags that are objects': {'flags': [{'a': [None]}]},
-    'numbers as text': {'volume_ml': 'many', 'confidence': '0.9'},
+    'numbers as text': {'volume_ml': 'many', 'expected_dice': '0.9'},
     'objects for numbers': {'volume_ml': {'a': 1}, 'components': [1, [2]]},
     'a surrogate': {'notes': ['\ud800']},
     'control characters': {'flags': ['\x1b[31m\x07']},

@@ -33,7 +33,7 @@ from pumba_pipe.training.samples import Batch
 CPU = torch.device('cpu')
 CONFIG = TrainingConfig(size=32, box_share=0.5, steps=80)
 SMALL = ['--widths', '4', '8', '--coarse-size', '32', '--fine-size', '32', '--batch', '1']
-QUICK = ['--device', 'cpu', '--threads', '1', '--cache-size', '2', '-q']
+QUICK = ['--device', 'cpu', '--threads', '1', '--cache-size', '2', '-q', '--no-calibration']
 
 
 def write_case(folder, name, head, brain, turned=False):

@@ -60,7 +60,17 @@ def test_any_file(tmp_path_factory, within, name, content):
 def sidecars():
     """Sidecars that look like ours, with odd values in places that are read."""
     quality = st.dictionaries(
-        st.sampled_from(['confidence', 'volume_ml', 'flags', 'notes', 'components', 'tta_dice'])
+        st.sampled_from(
+            [
+                'expected_dice',
+                'expected_dice_low',
+                'volume_ml',
+                'flags',
+                'notes',
+                'components',
+                'tta_dice',
+            ]
+        )
         | texts,
         plain,
         max_size=5,
@@ -91,7 +101,7 @@ def test_any_record_in_an_output_folder(tmp_path_factory, within, capsys, conten
         ('sub-01_desc-brain_mask', json.dumps(content)),
         ('sub-01_run-2_desc-brain_mask', json.dumps(
             {'Sources': ['bids:raw:sub-01/anat/sub-01_run-2_T1w.nii.gz'],
-             'Quality': {'confidence': 0.9, 'flags': []}}
+             'Quality': {'expected_dice': 0.9, 'flags': []}}
         )),
     ):  # fmt: skip
         (anat / f'{name}.nii.gz').touch()

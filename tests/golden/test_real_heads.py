@@ -13,7 +13,6 @@ import pytest
 
 import pumba_pipe
 from pumba_pipe.evaluation.cases import find_bids_cases
-from pumba_pipe.extraction.quality import LOW_CONFIDENCE
 
 DATA = Path(__file__).parents[1] / 'data'
 BIDS = DATA / 'bids'
@@ -67,8 +66,8 @@ def test_mask_is_that_of_before(stripped):
 def test_quality_record_is_that_of_a_good_mask(stripped):
     _, result = stripped
     quality = result.quality
-    assert quality.confidence > LOW_CONFIDENCE
     assert quality.flags == ()
+    assert quality.expected_dice_low < 0.95 < quality.expected_dice_high
     assert VOLUMES[0] < quality.volume_ml < VOLUMES[1]
 
 
@@ -89,5 +88,4 @@ def test_the_phantom_of_the_demo_is_flagged(tmp_path):
     assert rows[-1].split('\t')[0] == 'sub-phantom' and len(rows) == 5
     image = tmp_path / 'sub-phantom' / 'anat' / 'sub-phantom_T1w.nii.gz'
     quality = pumba_pipe.extract(image, device='cpu').quality
-    assert quality.confidence < LOW_CONFIDENCE
-    assert quality.flags
+    assert quality.doubtful

@@ -142,7 +142,7 @@ def test_memory_grows_with_the_image():
 
 def test_derivative_is_described_and_replaced(tmp_path):
     source, quality = tmp_path / 'a.nii.gz', tmp_path / 'q.json'
-    quality.write_text('{"confidence": 0.5}')
+    quality.write_text('{"expected_dice": 0.5}')
     target = tmp_path / 'out' / 'sub-01' / 'b_mask.nii.gz'
     for content in (b'old', b'new'):
         source.write_bytes(content)
@@ -153,7 +153,7 @@ def test_derivative_is_described_and_replaced(tmp_path):
         assert sink.run().outputs.out_file == str(target)
         assert target.read_bytes() == content
     described = json.loads(target.with_name('b_mask.json').read_text())
-    assert (described['Type'], described['Quality']) == ('Brain', {'confidence': 0.5})
+    assert (described['Type'], described['Quality']) == ('Brain', {'expected_dice': 0.5})
     assert described['FileRecord']['SHA256'] == hashlib.sha256(b'new').hexdigest()
     assert len(list(target.parent.iterdir())) == 2
 

@@ -21,6 +21,7 @@ TINY = {
     'widths': [4, 8],
     'cache_size': 4,
     'num_threads': 1,
+    'calibrate': False,
 }
 # A node that is killed when it has written its first checkpoint.
 KILLED = """

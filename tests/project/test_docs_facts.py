@@ -21,7 +21,7 @@ EXPLAINED = {
 # Commands with tasks, each of which has options of its own.
 TASKS = {
     'pumba-evaluate': ('compare', 'learning-curve', 'study'),
-    'pumba-weights': ('info', 'card', 'average', 'join'),
+    'pumba-weights': ('info', 'card', 'calibrate', 'average', 'join'),
 }
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
@@ -100,30 +100,25 @@ def test_the_quality_record_is_explained() -> None:
     assert [name for name in Quality.__dataclass_fields__ if f'| `{name}` |' not in page] == []
 
 
-def test_the_confidence_is_computed_as_the_page_says() -> None:
-    from pumba_pipe.extraction.quality import (
-        EDGE_SHARE,
-        LOW_CONFIDENCE,
-        AgreementMetrics,
-        confidence_score,
-    )
+def test_the_score_is_learned_as_the_page_says() -> None:
+    from pumba_pipe.extraction.quality import EDGE_SHARE, NO_CALIBRATION
+    from pumba_pipe.training import calibration, calibration_images
 
     page = re.sub(r'\s+', ' ', text_of('quality-control.md'))
-    found = re.search(
-        r'1 − ([\d.]+) × \(([\d.]+) × \(1 − `tta_dice`\) \+ '
-        r'([\d.]+) × \(1 − `boundary_certainty`\) \+ ([\d.]+) × \(1 − `coarse_fine_dice`\)\) '
-        r'and 1 − ([\d.]+) × \(1 − `gamma_dice`\)',
-        page,
-    )
-    assert found
-    whole, flip, clear, agreement, grey = map(float, found.groups())
-    for values in ((0.9, 0.95, 0.97, 0.8), (0.5, 0.99, 0.99, 0.9), (1.0, 1.0, 0.95, 0.7)):
-        passes, flips, greys, certainty = values
-        doubt = flip * (1 - flips) + clear * (1 - certainty) + agreement * (1 - passes)
-        expected = np.clip(min(1 - whole * doubt, 1 - grey * (1 - greys)), 0, 1)
-        assert confidence_score(AgreementMetrics(*values)) == pytest.approx(expected)
-    assert f'`confidence` is below {LOW_CONFIDENCE}' in page
-    assert f'`edge_contact` is above {EDGE_SHARE}' in page
+    low, high = calibration_images.VOLUMES_ML
+    for words in (
+        f'`edge_contact` is above {EDGE_SHARE}',
+        f'a note says `{NO_CALIBRATION}`',
+        f'of {low:g} to {high:,.0f} ml of brain',
+        f'{calibration.CAUGHT:.0%} of the made heads'.replace('%', ' %'),
+        f'with a Dice below {calibration.POOR} lie',
+        f'{calibration.FALSE_ALARMS:.0%} of the made heads are beyond'.replace('%', ' %'),
+    ):
+        assert words in page
+    further = round(sum(calibration.SHARES.values()) * calibration.CALIBRATION_HEADS)
+    further -= calibration.CALIBRATION_HEADS
+    page = re.sub(r'\s+', ' ', text_of('training.md'))
+    assert f'{calibration.CALIBRATION_HEADS} made heads and {further} further images' in page
 
 
 def test_the_cut_is_where_the_pages_say() -> None:

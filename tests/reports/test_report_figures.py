@@ -92,7 +92,9 @@ def test_an_outline_closes_at_the_edge_of_the_field_of_view(ball_head):
 def test_mosaic_shows_the_outline_and_the_quality(ball_head, tmp_path):
     in_file, in_mask = ball_head()
     quality = tmp_path / 'quality.json'
-    quality.write_text(json.dumps({'volume_ml': 12.3, 'confidence': 0.9, 'flags': ['look'] * 90}))
+    quality.write_text(
+        json.dumps({'volume_ml': 12.3, 'expected_dice': 0.9, 'flags': ['look'] * 90})
+    )
     with_words = pixels(draw(in_file, in_mask, tmp_path / 'a', quality)['mosaic'])
     without = pixels(draw(in_file, in_mask, tmp_path / 'b')['mosaic'])
     assert red(without).sum() > 2000

@@ -36,7 +36,7 @@ def results(derivative):
         root = derivative(f'sub-h{number}_T1w', volume_ml=volume)
     for number in range(6):
         derivative(f'sub-m{number}_T1w', volume_ml=0.4 + 0.01 * number)
-    derivative('sub-h0_T2w', flags=['the image looks skull-stripped already'], confidence=0.3)
+    derivative('sub-h0_T2w', flags=['the image looks skull-stripped already'], expected_dice=0.8)
     return root
 
 
@@ -116,7 +116,7 @@ def test_a_page_leads_to_those_of_participants(raw, results):
 
 def test_a_page_escapes_what_it_shows(raw, derivative):
     evil = '<script>alert(1)</script>'
-    root = derivative('sub-01_T1w', flags=[evil], volume_ml=evil, confidence=evil)
+    root = derivative('sub-01_T1w', flags=[evil], volume_ml=evil, expected_dice=evil)
     (raw / 'participants.tsv').write_text(f'participant_id\tspecies\nsub-01\t{evil}\n')
     assert group(raw, root) == 0
     page = (root / 'group_T1w.html').read_text('utf-8')
@@ -153,7 +153,7 @@ class TestOutliers:
         ]
 
     @pytest.mark.parametrize(
-        'quality', [{'confidence': 0.99}, {'components': 2}, {'boundary_certainty': 0.79}]
+        'quality', [{'expected_dice': 0.99}, {'components': 2}, {'boundary_certainty': 0.79}]
     )
     def test_what_is_better_or_hardly_worse_is_none(self, derivative, quality):
         for number in range(9):

@@ -86,12 +86,14 @@ def external(page):
 
 def test_a_page_says_what_there_is(derivative, ball_head):
     root = derivative('sub-01_T1w')
-    derivative('sub-01_T2w', confidence=0.2, flags=['low confidence: look at this mask'])
+    derivative('sub-01_T2w', expected_dice=0.8, flags=['expected Dice 0.80 (0.43-0.94)'])
     derivative('sub-02_T1w')
     with_figures(root, 'sub-01_T1w', ball_head)
     page = report(root, '01')
     assert '2 images with a mask, 1 to look at, 0 failed.' in page.text
-    assert 'low confidence: look at this mask' in page.text
+    assert 'expected Dice 0.80 (0.43-0.94)' in page.text
+    assert 'expected Dice 0.95 (0.90–0.97)' in page.text
+    assert 'confidence' not in page.text.lower(), 'a copy is shown once'
     assert '1300 mL' in page.text
     assert 'BrainExtraction / BorderMm' in page.text
     assert 'sub-02' not in page.text
@@ -138,7 +140,7 @@ def test_everything_from_outside_is_escaped(derivative):
         source=f'sub-01/anat/sub-01_acq-{EVIL.replace("/", "")}_T1w.nii.gz',
         flags=[EVIL],
         notes=[EVIL],
-        **{EVIL: EVIL, 'volume_ml': EVIL, 'confidence': EVIL},
+        **{EVIL: EVIL, 'volume_ml': EVIL, 'expected_dice': EVIL},
     )
     sidecar = root / 'sub-01/anat/sub-01_desc-brain_mask.json'
     content = json.loads(sidecar.read_text())

@@ -72,7 +72,7 @@ def make_results(out: Path, count: int, seed: int = 0) -> None:
             'flags': [],
             'notes': [],
         }
-        agreement = ('coarse_fine_dice', 'tta_dice', 'boundary_certainty', 'confidence')
+        agreement = ('coarse_fine_dice', 'tta_dice', 'boundary_certainty', 'expected_dice')
         quality |= {name: draw.uniform(0.8, 1.0) for name in agreement}
         for ending in ('desc-brain_mask', 'desc-preproc_T1w', 'desc-brain_T1w'):
             content: dict[str, object] = {'Sources': [source]}

@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).parents[2] / 'docker' / 'slurm' / 'train.sbatch'
 COMMAND = [sys.executable, '-m', 'pumba_pipe.commands.train']
 SIZES = ['--stage', 'coarse', '--coarse-size', '32', '--widths', '4', '8']
 MACHINE = ['--device', 'cpu', '--threads', '1', '--cache-size', '4', '--precision', '32-true']
-SETTINGS = [*SIZES, *MACHINE, '-q']
+SETTINGS = [*SIZES, *MACHINE, '-q', '--no-calibration']
 
 # `pumba-train` that says which rank wrote a checkpoint
 WITNESS = """

@@ -198,7 +198,7 @@ def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
 
 def arguments(out, *more):
     sizes = ['--coarse-size', '32', '--fine-size', '32', '--widths', '4', '8']
-    machine = ['--device', 'cpu', '--threads', '1', '--cache-size', '4', '-q']
+    machine = ['--device', 'cpu', '--threads', '1', '--cache-size', '4', '-q', '--no-calibration']
     return [str(out), *sizes, *machine, *more]
 
 

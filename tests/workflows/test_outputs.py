@@ -216,7 +216,7 @@ def test_sinks_write_everything(t1w, tmp_path):
         files[figure] = tmp_path / f'{figure}.png'
         files[figure].write_text(figure)
     files['quality'] = tmp_path / 'quality.json'
-    files['quality'].write_text('{"confidence": 1.0}')
+    files['quality'].write_text('{"expected_dice": 1.0}')
     workflow = init_ds_brain_wf(outputs=t1w)
     workflow.base_dir = str(tmp_path / 'work')
     workflow.inputs.inputnode.trait_set(**{field: str(path) for field, path in files.items()})
@@ -236,7 +236,7 @@ def test_sinks_write_everything(t1w, tmp_path):
     sidecar = json.loads(t1w.mask.with_name('sub-01_desc-brain_mask.json').read_text())
     assert sidecar['Type'] == 'Brain'
     assert sidecar['Sources'] == ['bids:raw:sub-01/anat/sub-01_T1w.nii.gz']
-    assert sidecar['Quality'] == {'confidence': 1.0}
+    assert sidecar['Quality'] == {'expected_dice': 1.0}
     assert t1w.state() == 'done'
 
 

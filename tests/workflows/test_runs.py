@@ -28,7 +28,10 @@ from pumba_pipe.interfaces import training_mem_gb
 from pumba_pipe.network.weights import default_weights, load_weights
 
 T1W = 'sub-01/anat/sub-01_T1w.nii.gz'
-TINY = {'batch': 1, 'coarse_size': 16, 'fine_size': 16, 'widths': [2, 4], 'cache_size': 2}
+TINY = {
+    'batch': 1, 'coarse_size': 16, 'fine_size': 16, 'widths': [2, 4], 'cache_size': 2,
+    'calibrate': False,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
