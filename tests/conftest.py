@@ -153,3 +153,29 @@ def templateflow_home(tmp_path, monkeypatch):
     """Path of a TemplateFlow cache, which is not made yet."""
     monkeypatch.setenv('TEMPLATEFLOW_HOME', str(tmp_path / 'templateflow'))
     return tmp_path / 'templateflow'
+
+
+@pytest.fixture(scope='session')
+def calibration():
+    """A function that makes a calibration of round numbers; what is given replaces some."""
+    from pumba_pipe.network.calibration import BrainModel, Calibration, DiceModel
+
+    def make(limit=2.0, **dice):
+        numbers = {
+            'mean': (2.0,) * 4, 'sd': (1.0,) * 4, 'weight': (0.5, 0.5, 0.5, 0.25), 'bias': 2.0,
+            'least': (0.0,) * 4, 'most': (5.0,) * 4, 'good': (3.0,) * 4,
+            'residuals': (-2.0, 1.0), 'spread_at': (0.0, 4.0), 'spread': (1.0, 0.5),
+            'flag_below': 0.9,
+        }  # fmt: skip
+        brain = BrainModel(
+            low=(0.0,) * 4 + (0.5, -0.5, -4.0, 1.0),
+            high=(5.0,) * 4 + (0.9, 0.5, 0.0, 5.0),
+            scale=(1.0,) * 4 + (0.1, 0.5, 1.0, 1.0),
+            below=(0.0,) * 4 + (0.0, 1.0, 1.0, 2.0),
+            above=(0.5,) * 4 + (1.0, 1.0, 0.0, 0.0),
+            bias=-1.0,
+            limit=limit,
+        )
+        return Calibration(DiceModel(**{**numbers, **dice}), brain, {'seed': 1, 'heads': 100})
+
+    return make

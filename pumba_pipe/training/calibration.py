@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SEED = 1
 RECIPE = 'default'  # whatever the weights were trained on
-SHARES = {'head': 1.0, 'odd': 0.3, 'none': 0.5}  # images of each group, by the number of heads
+SHARES = {'head': 1.0, 'odd': 0.2, 'none': 0.5}  # images of each group, by the number of heads
 GROUPS = {'head': 'ordinary heads', 'odd': 'odd heads', 'none': 'images without a brain'}
 MAKERS = {'head': made_head, 'odd': odd_head, 'none': no_brain}
 PLAIN_FLAGS = {UNIFORM, NOISE, SECOND}

@@ -12,7 +12,13 @@ import torch
 from pumba_pipe.commands.weights import main
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.network.unet import NetworkConfig, UNet
-from pumba_pipe.network.weights import FORMAT, Stage, load_weights, save_weights
+from pumba_pipe.network.weights import (
+    FORMAT,
+    Stage,
+    load_weights,
+    save_weights,
+    store_calibration,
+)
 
 TINY = NetworkConfig((4, 8), 2)
 RLIMIT_BYTES = 2**30
@@ -22,7 +28,9 @@ RLIMIT_BYTES = 2**30
 def crafted(tmp_path):
     """A function that writes sound weights and then changes what they say of themselves."""
 
-    def write(network=None, stage=None, stages=None, card=None, header=None, raw=None):
+    def write(
+        network=None, stage=None, stages=None, card=None, header=None, raw=None, calibration=None
+    ):
         path = tmp_path / 'crafted.safetensors'
         torch.manual_seed(1)
         save_weights({'coarse': Stage(UNet(TINY), 16)}, {'stages': {}}, path)
@@ -35,6 +43,8 @@ def crafted(tmp_path):
         described['coarse'].update(stage or {})
         metadata['stages'] = json.dumps(described) if stages is None else stages
         metadata['card'] = metadata['card'] if card is None else card
+        if calibration is not None:
+            metadata['calibration'] = calibration
         if header is not None:
             header(found)
         text = json.dumps(found).encode() if raw is None else raw
@@ -131,6 +141,83 @@ def test_no_memory_is_taken_for_what_a_file_claims(crafted, changes):
             load_weights(path)
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+NUMBERS = {
+    'a bias of NaN': ('dice', {'bias': float('nan')}),
+    'a bias of text': ('dice', {'bias': '1'}),
+    'a huge bias': ('dice', {'bias': 1e7}),
+    'no bias': ('dice', {'bias': None}),
+    'a truth value as limit': ('brain', {'limit': True}),
+    'too few weights': ('dice', {'weight': [1.0]}),
+    'many weights': ('dice', {'weight': [1.0] * 100_000}),
+    'weights below zero': ('brain', {'above': [-1.0] * 8}),
+    'a spread of zero': ('dice', {'sd': [0.0] * 4}),
+    'knots that fall': ('dice', {'spread_at': [3.0, 1.0]}),
+    'knots without spreads': ('dice', {'spread': [1.0]}),
+    'no knots': ('dice', {'spread_at': [], 'spread': []}),
+    'a range upside down': ('dice', {'least': [9.0] * 4}),
+    'an interval without its middle': ('dice', {'residuals': [1.0, 2.0]}),
+    'a limit above one': ('dice', {'flag_below': 1.5}),
+}
+TEXTS = {
+    'a list': '[1]',
+    'nothing': '{}',
+    'no text': 3,
+    'a deep object': '{"dice":' * 50_000 + '1' + '}' * 50_000,
+}
+
+
+@pytest.mark.parametrize(('part', 'changes'), NUMBERS.values(), ids=NUMBERS)
+def test_a_calibration_of_odd_numbers_is_one_line(crafted, calibration, part, changes):
+    content = calibration().to_dict()
+    content[part].update(changes)
+    with pytest.raises(WeightsError, match=r'crafted\.safetensors: ') as caught:
+        load_weights(crafted(calibration=json.dumps(content)))
+    assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize('text', TEXTS.values(), ids=TEXTS)
+def test_what_is_no_calibration_is_one_line(crafted, text):
+    with pytest.raises(WeightsError, match=r'crafted\.safetensors: ') as caught:
+        load_weights(crafted(calibration=text))
+    assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_unknown_parts_of_a_calibration_are_refused(crafted, calibration):
+    for changes in ({'more': 1}, {'origin': 'here'}, {'brain': []}):
+        text = json.dumps(calibration().to_dict() | changes)
+        with pytest.raises(WeightsError, match='calibration: '):
+            load_weights(crafted(calibration=text))
+
+
+def test_a_calibration_changes_nothing_else(crafted, calibration):
+    path = crafted()
+    before = load_weights(path)
+    assert before.calibration is None
+    made = calibration()
+    sha256 = store_calibration(path, made)
+    after = load_weights(path)
+    assert after.calibration == made
+    assert sha256 == after.sha256 != before.sha256
+    assert after.card == before.card
+    for name, values in before.coarse.parameters.values.items():
+        assert (after.coarse.parameters.values[name] == values).all()
+    # another in its place, and none in weights that were saved anew
+    store_calibration(path, calibration(bias=3.0))
+    assert load_weights(path).calibration.dice.bias == 3.0
+    save_weights({'coarse': after.coarse}, after.card, path)
+    assert load_weights(path).calibration is None
+
+
+def test_what_is_no_weights_file_is_not_calibrated(tmp_path, calibration):
+    path = tmp_path / 'a.safetensors'
+    with pytest.raises(WeightsError, match=r'a\.safetensors'):
+        store_calibration(path, calibration())
+    path.write_bytes(b'nothing')
+    with pytest.raises(WeightsError):
+        store_calibration(path, calibration())
+    assert path.read_bytes() == b'nothing'
 
 
 @pytest.mark.parametrize('length', [0, 1, 2**20, 2**31, 2**63 - 1, 2**64 - 1])

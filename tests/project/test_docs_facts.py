@@ -7,7 +7,6 @@ import re
 from importlib.metadata import distribution
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[2] / 'docs'

@@ -33,7 +33,10 @@ SMALL = TrainingConfig(
 )
 TINY = NetworkConfig((4, 8), 2)
 CPU = Hardware('cpu', threads=1)
-WORDS = '-q --no-calibration --stage coarse --coarse-size 24 --widths 4 8 --batch 1 --cache-size 4 --threads 1'
+WORDS = (
+    '-q --no-calibration --stage coarse --coarse-size 24 --widths 4 8 --batch 1 --cache-size 4 '
+    '--threads 1'
+)
 
 
 @pytest.fixture
