@@ -90,7 +90,7 @@ def _add_calibrate(tasks: Tasks) -> None:
     parser.add_argument(
         '--heads', type=positive_int, default=CALIBRATION_HEADS, metavar='N',
         help='ordinary heads; as many odd heads and images without a brain come on top as are '
-        'seven tenths of them (default: %(default)s)',
+        'two thirds of them (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--seed', type=int, metavar='N',

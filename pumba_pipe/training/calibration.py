@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SEED = 1
 RECIPE = 'default'  # whatever the weights were trained on
-SHARES = {'head': 1.0, 'odd': 0.2, 'none': 0.5}  # images of each group, by the number of heads
+SHARES = {'head': 1.0, 'odd': 0.15, 'none': 0.5}  # images of each group, by the number of heads
 GROUPS = {'head': 'ordinary heads', 'odd': 'odd heads', 'none': 'images without a brain'}
 MAKERS = {'head': made_head, 'odd': odd_head, 'none': no_brain}
 PLAIN_FLAGS = {UNIFORM, NOISE, SECOND}
@@ -45,7 +45,7 @@ STREAMS = {'head': 1, 'odd': 2, 'none': 3}
 CONFIDENCE = 0.9  # of the interval
 DICE_RANGE = (0.02, 0.995)  # whose logits are learned; what lies beyond is as bad or as good
 GOOD = 0.93
-POOR, CAUGHT = 0.85, 0.95  # Dice of masks that must be flagged, and the share of them that is
+POOR, CAUGHT = 0.85, 0.9  # Dice of masks that must be flagged, and the share of them that is
 FALSE_ALARMS = 0.02  # of made heads, taken for no brain
 GOOD_SHARE = 0.5  # of heads, those with the best masks, count as good
 PENALTY = 30.0  # of the ridge, in heads: agreements that say the same share their weight

@@ -134,7 +134,7 @@ def test_the_record_of_a_good_and_of_a_poor_mask(record):
     assert good.flags == good.reasons == () and not good.doubtful
     assert str(good) == 'expected Dice 1.00 (0.99-1.00)'
     (flag,) = poor.flags
-    assert flag.startswith('expected Dice 0.58 (') and poor.reasons[0] in flag
+    assert flag.startswith('expected Dice 0.56 (') and poor.reasons[0] in flag
     assert poor.doubtful
     content = poor.to_dict()
     assert content['confidence'] == content['expected_dice'] == round(poor.expected_dice, 4)
