@@ -53,7 +53,8 @@ def told_of_rows(rows: Iterable[Mapping[str, str]]) -> list[Told]:
         numbers = [parse_number(row.get(key)) for key in keys]
         if all(map(math.isfinite, numbers)):
             group, flagged = species_group(row['species']), row.get('flagged') == 'yes'
-            told.append(Told(group, *numbers, flagged))
+            dice, expected, low, high = numbers
+            told.append(Told(group, dice, expected, low, high, flagged))
     return told
 
 

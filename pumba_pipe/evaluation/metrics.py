@@ -80,8 +80,8 @@ class Expected:
     def of(cls, quality: Quality) -> Expected:
         """Read a quality record."""
         values = (quality.expected_dice, quality.expected_dice_low, quality.expected_dice_high)
-        numbers = (math.nan if value is None else value for value in values)
-        return cls(*numbers, 'yes' if quality.doubtful else 'no')
+        value, low, high = (math.nan if one is None else one for one in values)
+        return cls(value, low, high, 'yes' if quality.doubtful else 'no')
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,14 @@ class CaseScore:
     def cells(self) -> list[str]:
         """The row's cells as text, in the order of `SCORE_COLUMNS`."""
         overlap = self.overlap or Overlap(*[math.nan] * 6)
-        expected = astuple(self.expected)
-        numbers = (*astuple(overlap), *expected[:3], self.seconds, self.peak_mb)
+        told = self.expected
+        numbers = (
+            *astuple(overlap),
+            *(told.dice, told.low, told.high, self.seconds, self.peak_mb),
+        )
         digits = (4, 3, 3, 4, 4, 4, 4, 4, 4, 2, 0)
         words = [format_number(*pair) for pair in zip(numbers, digits, strict=True)]
-        return [self.case, self.species, self.modality, *words, expected[3]]
+        return [self.case, self.species, self.modality, *words, told.flagged]
 
 
 SCORE_COLUMNS = (

@@ -6,6 +6,7 @@ part of the weights file (`pumba_pipe.network.calibration`).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pumba_pipe.extraction.evidence import Evidence
     from pumba_pipe.network.calibration import BrainModel, Calibration, DiceModel
 
+LARGEST_LOGIT = 50.0
 NAMED = 2  # shortfalls that are put into words
 LEAST_SHORTFALL = 0.2  # of the logit; smaller ones are not worth a word
 SHORTFALLS = {
@@ -83,7 +85,7 @@ def expected_dice(calibration: Calibration, evidence: Evidence) -> ExpectedDice:
     model, brain = calibration.dice, calibration.brain
     doubts = np.clip(evidence.doubts(), model.least, model.most)
     logit = predicted_logit(model, doubts)
-    value, low, high = (float(expit(one)) for one in (logit, *interval(model, logit)))
+    value, low, high = map(expit, (logit, *interval(model, logit)))
     strange = strangeness(brain, evidence.likeness())
     no_brain = brain.bias + float(strange.sum()) >= brain.limit
     if no_brain:
@@ -93,9 +95,9 @@ def expected_dice(calibration: Calibration, evidence: Evidence) -> ExpectedDice:
     return ExpectedDice(value, low, high, _shortfalls(model, doubts), words, flagged)
 
 
-def expit(logit: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
-    """Probability of a logit."""
-    return 1 / (1 + np.exp(-np.asarray(logit)))
+def expit(logit: float) -> float:
+    """Probability of a logit; what a file holds may be far out, and overflow."""
+    return 1 / (1 + math.exp(-min(max(logit, -LARGEST_LOGIT), LARGEST_LOGIT)))
 
 
 def predicted_logit(model: DiceModel, doubts: NDArray[np.float64]) -> float:

@@ -137,7 +137,7 @@ def _read(content: dict[str, Any], name: str, kind: type, count: int) -> dict[st
     part = content.get(name)
     if not isinstance(part, dict):
         raise ValueError(f'calibration: {name} is no object')
-    found = {}
+    found: dict[str, Any] = {}
     for field in fields(kind):
         value = part.get(field.name)
         if field.type == 'float':

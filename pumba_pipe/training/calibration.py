@@ -319,14 +319,16 @@ def _dice_model(rows: Sequence[Judged]) -> DiceModel:
     scaled = residual / np.interp(predicted, at, spread)
     good = doubts[ordinary][truth[ordinary] >= np.quantile(truth[ordinary], 1 - GOOD_SHARE)]
     return DiceModel(
-        *(tuple(map(float, part)) for part in (line.mean, line.sd, line.weight)),
+        mean=_numbers(line.mean),
+        sd=_numbers(line.sd),
+        weight=_numbers(line.weight),
         bias=line.bias,
-        least=tuple(least.tolist()),
-        most=tuple(most.tolist()),
-        good=tuple(np.median(good, axis=0).tolist()),
+        least=_numbers(least),
+        most=_numbers(most),
+        good=_numbers(np.median(good, axis=0)),
         residuals=_ends(scaled),
-        spread_at=tuple(at.tolist()),
-        spread=tuple(spread.tolist()),
+        spread_at=_numbers(at),
+        spread=_numbers(spread),
         flag_below=_flag_limit(_expit(predicted), truth[ordinary]),
     )
 
@@ -438,7 +440,11 @@ def _brain_model(with_brain: Sequence[Judged], without: Sequence[Judged]) -> Bra
     limit = float(np.quantile(score[~none], 1 - FALSE_ALARMS))
     half = brains.shape[1]
     return BrainModel(
-        *(tuple(part.tolist()) for part in (low, high, scale, weight[:half], weight[half:])),
+        low=_numbers(low),
+        high=_numbers(high),
+        scale=_numbers(scale),
+        below=_numbers(weight[:half]),
+        above=_numbers(weight[half:]),
         bias=bias,
         limit=max(limit, bias + 1e-3),
     )
@@ -464,6 +470,10 @@ def _logistic(
     bounds = [(0.0, None)] * count + [(None, None)]
     found = minimize(loss, np.zeros(count + 1), jac=True, bounds=bounds, method='L-BFGS-B').x
     return found[:count], float(found[count])
+
+
+def _numbers(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
 
 
 def _logit(values: NDArray[np.float64]) -> NDArray[np.float64]:

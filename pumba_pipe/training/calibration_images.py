@@ -122,7 +122,8 @@ def _scan(
 ) -> MadeImage:
     """Draw a voxel size, which makes the brain as large as a mouse's or a human's; and slices."""
     millilitres = float(np.exp(rng.uniform(*np.log(VOLUMES_ML))))
-    side = (millilitres * 1000 / max(1, np.count_nonzero(brains[0][0]))) ** (1 / 3)
+    voxels = max(1, int(np.count_nonzero(brains[0][0])))
+    side = (millilitres * 1000 / voxels) ** (1 / 3)
     voxel_size = np.full(3, side)
     axis, factor = int(rng.integers(3)), int(rng.integers(2, THICKEST + 1))
     if rng.random() < THICK_CHANCE and values.shape[axis] // factor >= MIN_SIDE:
@@ -143,7 +144,8 @@ def _thick(values: NDArray[np.generic], axis: int, factor: int) -> NDArray[np.fl
 def _stored(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Whole numbers, as scanners store them."""
     values = values - values.min()
-    return np.rint(values * (SCALE / max(float(values.max()), 1e-9))).astype(np.float32)
+    top = float(values.max()) or 1.0
+    return np.rint(values * (SCALE / top)).astype(np.float32)
 
 
 # Heads that are odd.
