@@ -213,7 +213,7 @@ class Predictions:
         if plain.count and brightened.count:
             gamma_dice = dice(self._within(plain.total), self._within(brightened.total))
         total = plain.total + brightened.total if brightened.count else plain.total
-        mean = total / np.float32(plain.count + brightened.count)
+        mean = np.divide(total, plain.count + brightened.count, dtype=np.float32)
         together = self._within(mean)
         agreement = float(np.mean([dice(mask, together) for mask in self.masks]))
         return Pass(

@@ -81,7 +81,7 @@ def write_index(
     from pumba_pipe._version import __version__
 
     cards = [card_of(output_dir, image, (ratings or {}).get(image.name)) for image in found]
-    cards.sort(key=lambda card: (card.quality is None, card.quality or 0.0, card.name))
+    cards.sort(key=lambda card: (card.expected is None, card.expected or 0.0, card.name))
     shown = {image.subject for image in found}
     others = [path for path in sorted(output_dir.glob('sub-*.html')) if path.stem[4:] not in shown]
     page = render(
