@@ -81,7 +81,7 @@ def write_index(
     from pumba_pipe._version import __version__
 
     cards = [card_of(output_dir, image, (ratings or {}).get(image.name)) for image in found]
-    cards.sort(key=lambda card: (card.expected is None, card.expected or 0.0, card.name))
+    cards.sort(key=by_expected_dice)
     shown = {image.subject for image in found}
     others = [path for path in sorted(output_dir.glob('sub-*.html')) if path.stem[4:] not in shown]
     page = render(
@@ -100,6 +100,12 @@ def write_index(
     path = index_path(output_dir)
     write_text(path, page)
     return path
+
+
+def by_expected_dice(card: Card) -> tuple[bool, float, str]:
+    """Sort the lowest expected Dice first; where nothing is known of it last."""
+    unknown = card.expected is None
+    return unknown, 0.0 if card.expected is None else card.expected.value, card.name
 
 
 def card_of(output_dir: Path, found: Finding, rating: Rating | None) -> Card:

@@ -58,10 +58,10 @@ def data_set(store, derivative, ball_head, tmp_path):
 
 
 def make_data_set(derivative, ball_head, raw):
-    root = derivative('sub-01_T1w', confidence=0.9)
-    derivative('sub-01_T2w', confidence=0.95)
-    flags = ['low confidence: look at this mask']
-    derivative('sub-02_T1w', confidence=0.2, gamma_dice=0.93, flags=flags)
+    root = derivative('sub-01_T1w', expected_dice=0.9)
+    derivative('sub-01_T2w', expected_dice=0.95)
+    flags = ['expected Dice 0.20 (0.10-0.40): the border is unsure']
+    derivative('sub-02_T1w', expected_dice=0.2, gamma_dice=0.93, flags=flags)
     files = ball_head()
     for name in ('sub-01_T1w', 'sub-01_T2w', 'sub-02_T1w'):
         write_figures(*files, figure_paths(root, Path(f'{name}.nii.gz')))

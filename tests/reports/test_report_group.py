@@ -10,6 +10,7 @@ from pumba_pipe.bids_app.group import columns
 from pumba_pipe.bids_app.run import main
 
 from pumba_pipe.common.tables import cell
+from pumba_pipe.extraction.expected_dice import SHORTFALLS
 from pumba_pipe.extraction.quality import Quality
 from pumba_pipe.reports.findings import find_all
 from pumba_pipe.reports.index import write_index
@@ -289,16 +290,18 @@ class TestRatings:
 
 class TestIndex:
     def test_those_of_low_quality_come_first(self, derivative, raw):
-        root = derivative('sub-b_T1w', confidence=0.8)
-        derivative('sub-a_T1w', confidence=0.9)
-        derivative('sub-c_T1w', confidence=None)
-        derivative('sub-d_T2w', confidence=0.3, gamma_dice=0.9)
+        root = derivative('sub-b_T1w', expected_dice=0.8)
+        derivative('sub-a_T1w', expected_dice=0.9)
+        derivative('sub-c_T1w', expected_dice=None)
+        moves = SHORTFALLS['gamma_dice']
+        flags = [f'expected Dice 0.30 (0.10-0.60): {moves}']
+        derivative('sub-d_T2w', expected_dice=0.3, gamma_dice=0.9, reasons=[moves], flags=flags)
         (root / 'sub-e.html').write_text('a page')
         assert group(raw, root) == 0
         page = (root / 'index.html').read_text('utf-8')
         names = re.findall(r'data-name="([^"]*)"', page)
         assert names == ['sub-d_T2w', 'sub-b_T1w', 'sub-a_T1w', 'sub-c_T1w']
-        assert 'Why: the mask moves when the image is brightened (Dice 0.900)' in page
+        assert 'Why: Dice 0.900 with the mask of the brightened image' in page
         assert re.findall(r'<a href="([^"]*)"', page) == [
             'group_T1w.html', 'group_T2w.html', 'sub-e.html'
         ]  # fmt: skip
@@ -311,7 +314,7 @@ class TestIndex:
 
     def test_it_needs_nothing_but_itself_and_escapes_everything(self, derivative):
         evil = '"><script>alert(1)</script>'
-        root = derivative('sub-a_T1w', flags=[evil], confidence=0.2)
+        root = derivative('sub-a_T1w', flags=[evil], expected_dice=0.2)
         (root / 'dataset_description.json').write_text(json.dumps({'Name': evil}))
         (root / f'sub-{evil.replace("/", "")}.html').write_text('a page')
         page = write_index(root, find_all(root)).read_text('utf-8')

@@ -1,6 +1,5 @@
 """Pages of participants: what they say, and that they need nothing but themselves."""
 
-import inspect
 import json
 import shutil
 from datetime import datetime
@@ -11,12 +10,13 @@ from types import MappingProxyType
 import pytest
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.extraction import quality
+from pumba_pipe.extraction.expected_dice import SHORTFALLS, ExpectedDice
 from pumba_pipe.extraction.plausibility import NOISE, SECOND, UNIFORM
+from pumba_pipe.extraction.quality import EDGE, STRIPPED
 from pumba_pipe.reports.figures import write_figures
 from pumba_pipe.reports.findings import find_all
 from pumba_pipe.reports.naming import figure_paths
-from pumba_pipe.reports.reasons import doubts_of, reason_of
+from pumba_pipe.reports.reasons import measured, reason_of
 from pumba_pipe.reports.records import Failure, RunSummary
 from pumba_pipe.reports.subject import write_subject_report
 from pumba_pipe.reports.words import in_words, minutes
@@ -154,44 +154,36 @@ def test_everything_from_outside_is_escaped(derivative):
 
 
 def test_flags_come_with_their_reasons(derivative):
+    moves = SHORTFALLS['gamma_dice']
     root = derivative(
-        'sub-01_T1w', confidence=0.3, gamma_dice=0.946, edge_contact=0.0712,
-        flags=['low confidence: look at this mask',
+        'sub-01_T1w', expected_dice=0.8, gamma_dice=0.946, edge_contact=0.0712, reasons=[moves],
+        flags=[f'expected Dice 0.80 (0.43-0.94): {moves}',
                'the brain touches the edge of the field of view', 'a flag of another version'],
     )  # fmt: skip
     text = report(root, '01').text
-    assert (
-        'low confidence: look at this mask Why: the mask moves when the image is brightened '
-        '(Dice 0.946).'
-    ) in text
+    assert f'(0.43-0.94): {moves} Why: Dice 0.946 with the mask of the brightened image.' in text
     assert 'field of view Why: 7% of its surface lies there: a part of it may be missing.' in text
     assert 'a flag of another version a' not in text and text.count('Why: ') == 2
 
 
-@pytest.mark.parametrize(
-    ('measures', 'reasons'),
-    [
-        ({'tta_dice': 0.8}, ['mirrored copies']),
-        ({'coarse_fine_dice': 0.2}, ['a first, coarse look']),
-        ({'gamma_dice': 0.95, 'tta_dice': 0.82}, ['the mask moves', 'mirrored copies']),
-        ({'gamma_dice': 'low', 'tta_dice': None, 'boundary_certainty': 0.1}, ['the network is']),
-        ({}, []),
-    ],
-)
-def test_reasons_of_low_quality_are_those_that_count(measures, reasons):
-    found = doubts_of(measures)
-    assert len(found) == len(reasons)
-    assert all(one.startswith(words) for one, words in zip(found, reasons, strict=True)), found
+def test_what_was_measured_stands_in_the_order_of_the_reasons():
+    record = {'gamma_dice': 0.95, 'tta_dice': 0.82, 'boundary_certainty': None}
+    record['reasons'] = [
+        SHORTFALLS[key] for key in ('tta_dice', 'boundary_certainty', 'gamma_dice')
+    ]
+    assert measured(record) == [
+        'mean Dice 0.820 of the masks of mirrored images',
+        'Dice 0.950 with the mask of the brightened image',
+    ]
+    for odd in (None, 'words', ['of another version'], [3]):
+        assert measured(record | {'reasons': odd}) == []
 
 
 def test_every_flag_that_stripping_sets_has_a_reason():
-    record = {'edge_contact': 0.1, 'gamma_dice': 0.9}
-    flags = [
-        'low confidence: look at this mask', 'the brain touches the edge of the field of view',
-        'the image looks skull-stripped already', UNIFORM, NOISE, SECOND,
-    ]  # fmt: skip
-    source = inspect.getsource(quality)
-    assert all(repr(flag) in source for flag in flags[:3]), 'the words have changed'
+    record = {'edge_contact': 0.1, 'gamma_dice': 0.9, 'reasons': [SHORTFALLS['gamma_dice']]}
+    expected = ExpectedDice(0.7, 0.2, 0.9, (SHORTFALLS['gamma_dice'],), '', True)
+    no_brain = 'may be no brain: rounder and surer than brains are'
+    flags = [str(expected), no_brain, EDGE, STRIPPED, UNIFORM, NOISE, SECOND]
     assert all(reason_of(flag, record) for flag in flags)
 
 
