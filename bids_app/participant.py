@@ -45,7 +45,7 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.common.cli import tell
 from pumba_pipe.common.resources import available_cpus
-from pumba_pipe.interfaces.derivatives import read_sidecar
+from pumba_pipe.images.sidecars import read_sidecar
 from pumba_pipe.reports.records import Failure
 
 MAX_FLAGGED = 20  # lines at the end of a run

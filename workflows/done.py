@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +16,22 @@ from pumba_pipe.common.file_lock import exclusive
 from pumba_pipe.common.file_records import (
     CHANGED,
     MODIFIED,
-    SHA256,
-    checksum,
     is_record,
     is_same,
     stamp,
     untouched,
 )
 from pumba_pipe.common.files import write_json
-from pumba_pipe.interfaces.derivatives import (
+from pumba_pipe.images.sidecars import (
+    EXTRACTION,
     FILE_RECORD,
     SOURCE_RECORD,
+    Judgement,
+    is_complete,
     is_edited,
     is_mask,
     is_ours,
+    made_of,
     not_ours,
     read_sidecar,
     sidecar_of,
@@ -39,36 +40,11 @@ from pumba_pipe.interfaces.derivatives import (
 if TYPE_CHECKING:
     from pumba_pipe.workflows.outputs import BrainOutputs, Target
 
-EXTRACTION, REGISTRATION = 'BrainExtraction', 'Registration'  # keys of what results depend on
+REGISTRATION = 'Registration'  # key of what results depend on, as EXTRACTION
 FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
 RAW = 'bids:raw:'
 MAX_NAME = 255  # bytes, of file systems
 NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What an earlier run left of an image, and what follows.
-
-    Attributes
-    ----------
-    state : str
-        ``'done'``; ``'missing'``: files are not there, or damaged; ``'outdated'``: made of another
-        scan, with other options, or by a version that kept no record; ``'edited'``: a person
-        changed a mask, which stays; ``'blocked'``: something lies where results go that must not
-        be replaced.
-    reason : str
-        For the user, when the image is neither done nor simply missing.
-    unrecorded : bool
-        Whether a version that kept no record made it.
-    touched : tuple of Path
-        Results whose own times, or whose scan's, differ from the record, with the same content.
-    """
-
-    state: str
-    reason: str = ''
-    unrecorded: bool = False
-    touched: tuple[Path, ...] = ()
 
 
 def judge(outputs: BrainOutputs) -> Judgement:
@@ -121,7 +97,7 @@ def _judge(
         for path, content in sidecars.items()
         if content and is_mask(path) and path.exists() and is_edited(path, content)
     ]
-    complete = all(_is_complete(path, content) for path, content in sidecars.items()) and all(
+    complete = all(is_complete(path, content) for path, content in sidecars.items()) and all(
         _figures_complete(outputs, figures)
     )
     records = [
@@ -129,7 +105,7 @@ def _judge(
         for content in (*sidecars.values(), figures)
         if is_record(record := (content or {}).get(SOURCE_RECORD))
     ]
-    changed = bool(other) or (bool(records) and not _all_of(outputs.source, records))
+    changed = bool(other) or (bool(records) and not made_of(outputs.source, records))
     if edited:
         if changed:
             return Judgement(
@@ -176,14 +152,6 @@ def _in_the_way(path: Path, sidecar: Mapping[str, Any] | None, ours: bool) -> st
     return '' if known else not_ours(path)
 
 
-def _is_complete(path: Path, sidecar: Mapping[str, Any] | None) -> bool:
-    """Whether a result is there as it was written, as far as there is a record."""
-    if sidecar is None or not path.exists() or not path.stat().st_size:
-        return False
-    record = sidecar.get(FILE_RECORD)
-    return not is_record(record) or is_same(path, record, MODIFIED)
-
-
 def _figures_complete(outputs: BrainOutputs, content: dict[str, Any] | None) -> Iterator[bool]:
     records = (content or {}).get(FILE_RECORD)
     for path in outputs.figures.values():
@@ -192,18 +160,6 @@ def _figures_complete(outputs: BrainOutputs, content: dict[str, Any] | None) -> 
         elif isinstance(records, Mapping):
             record = records.get(path.name)
             yield is_record(record) and is_same(path, record, MODIFIED)
-
-
-def _all_of(source: Path, records: list[Any]) -> bool:
-    """Whether results were all made of the scan that is there now."""
-    now = stamp(source)
-    sums = {record[SHA256] for record in records}
-    if len(sums) > 1:
-        return False
-    if any(untouched(record, now, MODIFIED, CHANGED) for record in records):
-        return True
-    same_size = all(untouched(record, now) for record in records)
-    return same_size and checksum(source) in sums
 
 
 def _touched(

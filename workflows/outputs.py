@@ -12,7 +12,7 @@ from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
-from pumba_pipe.workflows.done import EXTRACTION, REGISTRATION, judge
+from pumba_pipe.workflows.done import REGISTRATION, judge
 from pumba_pipe.workflows.naming import (
     ImageName,
     brain_path,
@@ -25,6 +25,7 @@ from pumba_pipe.workflows.naming import (
 from pumba_pipe.workflows.settings import StripSettings
 from pumba_pipe.workflows.templates import Template
 
+from pumba_pipe.images.sidecars import EXTRACTION
 from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
 from pumba_pipe.reports.naming import figure_paths, figure_record_path
 

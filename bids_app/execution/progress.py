@@ -11,6 +11,7 @@ from typing import Any
 from pumba_pipe.workflows.naming import node_name, parse_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.progress import clock
 from pumba_pipe.common.resources import OUT_OF_MEMORY
 from pumba_pipe.reports.records import Failure
 
@@ -22,18 +23,6 @@ ERROR_LINE = re.compile(
 )
 NODE_LINE = re.compile(r'^Node: (\S+)')
 OURS = ('InputError', 'NothingFoundError', 'OutputError', 'WeightsError')
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as h:mm:ss.
-
-    Examples
-    --------
-    >>> clock(3725.4)
-    '1:02:05'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return f'{minutes // 60}:{minutes % 60:02}:{rest:02}'
 
 
 def image_id(full_name: str) -> str | None:

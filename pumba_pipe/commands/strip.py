@@ -1,4 +1,4 @@
-"""``pumba-strip``: skull-strip one image."""
+"""``pumba-strip``: skull-strip one image, or many."""
 
 from __future__ import annotations
 
@@ -7,31 +7,47 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import add_version, guarded, positive_int
+from pumba_pipe.common.cli import add_device, add_threads, add_version, guarded
 from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 
 NAME = 'pumba-strip'
+KINDS = ('mask', 'brain', 'prob', 'sdt')
+EPILOG = """
+One image: at least one of -o, -m, -d, -p, -q is needed. Of a 4D image, the mean of its b0 volumes
+(with a .bval file beside it) or of all volumes is looked at; -o masks all volumes.
+
+Many images: DIR receives NAME_mask.nii.gz, NAME_mask.json (quality record, and how it was made),
+NAME_brain.nii.gz, ... of each NAME.nii.gz, summary.tsv with a row for each image, and
+pumba-strip.log. Folders are looked through, and kept below DIR from the named folder on. What is
+done before is left as it is: same image, same options, files unchanged. A killed call goes on when
+it is started again. A mask that was edited is kept. An image that fails does not stop the others.
+
+Exit codes: 0 done, 1 failed (bad input, no brain found; of many images, at least one), 2 wrong
+usage, 130 interrupted.
+
+examples:
+  pumba-strip -i head.nii.gz -o brain.nii.gz -m mask.nii.gz
+  pumba-strip -i head.nii.gz -m wide.nii.gz -b 2 --csf include
+  pumba-strip one.nii.gz two.nii.gz --out-dir masks
+  pumba-strip scans --out-dir masks --write mask
+  pumba-strip 'scans/*/T1.nii.gz' --relative-to scans --out-dir masks
+  find scans -name '*T1w.nii.gz' | pumba-strip --from-file - --relative-to scans --out-dir masks
+"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         NAME,
-        description='Find the brain in an MRI scan of any contrast, species and orientation.',
-        epilog='At least one of -o, -m, -d, -p, -q is needed. Of a 4D image, the mean of its b0 '
-        'volumes (with a .bval file beside it) or of all volumes is looked at; -o masks all '
-        'volumes. Exit codes: 0 done, 1 failed (bad input, no brain found), 2 wrong usage.',
+        usage='%(prog)s -i IN [-o BRAIN] [-m MASK] [-d SDT] [-p PROB] [-q QUALITY] [options]\n'
+        '       %(prog)s FILE|FOLDER|PATTERN ... --out-dir DIR [options]',
+        description='Find the brain in MRI scans of any contrast, species and orientation.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_version(parser)
-    parser.add_argument('-i', '--image', required=True, type=Path, metavar='IN', help='scan')
-    parser.add_argument('-o', '--out', type=Path, metavar='BRAIN', help='masked scan')
-    parser.add_argument('-m', '--mask', type=Path, help='brain mask, 0 or 1')
-    parser.add_argument(
-        '-d', '--sdt', type=Path, help='distance to the border in mm, negative inside'
-    )
-    parser.add_argument('-p', '--prob', type=Path, help='probability of being brain, 0..1')
-    parser.add_argument('-q', '--quality', type=Path, help='quality record, JSON')
+    _add_one(parser)
+    _add_many(parser)
     parser.add_argument(
         '-b',
         '--border',
@@ -48,26 +64,84 @@ def build_parser() -> argparse.ArgumentParser:
         help='a rim of the CSF around the brain: part of the mask or not; auto: not in brains of '
         'human size (default: %(default)s)',
     )
-    parser.add_argument(
-        '--device',
-        default=ExtractionOptions.device,
-        help='auto, cpu, cuda, cuda:N or mps (default: %(default)s)',
-    )
+    add_device(parser)
     parser.add_argument('--weights', type=Path, help='weights file of your own')
-    parser.add_argument('--threads', type=positive_int, metavar='N', help='CPU threads')
+    add_threads(parser)
     parser.add_argument('-v', '--verbose', action='store_true', help='say where the time went')
+    parser.add_argument('--quiet', action='store_true', help='print errors only')
+    add_version(parser)
     return parser
+
+
+def _add_one(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('one image')
+    group.add_argument('-i', '--image', type=Path, metavar='IN', help='scan')
+    group.add_argument('-o', '--out', type=Path, metavar='BRAIN', help='masked scan')
+    group.add_argument('-m', '--mask', type=Path, help='brain mask, 0 or 1')
+    group.add_argument(
+        '-d', '--sdt', type=Path, help='distance to the border in mm, negative inside'
+    )
+    group.add_argument('-p', '--prob', type=Path, help='probability of being brain, 0..1')
+    group.add_argument('-q', '--quality', type=Path, help='quality record, JSON')
+
+
+def _add_many(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('many images, see below')
+    group.add_argument(
+        'images', nargs='*', metavar='FILE', help='scans, folders of scans, patterns in quotes'
+    )
+    group.add_argument('--out-dir', type=Path, metavar='DIR', help='folder of the results')
+    group.add_argument(
+        '--from-file', metavar='LIST', help='text file of paths, one a line; -: standard input'
+    )
+    group.add_argument(
+        '--write', type=_kinds, default=('mask', 'brain'), metavar='WHAT,...',
+        help='of mask, brain, prob and sdt; the mask always (default: mask,brain)',
+    )  # fmt: skip
+    group.add_argument(
+        '--relative-to', type=Path, metavar='DIR',
+        help='keep the folders below DIR in the folder of the results',
+    )  # fmt: skip
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(dict.fromkeys(word.strip() for word in text.split(',')))
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is not one of {", ".join(KINDS)}')
+    return kinds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-strip`` and return its exit code."""
     parser = build_parser()
-    args = parser.parse_args(argv)
-    if not any((args.out, args.mask, args.sdt, args.prob, args.quality)):
-        parser.error('nothing to write: give at least one of -o, -m, -d, -p, -q')
+    args = parser.parse_intermixed_args(argv)  # options and images in any order
+    many = _check(parser, args)
     if not -1000 < args.border < 1000:
         parser.error(f'-b {args.border}: is not a number of millimetres between -1000 and 1000')
-    return guarded(NAME, lambda: run(args))
+    if not many:
+        return guarded(NAME, lambda: run(args))
+    from pumba_pipe.commands.strip_many import run_many
+
+    return guarded(NAME, lambda: run_many(args))
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> bool:
+    """Refuse options that do not go together; tell whether it is about many images."""
+    single = (args.out, args.mask, args.sdt, args.prob, args.quality)
+    if args.image is not None:
+        if args.images or args.from_file or args.out_dir or args.relative_to:
+            parser.error('-i is for one image; many are named without it, and go with --out-dir')
+        if not any(single):
+            parser.error('nothing to write: give at least one of -o, -m, -d, -p, -q')
+        return False
+    if not args.images and args.from_file is None:
+        parser.error('no image: give one with -i, or many with --out-dir')
+    if args.out_dir is None:
+        parser.error('--out-dir DIR, the folder of the results, is needed for images without -i')
+    if any(single):
+        parser.error('-o, -m, -d, -p and -q go with -i; with --out-dir it is --write')
+    return True
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,6 +166,8 @@ def run(args: argparse.Namespace) -> int:
         weights=args.weights,
     )
     quality = result.quality
+    if args.quiet:
+        return 0
     print(f'{args.image}: brain of {quality.volume_ml:.4g} ml, {quality}')
     for line in (*quality.notes, *quality.flags):
         print(f'  {line}', file=sys.stderr)

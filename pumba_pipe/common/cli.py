@@ -16,6 +16,10 @@ from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
 MAX_LINE = 2000  # characters
+THREADS = (
+    '--nthreads', '--num-threads', '--num_threads', '--omp-nthreads', '--omp_nthreads',
+    '--n-cpus', '--n_cpus', '--nprocs', '--n-procs', '--n_procs',
+)  # fmt: skip
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
@@ -172,6 +176,26 @@ def version() -> str:
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Add ``--version``."""
     parser.add_argument('--version', action='version', version=f'pumba_pipe {version()}')
+
+
+def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add ``--device``, and ``-g`` as neighbouring programs have it."""
+    parser.add_argument(
+        '--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: %(default)s)'
+    )
+    parser.add_argument(
+        '-g', '--gpu', dest='device', action='store_const', const='cuda',
+        default=argparse.SUPPRESS, help='same as --device cuda',
+    )  # fmt: skip
+
+
+def add_threads(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add ``--threads``, and the spellings of neighbouring programs, which help does not list."""
+    parser.add_argument('-t', '--threads', type=positive_int, metavar='N', help='CPU threads')
+    parser.add_argument(
+        *THREADS, dest='threads', type=positive_int, default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )  # fmt: skip
 
 
 def positive_int(text: str) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import itertools
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
 
 GZIP_MAGIC = b'\x1f\x8b'
 LOOKED_AT = 1024  # bytes from the start
 NIFTI_MAGIC = (b'n+1\0', b'ni1\0')
+DICOM_MAGIC, DICOM_OFFSET = b'DICM', 128
+DICOM_ENDINGS = ('.dcm', '.ima', '.dicom', '')  # scanners also write files without an ending
+MAX_TRIED = 200  # files of a folder that are opened to see whether they are DICOM
 
 
 def what_it_is(path: Path) -> str | None:
@@ -38,8 +42,54 @@ def what_it_is(path: Path) -> str | None:
         return 'is only a pointer of git-annex (DataLad); get its content first (datalad get)'
     if start.startswith(b'version https://git-lfs'):
         return 'is only a pointer of Git LFS; get its content first (git lfs pull)'
-    if start[128:132] == b'DICM':
-        return 'is a DICOM file; convert it to NIfTI first, for example with dcm2niix'
+    if start[DICOM_OFFSET:].startswith(DICOM_MAGIC):
+        return f'is a DICOM file; convert its folder to NIfTI first: {dcm2niix(path.parent)}'
     if start.lstrip().lower().startswith((b'<!doctype html', b'<html')):
         return 'is a web page (HTML), not an image; was a download refused?'
     return None
+
+
+def dcm2niix(folder: Path) -> str:
+    """Command that converts a folder of DICOM files.
+
+    Examples
+    --------
+    >>> dcm2niix(Path('scan 1'))
+    "dcm2niix -z y -f %p_%s -o NIFTI_FOLDER 'scan 1'"
+    """
+    return f'dcm2niix -z y -f %p_%s -o NIFTI_FOLDER {shlex.quote(str(folder))}'
+
+
+def what_folder_is(folder: Path) -> str | None:
+    """Say what a folder is that was given as an image, and what to do; None: nothing known.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    str or None
+        One line without the folder's name.
+    """
+    files = (Path(at) / name for at, _, names in os.walk(folder) for name in sorted(names))
+    if not holds_dicom(files):
+        return None
+    return f'is a folder of DICOM files; convert it to NIfTI first: {dcm2niix(folder)}'
+
+
+def holds_dicom(files: Iterator[Path]) -> bool:
+    """Whether one of some files, of which only the first few hundred are tried, is DICOM."""
+    candidates = (file for file in files if file.suffix.lower() in DICOM_ENDINGS)
+    return any(map(is_dicom, itertools.islice(candidates, MAX_TRIED)))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as a DICOM file does; False where it cannot be read."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open('rb') as file:
+            return file.read(LOOKED_AT)[DICOM_OFFSET:].startswith(DICOM_MAGIC)
+    except OSError:
+        return False

@@ -19,7 +19,7 @@ import numpy as np
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import check_readable, files_of
 from pumba_pipe.images.headers import invented_sizes, mm_per_unit, repaired
-from pumba_pipe.images.mistakes import what_it_is
+from pumba_pipe.images.mistakes import what_folder_is, what_it_is
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -262,6 +262,9 @@ def open_source(path: Path) -> Any:
 
 def _check_files(path: Path) -> None:
     """Refuse files that a reader would wait for, or crash on, instead of raising an error."""
+    folder = what_folder_is(path) if path.is_dir() else None
+    if folder is not None:
+        raise InputError(f'{path}: {folder}')
     check_readable(path, 'image')
     files = [file for file in files_of(path) if file.exists()]
     for file in files:

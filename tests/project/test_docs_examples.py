@@ -133,6 +133,9 @@ def at_hand(bids_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(root / f'{name}.nii.gz', head)
     for name in ('corrected', 'cases/human_T1w_a/mask'):
         save(root / f'{name}.nii.gz', brain)
+    for name in 'ab':
+        save(root / f'scans/{name}/T1w.nii.gz', head)
+    (root / 'list.txt').write_text('head.nii.gz\n')
     save(root / 'bold.nii.gz', np.stack([head] * 5, -1))
     template = root / 'templates/tpl-MNI152NLin2009cAsym/tpl-MNI152NLin2009cAsym_res-02'
     save(template.with_name(f'{template.name}_T1w.nii.gz'), head)
