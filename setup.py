@@ -98,6 +98,7 @@ setup(
         'console_scripts': [
             'pumba = pumba_pipe.bids_app.run:main',
             'pumba-strip = pumba_pipe.commands.strip:main',
+            'pumba-synthstrip = pumba_pipe.commands.synthstrip:main',
             'pumba-train = pumba_pipe.commands.train:main',
             'pumba-synth = pumba_pipe.commands.synth:main',
             'pumba-evaluate = pumba_pipe.commands.evaluate:main',

@@ -189,11 +189,20 @@ def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
     )  # fmt: skip
 
 
-def add_threads(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add ``--threads``, and the spellings of neighbouring programs, which help does not list."""
+def add_threads(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, *spellings: str
+) -> None:
+    """Add ``--threads``, and the spellings of neighbouring programs, which help does not list.
+
+    Parameters
+    ----------
+    parser : ArgumentParser or group of options
+    *spellings : str
+        Further ones, for a parser in which they mean nothing else.
+    """
     parser.add_argument('-t', '--threads', type=positive_int, metavar='N', help='CPU threads')
     parser.add_argument(
-        *THREADS, dest='threads', type=positive_int, default=argparse.SUPPRESS,
+        *THREADS, *spellings, dest='threads', type=positive_int, default=argparse.SUPPRESS,
         help=argparse.SUPPRESS,
     )  # fmt: skip
 

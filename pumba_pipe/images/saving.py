@@ -49,12 +49,12 @@ def check_images(
 
 
 def save_mask(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
-    """Write a mask (x, y, z) as uint8 on the input's own grid, affine and codes."""
+    """Write a mask (x, y, z[, t]) as uint8 on the input's own grid, affine and codes."""
     _save(volume, mask.astype(np.uint8), Path(path))
 
 
 def save_map(volume: Volume, values: NDArray[Any], path: str | Path) -> None:
-    """Write a map (x, y, z) as float32 on the input's own grid, affine and codes."""
+    """Write a map (x, y, z[, t]) as float32 on the input's own grid, affine and codes."""
     _save(volume, values.astype(np.float32), Path(path))
 
 
@@ -62,7 +62,7 @@ def save_masked(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
     """Write the input with everything outside `mask` blank, all volumes of a 4D input.
 
     Blank is zero, or the least value of the input where that is below zero. Integer data with a
-    plain scale keep their type and scale.
+    plain scale keep their type and scale. The mask of a 4D input may be 4D as well.
     """
     path = Path(path)
     data, scale = _masked(volume, mask, stored=image_suffix(path) not in WITHOUT_SCALE)
@@ -109,7 +109,7 @@ def _masked(
         data = data.astype(np.uint8)
     # Where the scale is negative the greatest stored value is the least.
     blank = -outside_value(-data) if raw and scale[0] < 0 else outside_value(data)
-    data = np.where(keep.reshape(keep.shape + (1,) * (data.ndim - 3)), data, blank)
+    data = np.where(keep.reshape(keep.shape + (1,) * (data.ndim - keep.ndim)), data, blank)
     if data.dtype.kind == 'f':
         data = np.nan_to_num(data, copy=False, nan=blank, posinf=blank, neginf=blank)
     return data, scale if raw else None

@@ -21,7 +21,8 @@ HEAVY = (
     'templateflow', 'jinja2', 'PIL', 'yaml',
 )  # fmt: skip
 COMMANDS = (
-    'pumba', 'pumba-strip', 'pumba-train', 'pumba-synth', 'pumba-evaluate', 'pumba-weights',
+    'pumba', 'pumba-strip', 'pumba-synthstrip', 'pumba-train', 'pumba-synth', 'pumba-evaluate',
+    'pumba-weights',
 )  # fmt: skip
 
 # What a training machine may lack; whoever imports one of these fails.
