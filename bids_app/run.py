@@ -19,10 +19,18 @@ from pumba_pipe.common.cli import guarded, one_line, open_standard_streams, prin
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.processes import end_workers, ending_in_time, why_no_workers
 
+WARNING = 'warning: '
+
 
 def log(line: str) -> None:
     """Print a line that can be read at once in a log file."""
     tell(f'pumba: {line}')
+
+
+def log_warning(line: str) -> None:
+    """Print a line that is a warning, for ``--quiet``; errors go to stderr in any case."""
+    if line.startswith(WARNING):
+        log(line)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +70,8 @@ def _parse_and_run(argv: Sequence[str] | None) -> int:
 
 def run(config: RunConfig) -> int:
     """Check a run, carry it out, and return the exit code."""
+    # what a dry run would do is its result
+    say = log_warning if config.quiet and not config.dry_run else log
     try:
         config = with_workers_that_start(config)
         check_folders(config)
@@ -71,13 +81,13 @@ def run(config: RunConfig) -> int:
         if config.analysis_level == 'group':
             from pumba_pipe.bids_app.group import run_group
 
-            return run_group(config, log)
+            return run_group(config, say)
         from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 
         configure_nipype(config.verbosity, config.stop_on_first_crash, config.resource_record)
         from pumba_pipe.bids_app.participant import run_participants
 
-        work = run_participants(config, log)
+        work = run_participants(config, say)
     except PumbaError as error:
         tell(f'pumba: error: {one_line(str(error))}', sys.stderr)
         return EXIT_USAGE

@@ -37,6 +37,8 @@ def build_parser() -> OneLineParser:
         prog=f'python -m {NAME}',
         description='List the participants of a BIDS data set who have images to strip, a line '
         'for each job of a batch system.',
+        epilog='Exit codes: 0 done, 1 failed, 2 wrong usage. '
+        f'Example: python -m {NAME} bids --per-job 10 > jobs.txt',
         allow_abbrev=False,
     )
     parser.add_argument('bids_dir', type=Path, help='folder of a BIDS data set')

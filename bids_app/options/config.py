@@ -96,6 +96,8 @@ class RunConfig:
     dry_run, reports_only, boilerplate_only : bool
         Do only so much; one of them at most.
     skip_bids_validation : bool
+    quiet : bool
+        Print warnings and failures only.
     verbosity : int
     run_id : str
     command : str
@@ -139,6 +141,7 @@ class RunConfig:
     boilerplate_only: bool = False
     skip_bids_validation: bool = False
     verbosity: int = 0
+    quiet: bool = False
     run_id: str = field(default_factory=new_run_id)
     command: str = ''
     options: Mapping[str, OptionValue] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from pumba_pipe.bids_app.options.config import (
 from pumba_pipe.bids_app.options.value_types import (
     border,
     existing_file,
+    gigabytes,
     memory_gb,
     participant_label,
     seed,
@@ -21,9 +22,11 @@ from pumba_pipe.bids_app.options.value_types import (
     space,
 )
 
-from pumba_pipe.common.cli import add_version, positive_int
+from pumba_pipe.common.cli import add_gpu, add_quiet, add_version, positive_int
 from pumba_pipe.common.resources import MEMORY_SHARE
 from pumba_pipe.extraction.border import CSF, csf_choice
+
+N_CPUS = ('--n_cpus', '--n-procs', '--n_procs', '--n_proc')  # spellings of other programs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +86,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         '--device', default=RunConfig.device,
         help='auto (a GPU if there is one), cpu, cuda, cuda:N or mps; default: %(default)s',
     )  # fmt: skip
+    add_gpu(group)
     group.add_argument(
         '--no-n4', action='store_true', help='leave out the correction of intensity bias (N4)'
     )
@@ -145,17 +149,21 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
         help='remove what earlier runs left in the work dir first',
     )  # fmt: skip
     group.add_argument(
-        '--nprocs', '--nthreads', '--n-cpus', type=positive_int, metavar='N',
+        '--nprocs', '--nthreads', '--n-cpus', *N_CPUS, type=positive_int, metavar='N',
         help='CPUs to use altogether; default: all that this process may use',
     )  # fmt: skip
     group.add_argument(
-        '--omp-nthreads', type=positive_int, metavar='N',
+        '--omp-nthreads', '--omp_nthreads', type=positive_int, metavar='N',
         help=f'CPUs to use for one image; default: {MAX_DEFAULT_THREADS}, or --nprocs if less',
     )  # fmt: skip
     group.add_argument(
-        '--mem', '--mem-mb', type=memory_gb, metavar='SIZE',
+        '--mem', '--mem-mb', '--mem_mb', type=memory_gb, metavar='SIZE',
         help='memory to use altogether, in MB or with a unit (8G); default: '
         f'{MEMORY_SHARE:.0%}% of what this process may use',
+    )  # fmt: skip
+    group.add_argument(
+        '--mem-gb', '--mem_gb', dest='mem', type=gigabytes, default=argparse.SUPPRESS,
+        metavar='GB', help='the same in GB',
     )  # fmt: skip
     group.add_argument(
         '--use-plugin', '--nipype-plugin-file', type=existing_file, metavar='FILE',
@@ -188,4 +196,5 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
         '-v', '--verbose', action='count', default=RunConfig.verbosity,
         help='print more; -vv: everything',
     )  # fmt: skip
+    add_quiet(group)
     add_version(parser)

@@ -13,12 +13,23 @@ from pumba_pipe.bids_app.options.config import OptionValue, RunConfig
 from pumba_pipe.bids_app.options.config_file import as_words, read_options
 from pumba_pipe.bids_app.options.definitions import add_options
 
+from pumba_pipe.common.cli import complete
 from pumba_pipe.common.errors import InputError
 
 EXIT_USAGE = 2
+EPILOG = """
+Exit codes: 0 all done, 1 an image or a report failed, 2 the command cannot be carried out as
+given, 70 the workflow could not be built, 130 interrupted.
+
+examples:
+  pumba bids out participant
+  pumba bids out participant --participant-label 01 02 --nprocs 4 --mem 16G
+  pumba bids out participant --output-spaces MNI152NLin2009cAsym:res-2 --dry-run
+  pumba bids out group
+"""
 # What is asked for on the command line alone: a saved configuration leaves these out.
 NOT_SAVED = (
-    'help', 'version', 'config_file', 'verbose', 'notrack', 'dry_run', 'reports_only',
+    'help', 'version', 'config_file', 'verbose', 'quiet', 'notrack', 'dry_run', 'reports_only',
     'boilerplate_only', 'clean_workdir', 'ratings',
 )  # fmt: skip
 
@@ -40,8 +51,8 @@ def build_parser() -> OneLineParser:
     parser = OneLineParser(
         prog='pumba',
         description='Strip the skull from every anatomical image of a BIDS data set.',
-        epilog='Exit codes: 0 all done, 1 an image or a report failed, 2 the command cannot be '
-        'carried out as given, 70 the workflow could not be built.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument('bids_dir', type=Path, help='folder of a BIDS data set; never written to')
@@ -69,7 +80,7 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         After ``--help``, ``--version`` or an error, which was printed.
     """
     parser = build_parser()
-    given = parser.parse_args(argv)
+    given = complete(parser).parse_args(argv)
     if given.config_file:
         given = parser.parse_args(argv, _from_file(parser, given.config_file))
     if given.deformable and not given.output_spaces:
@@ -112,6 +123,7 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         boilerplate_only=given.boilerplate_only,
         skip_bids_validation=given.skip_bids_validation,
         verbosity=given.verbose,
+        quiet=given.quiet,
         command=shlex.join(['pumba', *(sys.argv[1:] if argv is None else argv)]),
         options=_options(given),
         # what depends on the machine: only where it was given

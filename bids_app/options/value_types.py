@@ -29,6 +29,17 @@ def memory_gb(text: str) -> float:
     return round(float(found[1]) * MEMORY_UNITS[found[2] or 'M'], 9)
 
 
+def gigabytes(text: str) -> float:
+    """Parse an amount of memory, in GB unless a unit is given.
+
+    Examples
+    --------
+    >>> gigabytes('8'), gigabytes('500M')
+    (8.0, 0.5)
+    """
+    return memory_gb(text if text.strip()[-1:].isalpha() else f'{text}G')
+
+
 def label(prefix: str, text: str) -> str:
     """Take ``sub-`` or ``ses-`` off a label."""
     text = text.removeprefix(prefix)

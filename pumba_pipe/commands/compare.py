@@ -12,8 +12,8 @@ from pumba_pipe.common.cli import guarded
 NAME = 'pumba-evaluate compare'
 EPILOG = """
 TARGET.md receives three tables: the median Dice of each group of species (with PEERS.md, beside
-that of other tools on the same cases), how well the expected Dice finds poor masks, and every case,
-the poorest first. A case in which no brain was found counts as Dice 0.
+that of other tools on the same cases), how well the expected Dice finds poor masks, and every
+case, the poorest first. A case in which no brain was found counts as Dice 0.
 
 PEERS.md holds a Markdown table like this one; other tables in the file are passed over. An empty
 cell means that a tool was not run on a case.

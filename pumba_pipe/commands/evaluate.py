@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pumba_pipe.commands import compare, learning_curve, study
-from pumba_pipe.common.cli import add_version, guarded, positive_int
+from pumba_pipe.common.cli import (
+    add_device,
+    add_quiet,
+    add_threads,
+    add_version,
+    complete,
+    guarded,
+    positive_int,
+)
 from pumba_pipe.common.errors import InputError
 
 if TYPE_CHECKING:
     from pumba_pipe.evaluation.cases import Case
+    from pumba_pipe.evaluation.metrics import CaseScore
     from pumba_pipe.evaluation.scoring import MaskSource
 
 NAME = 'pumba-evaluate'
@@ -85,8 +94,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--weights', type=Path, metavar='FILE', help='weights file (default: the shipped one)'
     )
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps')
-    parser.add_argument('--threads', type=positive_int, metavar='N', help='CPU threads')
+    add_device(parser)
+    add_threads(parser)
+    add_quiet(parser)
     add_version(parser)
     return parser
 
@@ -96,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in TASKS:
         return TASKS[words[0]](words[1:])
-    parser = build_parser()
+    parser = complete(build_parser())
     options = parser.parse_args(words)
     if options.all and options.predictions is not None:
         parser.error('--all strips images; with --predictions nothing is stripped')
@@ -106,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
     from pumba_pipe.common.files import check_outputs
+    from pumba_pipe.common.progress import ProgressBar
     from pumba_pipe.common.tables import as_text
     from pumba_pipe.evaluation.expectations import COLUMNS
     from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS
@@ -129,12 +140,19 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.predictions is None:
         find = make_stripper(options.weights, options.device, options.threads)
         _warn_of_seen(cases, options.weights)
-    scored = score_cases(
-        cases,
-        find,
-        done=lambda score: print(in_words(score), flush=True),
-        failed=lambda message: print(f'{NAME}: {message}', file=sys.stderr),
-    )
+    with ProgressBar(len(cases), 'case', options.quiet) as bar:
+
+        def done(score: CaseScore) -> None:
+            bar.advance()
+            if not options.quiet:
+                bar.say(in_words(score))
+
+        scored = score_cases(
+            cases,
+            find,
+            done=done,
+            failed=lambda message: bar.say(f'{NAME}: {message}', sys.stderr),
+        )
     summary, expected = write_results(options.out, scored, options.worst)
     print('\n' + as_text(SUMMARY_COLUMNS, summary) + '\n' if summary else '')
     if expected:

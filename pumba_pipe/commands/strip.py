@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import add_device, add_threads, add_version, guarded
+from pumba_pipe.common.cli import add_device, add_threads, add_version, complete, guarded
 from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 
@@ -114,7 +114,7 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-strip`` and return its exit code."""
-    parser = build_parser()
+    parser = complete(build_parser())
     args = parser.parse_intermixed_args(argv)  # options and images in any order
     many = _check(parser, args)
     if not -1000 < args.border < 1000:

@@ -6,7 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
+from pumba_pipe.common.cli import (
+    add_quiet,
+    add_version,
+    complete,
+    guarded,
+    positive_float,
+    positive_int,
+)
 
 NAME = 'pumba-synth'
 SUFFIXES = ('T1w', 'T2w', 'T2starw', 'PDw', 'FLAIR')
@@ -16,6 +23,13 @@ Written to OUT: images (sub-001/anat/sub-001_T1w.nii.gz, ...), brain masks as a 
 (derivatives/labels), participants.tsv with the seed of every head, and heads.png, a picture of
 the first 24. The same options give the same files. A folder that holds anything but an earlier
 data set of this command is refused; that is replaced, unless something in it was added or changed.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+examples:
+  pumba-synth heads
+  pumba-synth heads -n 24 --size 128 --seed 7
+  pumba-synth heads --recipe paper --suffixes T1w --voxel-mm 1
 """
 
 
@@ -27,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_quiet(parser)
     add_version(parser)
     parser.add_argument('out', metavar='OUT', type=Path, help='folder of the data set')
     parser.add_argument(
@@ -68,26 +83,36 @@ def _size(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``pumba-synth`` and return its exit code."""
-    options = build_parser().parse_args(argv)
+    options = complete(build_parser()).parse_args(argv)
     return guarded(NAME, lambda: synthesize_dataset(options))
 
 
 def synthesize_dataset(options: argparse.Namespace) -> int:
     """Write the data set and say where it is."""
+    from pumba_pipe.common.progress import ProgressBar
     from pumba_pipe.synthesis.dataset import MASKS, PICTURE, write_heads
     from pumba_pipe.synthesis.recipe import load_recipe
 
-    write_heads(
-        options.out,
-        load_recipe(options.recipe),
-        options.seed,
-        options.n,
-        size=options.size,
-        suffixes=options.suffixes,
-        voxel_mm=options.voxel_mm,
-        progress=lambda name: print(name, flush=True),
-    )
+    with ProgressBar(options.n, 'head', options.quiet) as bar:
+
+        def written(name: str) -> None:
+            bar.advance()
+            if not options.quiet:
+                bar.say(name)
+
+        write_heads(
+            options.out,
+            load_recipe(options.recipe),
+            options.seed,
+            options.n,
+            size=options.size,
+            suffixes=options.suffixes,
+            voxel_mm=options.voxel_mm,
+            progress=written,
+        )
     out = options.out
+    if options.quiet:
+        return 0
     print(f'images: {out}\nbrain masks: {out / MASKS}\npicture: {out / PICTURE}')
     return 0
 

@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import EXIT_FAILURE, add_threads, add_version, guarded, tell
+from pumba_pipe.common.cli import (
+    EXIT_FAILURE,
+    add_quiet,
+    add_threads,
+    add_version,
+    complete,
+    guarded,
+    tell,
+)
 
 NAME = 'pumba-synthstrip'
 DEFAULT_BORDER = 1.0  # mm, as of SynthStrip
@@ -61,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--install-shim', type=Path, metavar='DIR',
         help='write commands of the names that other programs call into DIR, and stop',
     )  # fmt: skip
-    parser.add_argument('-q', '--quiet', action='store_true', help='print errors only')
+    add_quiet(parser)
     add_version(parser)
     return parser
 
@@ -69,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-synthstrip`` and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
+    parser = complete(build_parser())
     if not words:  # as SynthStrip does
         parser.print_help()
         return EXIT_FAILURE

@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.common.cli import add_version, guarded, positive_float, positive_int
+from pumba_pipe.common.cli import (
+    add_gpu,
+    add_threads,
+    add_version,
+    complete,
+    guarded,
+    positive_float,
+    positive_int,
+)
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
     HELD_OUT_SHARE,
@@ -23,6 +31,17 @@ if TYPE_CHECKING:
     from pumba_pipe.finetuning.adaptation import Adaptation
 
 NAME = 'pumba-train'
+EPILOG = """
+The coarse stage sees whole heads, the fine stage boxes around brains; the fine one starts from the
+coarse one. A killed run goes on with --resume.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+examples:
+  pumba-train runs/first --time-limit 8h
+  pumba-train runs/first --time-limit 8h --resume
+  pumba-train runs/mine --finetune cases --init default
+"""
 DEFAULTS, MACHINE = TrainingSettings(), Hardware()
 
 
@@ -40,8 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
         NAME,
         description='Train weights on heads made of random shapes. OUT receives '
         'weights.safetensors, its model card, checkpoints and TensorBoard logs.',
-        epilog='The coarse stage sees whole heads, the fine stage boxes around brains; the fine '
-        'one starts from the coarse one. A killed run goes on with --resume.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_version(parser)
     parser.add_argument('out', type=Path, metavar='OUT', help='folder of the run')
@@ -128,6 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
     machine.add_argument(
         '--device', choices=('auto', 'cpu', 'cuda', 'mps'), default=MACHINE.accelerator
     )
+    add_gpu(machine)
     machine.add_argument(
         '--devices', type=positive_int, default=MACHINE.devices, help='processes or GPUs a node'
     )
@@ -138,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=MACHINE.precision,
         help='auto: bf16-mixed where the device has bfloat16',
     )
-    machine.add_argument('--threads', type=positive_int, help='CPU threads of training')
+    add_threads(machine)
     machine.add_argument('--compile', action='store_true', help='torch.compile the network')
     cache = parser.add_argument_group('head cache: heads made ahead on the CPU')
     cache.add_argument(
@@ -236,7 +256,7 @@ def _asks_for_finetuning(args: argparse.Namespace) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-train`` and return its exit code."""
-    parser = build_parser()
+    parser = complete(build_parser())
     args = parser.parse_args(argv)
     if args.finetune is None and _asks_for_finetuning(args):
         parser.error('--bids, --cases, --synthetic-share and --hold-out go with --finetune')

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import add_version, guarded, positive_int
+from pumba_pipe.common.cli import add_quiet, add_version, complete, guarded, positive_int
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.training.settings import CALIBRATION_HEADS
 
@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_quiet(parser)
     add_version(parser)
     tasks = parser.add_subparsers(title='tasks', metavar='TASK', required=True)
     _add_info(tasks)
@@ -102,7 +103,9 @@ def _add_calibrate(tasks: Tasks) -> None:
     )  # fmt: skip
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps')
     parser.add_argument('--threads', type=positive_int, metavar='N', help='CPU threads')
-    parser.add_argument('-q', '--quiet', action='store_true', help='no progress')
+    parser.add_argument(
+        '-q', '--quiet', action='store_true', default=argparse.SUPPRESS, help='no progress'
+    )
     parser.set_defaults(task=_calibrate)
 
 
@@ -133,7 +136,7 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-weights`` and return its exit code."""
-    options = build_parser().parse_args(argv)
+    options = complete(build_parser()).parse_args(argv)
     return guarded(NAME, lambda: options.task(options))
 
 
@@ -148,7 +151,8 @@ def _card(options: argparse.Namespace) -> int:
     from pumba_pipe.network.model_card import write_card
 
     write_card(options.weights, options.scores, options.card)
-    print(f'{options.card}: written')
+    if not options.quiet:
+        print(f'{options.card}: written')
     return 0
 
 
@@ -167,7 +171,8 @@ def _calibrate(options: argparse.Namespace) -> int:
         print('\n'.join(lines))
         return 0
     seed = SEED if options.seed is None else options.seed
-    return _written(options.weights, calibrate_file(options.weights, options.heads, seed, **asked))
+    digest = calibrate_file(options.weights, options.heads, seed, **asked)
+    return _written(options, digest, options.weights)
 
 
 def _show_progress(done: int, total: int) -> None:
@@ -180,11 +185,12 @@ def _average(options: argparse.Namespace) -> int:
     from pumba_pipe.network.averaging import average_weights
 
     digest = average_weights(options.first, options.second, options.out, options.share)
-    return _written(options.out, digest)
+    return _written(options, digest)
 
 
-def _written(path: Path, digest: str) -> int:
-    print(f'{path}: written, sha256 {digest[:16]}…')
+def _written(options: argparse.Namespace, digest: str, path: Path | None = None) -> int:
+    if not options.quiet:
+        print(f'{path or options.out}: written, sha256 {digest[:16]}…')
     return 0
 
 

@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from pumba_pipe.common.errors import InputError, PumbaError
+from pumba_pipe.common.files import check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 
 EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
@@ -174,15 +175,66 @@ def version() -> str:
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
-    """Add ``--version``."""
-    parser.add_argument('--version', action='version', version=f'pumba_pipe {version()}')
+    """Add ``--version``, which also tells the weights."""
+    parser.add_argument(
+        '--version', action=_Version, nargs=0, default=argparse.SUPPRESS,
+        help='print the version and the checksum of the weights, and stop',
+    )  # fmt: skip
+
+
+class _Version(argparse.Action):
+    """Prints the version; weights are read for their checksum only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        print(f'pumba_pipe {version()}, {weights_in_words()}')
+        parser.exit()
+
+
+def weights_in_words() -> str:
+    """Say which weights are used unless others are asked for, with their checksum."""
+    from pumba_pipe.common.files import file_digest
+    from pumba_pipe.common.weights_file import SHIPPED, default_weights
+
+    path = default_weights()
+    try:
+        check_readable(path, 'weights file')
+        digest = file_digest(path)
+    except (InputError, OSError):
+        return f'weights {path}, which cannot be read'
+    return f'weights {digest}' + ('' if path == SHIPPED else f' ({path})')
+
+
+def complete(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Let a shell complete words, where the package argcomplete is installed.
+
+    Returns
+    -------
+    ArgumentParser
+        The same; while a shell asks for completions, the process ends here.
+    """
+    if '_ARGCOMPLETE' in os.environ:
+        with contextlib.suppress(ImportError):
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
+    return parser
+
+
+def add_quiet(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add ``--quiet``, and ``-q``."""
+    parser.add_argument('-q', '--quiet', action='store_true', help='print results and errors only')
 
 
 def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add ``--device``, and ``-g`` as neighbouring programs have it."""
+    """Add ``--device``, and ``-g``."""
     parser.add_argument(
         '--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: %(default)s)'
     )
+    add_gpu(parser)
+
+
+def add_gpu(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add ``-g``, as neighbouring programs have it, to an option ``--device``."""
     parser.add_argument(
         '-g', '--gpu', dest='device', action='store_const', const='cuda',
         default=argparse.SUPPRESS, help='same as --device cuda',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pumba_pipe.common.documents import MIB, brief, parse_json, read_bytes
 from pumba_pipe.common.errors import InputError, OutputError, WeightsError
 from pumba_pipe.common.files import atomic_path, check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
+from pumba_pipe.common.weights_file import SHIPPED, default_weights
 from pumba_pipe.network.calibration import Calibration
 from pumba_pipe.network.config import NetworkConfig, parameter_shapes, whole
 from pumba_pipe.network.parameters import Parameters, torch_network
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from pumba_pipe.network.unet import UNet
 
-SHIPPED = Path(__file__).parents[1] / 'weights' / 'default.safetensors'
-VARIABLE = 'PUMBA_WEIGHTS'
 FORMAT = 'pumba_pipe/1'
 CALIBRATION = 'calibration'  # entry of the metadata
 STAGES: tuple[str, ...] = ('coarse', 'fine')
@@ -105,11 +103,6 @@ class Model:
     card: dict[str, Any]
     sha256: str
     calibration: Calibration | None = None
-
-
-def default_weights() -> Path:
-    """Return the file named by ``PUMBA_WEIGHTS``, or else the shipped one."""
-    return Path(os.environ.get(VARIABLE) or SHIPPED)
 
 
 def initial_weights(name: str | None) -> Path | None:

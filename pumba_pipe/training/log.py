@@ -14,6 +14,8 @@ from torch import Tensor
 from pumba_pipe.training.checkpoint import Progress, TrainingConfig, schedule, share_done
 from pumba_pipe.training.samples import Batch
 
+BAR = '{l_bar}{bar}| {elapsed}, about {remaining} left, {postfix}'
+
 
 class Log:
     """TensorBoard scalars and pictures, and a progress bar; silent on all ranks but 0."""
@@ -31,7 +33,7 @@ class Log:
         if not quiet:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=100, unit='%', bar_format='{l_bar}{bar}| {postfix}')
+            self.bar = tqdm(total=100, unit='%', bar_format=BAR)
 
     def __enter__(self) -> Log:
         return self
@@ -57,6 +59,8 @@ class Log:
             return
         if self.bar is not None:
             self.bar.n = round(100 * share_done(progress, config), 1)
+            if self.bar.postfix is None:
+                self.bar.initial = self.bar.n  # what an earlier run did says nothing of the rate
             rate = progress.samples / max(progress.seconds, 1e-9)
             self.bar.set_postfix_str(
                 f'step {progress.step}, loss {float(loss):.3f}, {rate:.1f} samples/s'

@@ -28,7 +28,10 @@ FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--arra
            '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node', '--strict',
            '--partition', '--account', '--results'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
-SPELLINGS = {'--participant_label', '--session_label', '--skip_bids_validation'}
+SPELLINGS = {
+    '--participant_label', '--session_label', '--skip_bids_validation', '--n_cpus', '--n_procs',
+    '--n_proc', '--mem_mb', '--mem_gb', '--omp_nthreads',
+}  # fmt: skip
 
 
 def text_of(name: str) -> str:
@@ -54,7 +57,7 @@ def test_every_option_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -
     from pumba_pipe.bids_app import subjects
 
     points = distribution('pumba_pipe').entry_points.select(group='console_scripts')
-    known = FOREIGN.union(*(options_of(point.name, capsys) for point in points))
+    known = (FOREIGN | SPELLINGS).union(*(options_of(point.name, capsys) for point in points))
     known |= set(re.findall(r'--[a-z][\w-]*', subjects.build_parser().format_help()))
     for page in PAGES:
         named = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', page.read_text('utf-8')))
