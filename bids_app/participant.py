@@ -40,6 +40,7 @@ from pumba_pipe.bids_app.outputs.boilerplate import (
 from pumba_pipe.bids_app.outputs.description import write_description
 from pumba_pipe.bids_app.outputs.pages import Pages
 from pumba_pipe.workflows.done import refresh
+from pumba_pipe.workflows.manual_masks import remove_network_mask
 from pumba_pipe.workflows.naming import parse_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
@@ -143,6 +144,9 @@ def _work(plan: Plan, text: str, log: Log) -> int:
                 if submits_and_returns(plan.plugin):
                     return _submit_all(plan, batches, log)
                 failed |= execute(plan, batches, log, after)
+    for outputs in plan.images:
+        if outputs.source not in failed:
+            remove_network_mask(outputs)
     pages.write(pages.outstanding())
     pages.write_index()
     return _conclude(plan, failed, pages, log)
@@ -234,10 +238,9 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
     for source, failure in failed.items():
         where = '' if str(source) in failure.message else f'{source}: '
         tell(f'pumba: error: {where}{failure.message}', sys.stderr)
-    edited = plan.count('edited')
     log(
         f'{len(done)} images stripped, {plan.count("done")} done before, '
-        + (f'{edited} kept as edited by hand, ' if edited else '')
+        + f'{plan.manual_in_words().removeprefix(", ")}, '.removeprefix(', ')
         + f'{len(failed)} failed; results in {plan.config.output_dir}'
     )
     return EXIT_FAILED if failed or pages.failed else 0

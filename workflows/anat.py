@@ -12,6 +12,7 @@ from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline import engine as pe
+from pumba_pipe.workflows.manual_masks import ManualMask
 from pumba_pipe.workflows.naming import parse_name
 from pumba_pipe.workflows.registration import FIELDS as REGISTERED
 from pumba_pipe.workflows.registration import init_registration_wf
@@ -21,12 +22,13 @@ from pumba_pipe.interfaces.bias import N4BiasFieldCorrection
 from pumba_pipe.interfaces.images import ApplyMask, Conform
 from pumba_pipe.interfaces.memory import bias_mem_gb, image_mem_gb, report_mem_gb, strip_mem_gb
 from pumba_pipe.interfaces.report import QualityReport
-from pumba_pipe.interfaces.strip import SkullStrip
+from pumba_pipe.interfaces.strip import SkullStrip, StripWithManualMask
 
 CLIP = (10.0, 99.9)  # percentiles
 FIRST_SHRINK = 8  # masks are as good as with 4, in less than a third of the time
 SLOPPY_ITERATIONS = [5, 5]  # at each level
 FOUND = ('bias_corrected', 'out_mask', 'out_file', 'quality')
+NETWORK = ('network_mask',)  # with a manual mask
 FIGURES = ('mosaic', 'before_after', 'thumbnail', 'viewer')
 
 
@@ -92,6 +94,7 @@ def init_image_preproc_wf(
     settings: StripSettings,
     suffix: str = 'T1w',
     shape: Sequence[int] | None = None,
+    manual: ManualMask | None = None,
     name: str = 'image_preproc_wf',
 ) -> pe.Workflow:
     """Correct one image for intensity non-uniformity and strip it.
@@ -106,6 +109,8 @@ def init_image_preproc_wf(
         BIDS suffix of the image: maps of physical values are not corrected.
     shape : sequence of int, optional
         Of the image, for the memory to reserve.
+    manual : ManualMask, optional
+        A mask that takes the place of the network's.
     name : str
 
     Inputs
@@ -121,6 +126,8 @@ def init_image_preproc_wf(
         Field that was divided out; only when the image is corrected
     out_mask
         Brain mask on the image's own grid
+    network_mask
+        The network's own mask, where a manual one takes its place
     out_file
         ``bias_corrected`` with everything outside the mask set to zero
     out_prob
@@ -143,11 +150,14 @@ def init_image_preproc_wf(
     fields = found_fields(settings, corrected)
     inputnode = pe.Node(IdentityInterface(fields=['in_file']), name='inputnode')
     outputnode = pe.Node(
-        IdentityInterface(fields=[*fields, *(FIGURES if settings.reports else ())]),
+        IdentityInterface(
+            fields=[*fields, *NETWORK[: bool(manual)], *(FIGURES if settings.reports else ())]
+        ),
         name='outputnode',
     )
-    strip = strip_node(settings, shape)
+    strip = strip_node(settings, shape, manual)
     found = ['out_mask', 'quality', *(['out_prob'] if settings.probability else [])]
+    found += NETWORK[: bool(manual)]
     workflow.connect([(strip, outputnode, [(field, field) for field in found])])
     if corrected:
         _connect_corrected(workflow, inputnode, strip, outputnode, settings, shape)
@@ -170,6 +180,8 @@ def init_image_preproc_wf(
                 (report, outputnode, [(figure, figure) for figure in FIGURES]),
             ]
         )
+        if manual:
+            workflow.connect(strip, 'network_mask', report, 'network_mask')
     return workflow
 
 
@@ -180,10 +192,15 @@ def found_fields(settings: StripSettings, corrected: bool) -> tuple[str, ...]:
     return (*FOUND, *bias, *probability)
 
 
-def strip_node(settings: StripSettings, shape: Sequence[int] | None = None) -> pe.Node:
-    """Make the node that finds the brain."""
+def strip_node(
+    settings: StripSettings,
+    shape: Sequence[int] | None = None,
+    manual: ManualMask | None = None,
+) -> pe.Node:
+    """Make the node that finds the brain, or takes a manual mask for it."""
+    interface = StripWithManualMask if manual else SkullStrip
     strip = pe.Node(
-        SkullStrip(
+        interface(
             model=str(settings.weights),
             border_mm=settings.border_mm,
             csf=settings.csf,
@@ -197,6 +214,8 @@ def strip_node(settings: StripSettings, shape: Sequence[int] | None = None) -> p
     )
     if settings.probability:
         strip.inputs.out_prob = 'probability.nii.gz'
+    if manual:
+        strip.inputs.trait_set(manual_mask=str(manual.path), manual_sha256=manual.sha256)
     return strip
 
 

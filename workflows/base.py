@@ -76,7 +76,11 @@ def _add_image(
     image_id = node_name(outputs.name)
     shape = image_shape(outputs.source)
     image_wf = init_image_preproc_wf(
-        settings=settings, suffix=outputs.name.suffix, shape=shape, name=f'{image_id}_wf'
+        settings=settings,
+        suffix=outputs.name.suffix,
+        shape=shape,
+        manual=outputs.manual,
+        name=f'{image_id}_wf',
     )
     record = pe.Node(
         RecordSource(in_file=str(outputs.source)),

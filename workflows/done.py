@@ -25,6 +25,7 @@ from pumba_pipe.common.files import write_json
 from pumba_pipe.images.sidecars import (
     EXTRACTION,
     FILE_RECORD,
+    MANUAL_MASK,
     SOURCE_RECORD,
     Judgement,
     is_complete,
@@ -57,7 +58,8 @@ def judge(outputs: BrainOutputs) -> Judgement:
     if _length(longest) > MAX_NAME:
         return Judgement('blocked', f'{longest}: names of results may have {MAX_NAME} bytes')
     try:
-        for path in (*places, *outputs.figures.values()):
+        kept = {outputs.mask} if outputs.kept_mask else set()
+        for path in sorted({*places, *outputs.figures.values()} - kept):
             blocked = _in_the_way(path, places.get(path), ours)
             if blocked:
                 return Judgement('blocked', f'{path}: {blocked}')
@@ -97,6 +99,12 @@ def _judge(
         for path, content in sidecars.items()
         if content and is_mask(path) and path.exists() and is_edited(path, content)
     ]
+    discarded = [path for path in edited if checksum(path) == outputs.replaceable.get(path)]
+    edited = [
+        path
+        for path in edited
+        if path not in discarded and not _is_given(outputs, path, sidecars[path])
+    ]
     complete = all(is_complete(path, content) for path, content in sidecars.items()) and all(
         _figures_complete(outputs, figures)
     )
@@ -106,14 +114,17 @@ def _judge(
         if is_record(record := (content or {}).get(SOURCE_RECORD))
     ]
     changed = bool(other) or (bool(records) and not made_of(outputs.source, records))
-    if edited:
-        if changed:
-            return Judgement(
-                'blocked',
-                f'{edited[0]}: was edited by hand and is kept, but the scan has changed since; '
-                'move the mask away to have it made again',
-            )
-        return Judgement('edited', f'{edited[0]}: was edited by hand and is kept')
+    if edited and changed:
+        return Judgement(
+            'blocked',
+            f'{edited[0]}: was edited by hand and is kept, but the scan has changed since; '
+            'move the mask away, or give --discard-edits, to have it made again',
+        )
+    unused = [path for path in edited if path != outputs.mask or not outputs.kept_mask]
+    if unused:
+        return Judgement('edited', f'{unused[0]}: was edited by hand and is kept')
+    if discarded and not outputs.manual:
+        return Judgement('outdated', 'its edited mask is discarded')
     if not complete:
         return Judgement('missing')
     if not records:
@@ -124,8 +135,29 @@ def _judge(
     if changed:
         return Judgement('outdated', 'the scan has changed')
     if not all(_has_options(target, sidecars[target.path]) for target in targets):
-        return Judgement('outdated', 'made with other options or weights')
+        return Judgement('outdated', f'made with {_other(outputs)}options or weights')
+    # figures of earlier versions do not say what they show: a mask by the network
+    shown = (figures or {}).get(EXTRACTION, outputs.settings.parameters(outputs.name.suffix))
+    if outputs.figures and shown != outputs.parameters:
+        return Judgement('outdated', 'its figures show another mask')
     return Judgement('done', touched=tuple(_touched(outputs, sidecars)))
+
+
+def _is_given(outputs: BrainOutputs, path: Path, sidecar: Mapping[str, Any] | None) -> bool:
+    """Whether a mask is the untouched copy of the manual mask that is asked for."""
+    note = (sidecar or {}).get(MANUAL_MASK)
+    return (
+        outputs.manual is not None
+        and not outputs.manual.in_place
+        and path == outputs.mask
+        and is_record(note)
+        and note[SHA256] == outputs.manual.source_sha256
+        and is_complete(path, sidecar)
+    )
+
+
+def _other(outputs: BrainOutputs) -> str:
+    return 'another mask, other ' if outputs.manual else 'other '
 
 
 def _length(name: str) -> int:

@@ -128,6 +128,18 @@ def probability_path(name: ImageName) -> Path:
     return mask.with_name(mask.name.replace('_desc-brain_mask', '_label-brain_probseg'))
 
 
+def network_mask_path(name: ImageName) -> Path:
+    """Path of the network's own mask of an image whose mask is a manual one; named as the mask.
+
+    Examples
+    --------
+    >>> network_mask_path(parse_name(Path('sub-01_T1w.nii.gz'))).name
+    'sub-01_desc-network_mask.nii.gz'
+    """
+    mask = mask_path(name)
+    return mask.with_name(mask.name.replace('_desc-brain_mask', '_desc-network_mask'))
+
+
 def transform_paths(name: ImageName, space: Space, extension: str) -> tuple[Path, Path]:
     """Paths of the transforms to a standard space and back.
 

@@ -5,18 +5,20 @@ The quality record of an image lies in its mask's sidecar, under ``Quality``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.done import REGISTRATION, judge
+from pumba_pipe.workflows.manual_masks import ManualMask
 from pumba_pipe.workflows.naming import (
     ImageName,
     brain_path,
     mask_path,
+    network_mask_path,
     parse_name,
     preproc_path,
     probability_path,
@@ -25,7 +27,7 @@ from pumba_pipe.workflows.naming import (
 from pumba_pipe.workflows.settings import StripSettings
 from pumba_pipe.workflows.templates import Template
 
-from pumba_pipe.images.sidecars import EXTRACTION
+from pumba_pipe.images.sidecars import EXTRACTION, MANUAL_MASK
 from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
 from pumba_pipe.reports.naming import figure_paths, figure_record_path
 
@@ -59,12 +61,18 @@ class BrainOutputs:
     bids_dir, output_dir : Path
     settings : StripSettings
         What is asked for. What the results depend on is kept in their sidecars.
+    manual : ManualMask or None
+        A mask by a person or another tool, which takes the place of the network's.
+    replaceable : mapping of Path to str
+        Manual masks of an earlier run that may be replaced, with their checksums.
     """
 
     source: Path
     bids_dir: Path
     output_dir: Path
     settings: StripSettings
+    manual: ManualMask | None = None
+    replaceable: Mapping[Path, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> ImageName:
@@ -75,6 +83,23 @@ class BrainOutputs:
     def mask(self) -> Path:
         """Path of the mask."""
         return self.output_dir / mask_path(self.name)
+
+    @property
+    def network_mask(self) -> Path:
+        """Path of the network's own mask, where the mask is a manual one."""
+        return self.output_dir / network_mask_path(self.name)
+
+    @property
+    def kept_mask(self) -> ManualMask | None:
+        """The manual mask that lies where the mask goes, and stays as it is."""
+        return self.manual if self.manual and self.manual.in_place else None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the results depend on, for their sidecars."""
+        return self.settings.parameters(self.name.suffix) | (
+            self.manual.parameters if self.manual else {}
+        )
 
     @property
     def brain(self) -> Path:
@@ -98,7 +123,7 @@ class BrainOutputs:
     def targets(self) -> tuple[Target, ...]:
         """All files in the image's own space, but for figures."""
         corrected = self.settings.n4_applies(self.name.suffix)
-        depends = {EXTRACTION: self.settings.parameters(self.name.suffix)}
+        depends = {EXTRACTION: self.parameters}
         mask = {
             'Type': 'Brain',
             'Description': 'Mask of the brain, on the grid of the image it was made from',
@@ -107,6 +132,7 @@ class BrainOutputs:
             'Manual': False,
             **depends,
         }
+        network = mask | {EXTRACTION: self.settings.parameters(self.name.suffix)}
         preproc = {
             'SkullStripped': False,
             'Description': 'Image corrected for intensity non-uniformity (N4), nothing masked'
@@ -126,13 +152,20 @@ class BrainOutputs:
             ],
             **depends,
         }
+        if self.manual:
+            mask = mask | {'Manual': True, MANUAL_MASK: self.manual.note}
         targets = [
             Target('out_mask', self.mask, mask),
             Target('bias_corrected', self.preproc, preproc),
             Target('out_file', self.brain, brain),
         ]
+        if self.manual:
+            words = "The network's own mask, in whose place a manual one is used"
+            targets.append(
+                Target('network_mask', self.network_mask, network | {'Description': words})
+            )
         if self.settings.probability:
-            described = mask | {'Description': 'Probability of being brain, 0 to 1'}
+            described = network | depends | {'Description': 'Probability of being brain, 0 to 1'}
             path = self.output_dir / probability_path(self.name)
             targets.append(Target('out_prob', path, described))
         return tuple(targets)
@@ -145,7 +178,7 @@ class BrainOutputs:
             self.output_dir / path for path in transform_paths(self.name, space, extension)
         )
         depends = {
-            EXTRACTION: self.settings.parameters(self.name.suffix),
+            EXTRACTION: self.parameters,
             REGISTRATION: self.settings.registration_parameters() | {'Template': template.uri},
         }
         sources = [self.uri(self.preproc), self.uri(self.mask), template.uri]
@@ -214,6 +247,8 @@ def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.
         Masked image
     out_prob
         Probability of being brain, when it was asked for
+    network_mask
+        The network's own mask, where the mask is a manual one
     quality
         Quality record, JSON
     source_record
@@ -282,6 +317,10 @@ def _sinks(outputs: BrainOutputs, targets: Sequence[Target], name: str) -> pe.Wo
         save = SaveDerivative(
             out_path=str(target.path), metadata=target.metadata, source_file=str(outputs.source)
         )
+        if target.path in outputs.replaceable:
+            save.inputs.replaces = outputs.replaceable[target.path]
+        if target.path == outputs.mask and outputs.kept_mask:
+            save.inputs.keeps = outputs.kept_mask.sha256
         node = _sink(save, f'ds_{target.field.removeprefix("out_")}')
         workflow.connect(
             [(inputnode, node, [(target.field, 'in_file'), ('source_record', 'source_record')])]
@@ -292,7 +331,10 @@ def _sinks(outputs: BrainOutputs, targets: Sequence[Target], name: str) -> pe.Wo
         save = SaveFigures(
             out_paths={figure: str(path) for figure, path in figures.items()},
             record_path=str(outputs.figure_record),
-            metadata={'Sources': [outputs.source_uri, outputs.uri(outputs.mask)]},
+            metadata={
+                'Sources': [outputs.source_uri, outputs.uri(outputs.mask)],
+                EXTRACTION: outputs.parameters,
+            },
             source_file=str(outputs.source),
         )
         node = _sink(save, 'ds_figures')

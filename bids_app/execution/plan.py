@@ -14,12 +14,16 @@ from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.dataset import select_images, validate
 from pumba_pipe.workflows.base import StripSettings
 from pumba_pipe.workflows.done import Judgement, judge
+from pumba_pipe.workflows.manual_masks import EDITED, find_masks, with_manual_mask
 from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import find_template, parse_space
 
+from pumba_pipe.common.errors import InputError
+
 Log = Callable[[str], None]
 MAX_NAMED = 20  # masks that are named
+AGAIN = ('missing', 'outdated')  # states of images that are done again
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,7 @@ class Plan:
     @property
     def todo(self) -> list[BrainOutputs]:
         """Images that are not done, or out of date."""
-        again = ('missing', 'outdated')
-        return [one for one in self.images if self.found[one.source].state in again]
+        return [one for one in self.images if self.found[one.source].state in AGAIN]
 
     @property
     def subjects(self) -> list[str]:
@@ -63,10 +66,33 @@ class Plan:
         """How many images are in a state."""
         return sum(found.state == state for found in self.found.values())
 
+    @property
+    def manual(self) -> tuple[int, int]:
+        """How many masks of an earlier run are kept, because a person or tool made them, and how
+        many are new ones of ``--masks``.
+        """
+        kept = sum(outputs.kept_mask is not None for outputs in self.images)
+        given = sum(outputs.manual is not None for outputs in self.images) - kept
+        return kept + self.count('edited'), given
+
+    def manual_in_words(self) -> str:
+        """Part of a line about masks that are not the network's; empty without any."""
+        kept, given = self.manual
+        return (f', {kept} kept as edited by hand' if kept else '') + (
+            f', {given} with masks of {self.config.masks}' if given else ''
+        )
+
     def remarks(self) -> list[str]:
         """What a user should know about earlier results."""
+        discarded = [path for outputs in self.todo for path in outputs.replaceable]
         edited = [one.reason for one in self.found.values() if one.state == 'edited']
-        lines = edited[:MAX_NAMED]
+        edited += [
+            f'{outputs.mask}: was edited by hand and is kept; what is made of it is made again'
+            for outputs in self.todo
+            if outputs.kept_mask and outputs.kept_mask.source == EDITED
+        ]
+        lines = [f'{path}: the edited mask is discarded' for path in discarded]
+        lines += edited[:MAX_NAMED]
         if len(edited) > MAX_NAMED:
             lines.append(f'{len(edited) - MAX_NAMED} more masks were edited by hand and are kept')
         unrecorded = sum(found.unrecorded for found in self.found.values())
@@ -79,11 +105,11 @@ class Plan:
 
     def summary(self) -> str:
         """One line about what there is to do."""
-        outdated, edited = self.count('outdated'), self.count('edited')
+        outdated = self.count('outdated')
         return (
             f'{len(self.images)} images: {len(self.todo)} to strip on {self.settings.device}, '
             f'{self.count("done")} done before'
-            + (f', {edited} kept as edited by hand' if edited else '')
+            + self.manual_in_words()
             + (f', {len(self.broken)} more cannot be done' if self.broken else '')
             + (f', {outdated} done before but out of date' if outdated else '')
         )
@@ -101,8 +127,12 @@ class Plan:
         for outputs in self.images:
             found = self.found[outputs.source]
             why = f', {found.reason}' if found.state == 'outdated' else ''
+            whose = ''
+            if outputs.manual:
+                source = outputs.manual.source
+                whose = ', mask edited by hand' if source == EDITED else f', mask of {source}'
             lines.append(
-                f'{outputs.source.relative_to(root)}: {words[found.state]}{why} -> '
+                f'{outputs.source.relative_to(root)}: {words[found.state]}{why}{whose} -> '
                 f'{outputs.mask.relative_to(outputs.output_dir)}'
             )
         for path, reason in self.broken.items():
@@ -162,12 +192,72 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
     ]
     broken = selection.broken | same_results(images, config.output_dir)
     images = [outputs for outputs in images if outputs.source not in broken]
+    images, unusable = _with_manual_masks(config, images, log)
+    broken |= unusable
     found = {outputs.source: judge(outputs) for outputs in images}
     for outputs in images:
         if found[outputs.source].state == 'blocked':
             broken[outputs.source] = found.pop(outputs.source).reason
+    for outputs in images:
+        problem = _problem_of_mask(outputs, found.get(outputs.source))
+        if problem:
+            broken[outputs.source] = problem
+            del found[outputs.source]
     images = [outputs for outputs in images if outputs.source in found]
     return Plan(config, settings, images, found, broken, plugin)
+
+
+def _with_manual_masks(
+    config: RunConfig, images: Sequence[BrainOutputs], log: Log
+) -> tuple[list[BrainOutputs], dict[Path, str]]:
+    """Give images the masks that take the place of the network's; name those that cannot be used.
+
+    Raises
+    ------
+    UsageError
+        There are no masks in the folder that was named.
+    """
+    given: dict[Path, list[Path]] = {}
+    if config.masks is not None:
+        try:
+            given = find_masks(config.masks, images, log)
+        except InputError as error:
+            raise UsageError(f'--masks {error}') from None
+        log(f'--masks {config.masks}: masks of {len(given)} of {len(images)} images')
+    ready, unusable = [], {}
+    for outputs in images:
+        candidates = given.get(outputs.source, [])
+        if len(candidates) > 1:
+            names = ', '.join(mask.name for mask in candidates)
+            unusable[outputs.source] = f'--masks has several masks of this image ({names})'
+            continue
+        mask = candidates[0] if candidates else None
+        try:
+            chosen = with_manual_mask(outputs, mask, config.discard_edits)
+        except OSError as error:
+            unusable[outputs.source] = (
+                f'{error.filename}: cannot read this file ({error.strerror})'
+            )
+            continue
+        if mask is not None and chosen.kept_mask and not mask.samefile(outputs.mask):
+            log(f'{outputs.mask}: was edited by hand and is kept; {mask} is not used')
+        ready.append(chosen)
+    return ready, unusable
+
+
+def _problem_of_mask(outputs: BrainOutputs, found: Judgement | None) -> str:
+    """Say why a manual mask cannot be used; nothing when it can, or was used before."""
+    from pumba_pipe.images.masks import check_grid, grid_of, load_mask
+
+    if outputs.manual is None or found is None or found.state not in AGAIN:
+        return ''
+    try:
+        mask, affine = load_mask(outputs.manual.path)
+        image_shape, image_affine = grid_of(outputs.source)
+        check_grid(outputs.manual.path, mask.shape, affine, image_shape, image_affine)
+    except InputError as error:
+        return str(error)
+    return '' if mask.any() else f'{outputs.manual.path}: this mask is empty'
 
 
 def same_results(images: Sequence[BrainOutputs], output_dir: Path) -> dict[Path, str]:

@@ -64,6 +64,10 @@ class RunConfig:
         Index of the data set, read or made.
     border_mm : float
     csf : str
+    masks : Path or None
+        Folder with masks that take the place of the network's.
+    discard_edits : bool
+        Make masks again that were edited.
     n4 : bool
         Correct the intensity bias.
     spaces : tuple of str
@@ -118,6 +122,8 @@ class RunConfig:
     database_dir: Path | None = None
     border_mm: float = StripSettings.border_mm
     csf: Csf = StripSettings.csf
+    masks: Path | None = None
+    discard_edits: bool = False
     n4: bool = StripSettings.bias_correction
     spaces: tuple[str, ...] = ()
     deformable: bool = StripSettings.deformable

@@ -81,6 +81,16 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help='a rim of the CSF around the brain: part of the masks or not; auto: not in brains of '
         'human size; default: %(default)s',
     )  # fmt: skip
+    group.add_argument(
+        '--masks', type=Path, metavar='DIR',
+        help='folder with masks by hand or by another tool, as BIDS names them (a derivative, or '
+        "the output folder itself): they take the place of the network's",
+    )  # fmt: skip
+    group.add_argument(
+        '--discard-edits', action='store_true',
+        help='list the masks in the output folder that were edited by hand, or taken from --masks '
+        'by an earlier run, and make them again',
+    )  # fmt: skip
     group.add_argument('--weights', type=existing_file, metavar='FILE', help='from pumba-train')
     group.add_argument(
         '--device', default=RunConfig.device,

@@ -30,7 +30,7 @@ examples:
 # What is asked for on the command line alone: a saved configuration leaves these out.
 NOT_SAVED = (
     'help', 'version', 'config_file', 'verbose', 'quiet', 'notrack', 'dry_run', 'reports_only',
-    'boilerplate_only', 'clean_workdir', 'ratings',
+    'boilerplate_only', 'clean_workdir', 'ratings', 'discard_edits',
 )  # fmt: skip
 
 
@@ -103,6 +103,8 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         database_dir=given.bids_database_dir.resolve() if given.bids_database_dir else None,
         border_mm=given.border_mm,
         csf=given.csf,
+        masks=given.masks.resolve() if given.masks else None,
+        discard_edits=given.discard_edits,
         n4=not given.no_n4,
         spaces=_unique(given.output_spaces),
         deformable=given.deformable,

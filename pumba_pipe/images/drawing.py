@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's yellow, which people with any colour vision tell from greys, between dark seams:
 # the line is seen on dark tissue, the seams on bright tissue.
 OUTLINE = (240, 228, 66)
+NETWORK_OUTLINE = (86, 180, 233)  # sky blue of the same set: a second mask
 WHITE = 235
 LINE_PX = 1.8
 GREYS, MIXES, MIX_GREYS = 192, 4, 16  # a palette: greys, then one colour over some greys

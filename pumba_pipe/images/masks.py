@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,8 +36,7 @@ def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', RuntimeWarning)  # NaN, scales that overflow
             inside = np.asarray(image.dataobj) > 0.5
-        affine = np.asarray(image.affine, dtype=float)
-        affine = np.diag([*[mm_per_unit(image)[0]] * 3, 1.0]) @ affine
+        affine = _affine_in_mm(image)
     except InputError:
         raise
     except Exception as error:  # nibabel's readers raise many kinds on broken files
@@ -46,6 +45,22 @@ def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     if inside.ndim < 3 or any(side != 1 for side in inside.shape[3:]):
         raise InputError(f'{path}: a mask must be 3D, this one has the shape {inside.shape}')
     return inside.reshape(inside.shape[:3]), affine
+
+
+def grid_of(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Shape (x, y, z) and affine in millimetres that an image's header has.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    image, _ = with_sound_header(open_source(path))
+    return tuple(int(side) for side in image.shape[:3]), _affine_in_mm(image)
+
+
+def _affine_in_mm(image: Any) -> NDArray[np.float64]:
+    return np.asarray(np.diag([*[mm_per_unit(image)[0]] * 3, 1.0]) @ image.affine, dtype=float)
 
 
 def check_grid(

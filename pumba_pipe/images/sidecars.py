@@ -30,6 +30,7 @@ from pumba_pipe.common.files import image_suffix
 SOURCE_RECORD, FILE_RECORD = 'SourceRecord', 'FileRecord'
 EXTRACTION = 'BrainExtraction'  # key of the options that a result depends on
 MARKS = (FILE_RECORD, EXTRACTION)  # keys that no other program writes
+MANUAL_MASK = 'ManualMask'  # key: where a manual mask comes from, and its checksum there
 MASK = '_mask'
 EDIT_SECONDS = 2.0  # of results without a record: a mask this much younger than its sidecar
 
@@ -139,8 +140,14 @@ def remove(path: Path) -> None:
         raise OutputError(f'{path}: cannot replace this file ({error.strerror})') from None
 
 
-def check_replaceable(path: Path) -> None:
+def check_replaceable(path: Path, replaces: str = '') -> None:
     """Refuse to replace what another program made, and a mask that was edited.
+
+    Parameters
+    ----------
+    path : Path
+    replaces : str
+        Checksum of an edited mask that may be replaced.
 
     Raises
     ------
@@ -154,7 +161,7 @@ def check_replaceable(path: Path) -> None:
     if sidecar is None or not is_mask(path):
         return
     try:
-        edited = is_edited(path, sidecar)
+        edited = is_edited(path, sidecar) and not (replaces and checksum(path) == replaces)
     except OSError as error:
         raise OutputError(f'{path}: cannot read this file ({error.strerror})') from None
     if edited:

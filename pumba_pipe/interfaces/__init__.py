@@ -18,7 +18,7 @@ from pumba_pipe.interfaces.memory import (
 from pumba_pipe.interfaces.register import RegisterToTemplate
 from pumba_pipe.interfaces.report import QualityReport
 from pumba_pipe.interfaces.source import RecordSource
-from pumba_pipe.interfaces.strip import SkullStrip
+from pumba_pipe.interfaces.strip import SkullStrip, StripWithManualMask
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
 
@@ -34,6 +34,7 @@ __all__ = [
     'SaveDerivative',
     'SaveFigures',
     'SkullStrip',
+    'StripWithManualMask',
     'SynthesizeHeads',
     'TrainSynthetic',
     'WriteModelCard',

@@ -20,7 +20,9 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_lock import exclusive
+from pumba_pipe.common.file_records import SHA256
 from pumba_pipe.common.files import atomic_path, write_json
 from pumba_pipe.images.sidecars import (
     FILE_RECORD,
@@ -42,6 +44,10 @@ class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
     quality = File(exists=True, desc='JSON file whose content becomes the key Quality')
     source_file = traits.Str(desc='scan that it was made from')
     source_record = traits.Dict(desc='of that scan, as RecordSource gives it')
+    keeps = traits.Str(
+        desc='checksum of the file that is in its place already: it stays, and is described'
+    )
+    replaces = traits.Str(desc='checksum of a manual mask in its place that may be replaced')
 
 
 class SaveDerivativeOutputSpec(TraitedSpec):
@@ -55,8 +61,8 @@ class SaveDerivative(BaseInterface):
 
     The file is renamed into place last: where it lies, it is complete and described. Processes
     that write the same file wait for each other, so that file and description belong together.
-    A mask that was edited by hand, or made by another program, is not replaced; nor is anything
-    when the scan has changed meanwhile.
+    A mask that was edited by hand, or made by another program, is not replaced, unless `replaces`
+    names it; nor is anything when the scan has changed meanwhile.
 
     Examples
     --------
@@ -77,22 +83,43 @@ class SaveDerivative(BaseInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         target = Path(self.inputs.out_path)
+        if isdefined(self.inputs.keeps):
+            self._describe_kept(target)
+            return runtime
+        replaces = self.inputs.replaces if isdefined(self.inputs.replaces) else ''
         with exclusive(target), atomic_path(target) as partial:
             shutil.copyfile(self.inputs.in_file, partial)
-            if isdefined(self.inputs.source_record):
-                check_source(Path(self.inputs.source_file), self.inputs.source_record)
+            self._check_source()
             if isdefined(self.inputs.metadata):
-                check_replaceable(target)
+                check_replaceable(target, replaces)
                 self._describe(target, partial)
         return runtime
 
-    def _describe(self, target: Path, partial: Path) -> None:
+    def _check_source(self) -> None:
+        if isdefined(self.inputs.source_record):
+            check_source(Path(self.inputs.source_file), self.inputs.source_record)
+
+    def _describe_kept(self, target: Path) -> None:
+        with exclusive(target):
+            self._check_source()
+            record = written(target)
+            if record[SHA256] != self.inputs.keeps:
+                raise InputError(
+                    f'{target}: has changed while it was worked on; start the run again'
+                )
+            write_json(sidecar_of(target), self._description(record))
+
+    def _description(self, record: dict[str, Any]) -> dict[str, Any]:
         metadata = dict(self.inputs.metadata)
         if isdefined(self.inputs.source_record):
             metadata[SOURCE_RECORD] = self.inputs.source_record
-        metadata[FILE_RECORD] = written(partial)
+        metadata[FILE_RECORD] = record
         if isdefined(self.inputs.quality):
             metadata['Quality'] = read_json(Path(self.inputs.quality))
+        return metadata
+
+    def _describe(self, target: Path, partial: Path) -> None:
+        metadata = self._description(written(partial))
         if target.exists() or target.is_symlink():
             # never an old image beside a new description, should this run be killed
             remove(target)

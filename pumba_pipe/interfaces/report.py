@@ -21,6 +21,7 @@ class QualityReportInputSpec(BaseInterfaceInputSpec):
 
     in_file = File(exists=True, mandatory=True, desc='image of a head; names the outputs')
     in_mask = File(exists=True, mandatory=True, desc="brain mask, on the image's own grid")
+    network_mask = File(exists=True, desc="the network's own mask, where in_mask is a manual one")
     quality = File(exists=True, desc='quality record, JSON; its figures stand on the mosaic')
 
 
@@ -52,7 +53,10 @@ class QualityReport(BaseInterface):
         from pumba_pipe.reports.figures import write_figures
 
         quality = Path(self.inputs.quality) if isdefined(self.inputs.quality) else None
-        write_figures(Path(self.inputs.in_file), Path(self.inputs.in_mask), self._paths(), quality)
+        network = Path(self.inputs.network_mask) if isdefined(self.inputs.network_mask) else None
+        write_figures(
+            Path(self.inputs.in_file), Path(self.inputs.in_mask), self._paths(), quality, network
+        )
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:

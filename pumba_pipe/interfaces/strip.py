@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from nipype import logging
@@ -14,6 +15,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from pumba_pipe.common.errors import InputError, NothingFoundError
+from pumba_pipe.common.file_records import checksum
 from pumba_pipe.extraction.border import CSF, FORMER_CSF
 from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.folder import in_folder, stem
@@ -113,3 +116,66 @@ class SkullStrip(BaseInterface):
             if isdefined(given):
                 names[field] = given
         return {field: in_folder(file, field) for field, file in names.items()}
+
+
+class StripWithManualMaskInputSpec(SkullStripInputSpec):
+    """Inputs of `StripWithManualMask`."""
+
+    manual_mask = File(exists=True, mandatory=True, desc="mask to use, on the image's grid")
+    manual_sha256 = traits.Str(desc='checksum that it has to have')
+
+
+class StripWithManualMaskOutputSpec(SkullStripOutputSpec):
+    """Outputs of `StripWithManualMask`."""
+
+    network_mask = File(desc="the network's own mask, empty when it found no brain")
+
+
+class StripWithManualMask(SkullStrip):
+    """Use a mask by a person or another tool; the network's own is kept for comparison.
+
+    ``out_mask`` and ``out_file`` are of the manual mask, ``out_prob`` is the network's, and so
+    are the figures of the quality record but for the volume and the Dice overlap of the two.
+
+    Examples
+    --------
+    >>> strip = StripWithManualMask(in_file='head.nii.gz', manual_mask='mask.nii.gz')
+    >>> Path(strip._list_outputs()['network_mask']).name
+    'head_desc-network_mask.nii.gz'
+    """
+
+    input_spec = StripWithManualMaskInputSpec
+    output_spec = StripWithManualMaskOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from pumba_pipe.extraction.manual_mask import put_manual_mask
+
+        outputs = {field: Path(path) for field, path in self._list_outputs().items()}
+        manual = Path(self.inputs.manual_mask)
+        self._check_manual(manual)
+        outputs['network_mask'].unlink(missing_ok=True)
+        try:
+            runtime = super()._run_interface(runtime)
+            outputs['out_mask'].replace(outputs['network_mask'])
+        except NothingFoundError as error:
+            logging.getLogger('nipype.interface').warning('%s; the manual mask is used', error)
+        put_manual_mask(
+            Path(self.inputs.in_file),
+            manual,
+            outputs['network_mask'],
+            outputs['quality'],
+            outputs['out_mask'],
+            outputs['out_file'],
+            outputs.get('out_prob'),
+        )
+        self._check_manual(manual)
+        return runtime
+
+    def _check_manual(self, manual: Path) -> None:
+        wanted = self.inputs.manual_sha256
+        if isdefined(wanted) and checksum(manual) != wanted:
+            raise InputError(f'{manual}: has changed while it was worked on; start the run again')
+
+    def _list_outputs(self) -> dict[str, Any]:
+        name = f'{stem(self.inputs.in_file)}_desc-network_mask.nii.gz'
+        return {**super()._list_outputs(), 'network_mask': in_folder(name)}

@@ -31,10 +31,13 @@ class Cut:
         0..255.
     mask : ndarray of float32, shape (rows, columns)
         The mask, interpolated; one half at its border.
+    network : ndarray of float32, shape (rows, columns), or None
+        The same of the network's own mask, where there are two.
     """
 
     grey: NDArray[np.uint8]
     mask: NDArray[np.float32]
+    network: NDArray[np.float32] | None = None
 
     def outline(self, width: float = LINE_PX) -> NDArray[np.float32]:
         """Opacity of the mask's outline, 0..1, shape (rows, columns); its width in pixels."""
@@ -70,8 +73,12 @@ def cut(
     # not np.take, which copies the whole volume first
     place: tuple[Any, ...] = (*(slice(None),) * axis, index)
     grey = plane_pixels(scan.grey(scan.image[place]), size, box)
-    mask = plane_pixels(scan.mask[place].astype(np.float32), size, box)
-    return Cut(to_grey(grey), mask)
+    masks = [
+        plane_pixels(mask[place].astype(np.float32), size, box)
+        for mask in (scan.mask, scan.network)
+        if mask is not None
+    ]
+    return Cut(to_grey(grey), *masks)
 
 
 def picture_size(

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.documents import read_json
-from pumba_pipe.images.drawing import LINE_PX, Canvas, fitted, text_width
+from pumba_pipe.images.drawing import (
+    LINE_PX,
+    NETWORK_OUTLINE,
+    Canvas,
+    fitted,
+    outline_of,
+    text_width,
+)
 from pumba_pipe.images.panels import busiest_slice
-from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES, cut, picture_size
+from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES, Cut, cut, picture_size
 from pumba_pipe.reports.image_and_mask import Scan, load_scan
 from pumba_pipe.reports.viewer import write_viewer_data
 from pumba_pipe.reports.words import expected_quality, number
@@ -32,7 +39,11 @@ LETTER_SIZE, TEXT_SIZE = 13, 15
 
 
 def write_figures(
-    in_file: Path, in_mask: Path, out_paths: Mapping[str, Path], quality: Path | None = None
+    in_file: Path,
+    in_mask: Path,
+    out_paths: Mapping[str, Path],
+    quality: Path | None = None,
+    network_mask: Path | None = None,
 ) -> None:
     """Draw all figures of an image.
 
@@ -44,13 +55,15 @@ def write_figures(
         Where ``mosaic``, ``before_after``, ``thumbnail`` and ``viewer`` go.
     quality : Path, optional
         The quality record; its main figures stand above the mosaic.
+    network_mask : Path, optional
+        The network's own mask, where `in_mask` is a manual one: its outline is drawn, too.
 
     Raises
     ------
     InputError
     OutputError
     """
-    scan = load_scan(in_file, in_mask)
+    scan = load_scan(in_file, in_mask, network_mask)
     draw_mosaic(scan, out_paths['mosaic'], _read_quality(quality))
     draw_before_after(scan, out_paths['before_after'])
     draw_thumbnail(scan, out_paths['thumbnail'])
@@ -81,7 +94,7 @@ def draw_mosaic(scan: Scan, path: Path, quality: Mapping[str, Any] | None = None
             left = GAP + column * (width + GAP) + (width - columns) // 2
             picture = cut(scan, axis, index, spans, scale)
             canvas.place(picture.grey, left, top)
-            canvas.draw(picture.outline(LINE_PX * larger), left, top, seam=round(larger))
+            _outlines(canvas, picture, left, top, larger)
             label = position(scan, axis, index)
             if column == 0:
                 label = f'{PLANE_NAMES[axis]}  {label}'
@@ -137,7 +150,7 @@ def draw_thumbnail(scan: Scan, path: Path) -> None:
         picture = cut(scan, axis, busiest_slice(scan.mask, axis), spans, scale)
         top = (height - rows) // 2
         canvas.place(picture.grey, left, top)
-        canvas.draw(picture.outline(), left, top)
+        _outlines(canvas, picture, left, top)
         left += columns + GAP
     canvas.save_small(path)
 
@@ -173,6 +186,15 @@ def picture_mm(scan: Scan, axis: int, spans: NDArray[np.float64]) -> tuple[float
     return float(extent[across]), float(extent[up])
 
 
+def _outlines(canvas: Canvas, picture: Cut, left: int, top: int, larger: float = 1.0) -> None:
+    """Draw the outline of the mask, on top of that of the network's where there are two."""
+    seam, width = round(larger), LINE_PX * larger
+    if picture.network is not None:
+        other = outline_of(picture.network, width)
+        canvas.draw(other, left, top, NETWORK_OUTLINE, seam)
+    canvas.draw(picture.outline(width), left, top, seam=seam)
+
+
 def _letters(canvas: Canvas, axis: int, left: int, top: int, columns: int, rows: int) -> None:
     """Name the four edges of a picture by where they lie in the body, as the header has it."""
     (west, east), (south, north) = (LETTERS[other] for other in PLANES[axis])
@@ -201,6 +223,9 @@ def _in_words(quality: Mapping[str, Any] | None) -> list[str]:
     if not quality:
         return []
     words = []
+    overlap = number(quality.get('network_dice'))
+    if quality.get('manual') and overlap is not None:
+        words.append(f"manual mask, Dice {overlap:.3f} with the network's")
     volume, expected = number(quality.get('volume_ml')), expected_quality(quality)
     if volume is not None:
         words.append(f'{volume:.4g} mL')

@@ -36,12 +36,15 @@ class Scan:
         Voxel indices of these arrays to millimetres.
     name : str
         File name of the image.
+    network : ndarray of bool, shape (x, y, z), or None
+        The network's own mask, where `mask` is a manual one; may be empty.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.bool_]
     affine: NDArray[np.float64]
     name: str
+    network: NDArray[np.bool_] | None = None
 
     @cached_property
     def voxel_size(self) -> NDArray[np.float64]:
@@ -52,11 +55,12 @@ class Scan:
 
     @cached_property
     def box(self) -> NDArray[np.int64]:
-        """First and last voxel of the mask along each axis, shape (3, 2)."""
+        """First and last voxel of the mask, or of both, along each axis, shape (3, 2)."""
+        shown = self.mask if self.network is None else self.mask | self.network
         ranges = []
         for axis in range(3):
             others = tuple(other for other in range(3) if other != axis)
-            ranges.append(np.flatnonzero(self.mask.any(axis=others))[[0, -1]])
+            ranges.append(np.flatnonzero(shown.any(axis=others))[[0, -1]])
         return np.array(ranges)
 
     @cached_property
@@ -81,8 +85,8 @@ class Scan:
         return np.clip((values - low) / (high - low), 0, 1) ** np.float32(gamma)
 
 
-def load_scan(in_file: Path, in_mask: Path) -> Scan:
-    """Read an image and its mask.
+def load_scan(in_file: Path, in_mask: Path, network_mask: Path | None = None) -> Scan:
+    """Read an image and its mask, and the network's own mask where that is another.
 
     Raises
     ------
@@ -99,4 +103,5 @@ def load_scan(in_file: Path, in_mask: Path) -> Scan:
         oriented(mask, axes),
         oriented_affine(volume.affine, axes, mask.shape),
         in_file.name,
+        None if network_mask is None else oriented(load_mask_of(volume, network_mask), axes),
     )
