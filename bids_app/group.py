@@ -20,7 +20,7 @@ from pumba_pipe.reports.group import write_group_report
 from pumba_pipe.reports.index import write_index
 from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP, find_outliers
 from pumba_pipe.reports.ratings import RATINGS, Rating, count_ratings, read_ratings
-from pumba_pipe.reports.words import MEASURES
+from pumba_pipe.reports.words import MEASURES, is_manual
 
 MAX_PROBLEMS = 20  # lines
 
@@ -50,7 +50,9 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
         write_records(path, found, outliers, kinds, ratings)
         flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
         count = f'{len(found)} image{"s" * (len(found) != 1)}'
-        log(f'{path}: {count}, {flagged} to look at{rated(found, ratings)}')
+        manual = sum(is_manual(image.quality) for image in found)
+        edited = f', {manual} with a manual mask' if manual else ''
+        log(f'{path}: {count}, {flagged} to look at{edited}{rated(found, ratings)}')
         if config.reports:
             page = path.with_suffix('.html')
             write_group_report(page, suffix, found, outliers, kinds, ratings)
@@ -163,6 +165,7 @@ def write_records(
         rating = (ratings or {}).get(image.name, Rating())
         row = {
             **image.quality,
+            'manual': is_manual(image.quality),
             'bids_name': image.name,
             'species': kind,
             'outlying': [f'{key}: {z:.1f}' for key, z in strange.items()],

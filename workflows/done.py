@@ -16,6 +16,8 @@ from pumba_pipe.common.file_lock import exclusive
 from pumba_pipe.common.file_records import (
     CHANGED,
     MODIFIED,
+    SHA256,
+    checksum,
     is_record,
     is_same,
     stamp,

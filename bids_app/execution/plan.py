@@ -68,9 +68,7 @@ class Plan:
 
     @property
     def manual(self) -> tuple[int, int]:
-        """How many masks of an earlier run are kept, because a person or tool made them, and how
-        many are new ones of ``--masks``.
-        """
+        """Number of masks of an earlier run that are kept, and of new ones of ``--masks``."""
         kept = sum(outputs.kept_mask is not None for outputs in self.images)
         given = sum(outputs.manual is not None for outputs in self.images) - kept
         return kept + self.count('edited'), given
@@ -127,12 +125,15 @@ class Plan:
         for outputs in self.images:
             found = self.found[outputs.source]
             why = f', {found.reason}' if found.state == 'outdated' else ''
-            whose = ''
-            if outputs.manual:
-                source = outputs.manual.source
-                whose = ', mask edited by hand' if source == EDITED else f', mask of {source}'
+            state = words[found.state]
+            if outputs.kept_mask and found.state != 'done':
+                state = 'edited by hand, kept; what is made of it would be made again'
+            elif outputs.kept_mask:
+                state = 'done before, with a mask that is kept as edited by hand'
+            elif outputs.manual:
+                state += f' with {outputs.manual.source}'
             lines.append(
-                f'{outputs.source.relative_to(root)}: {words[found.state]}{why}{whose} -> '
+                f'{outputs.source.relative_to(root)}: {state}{why} -> '
                 f'{outputs.mask.relative_to(outputs.output_dir)}'
             )
         for path, reason in self.broken.items():

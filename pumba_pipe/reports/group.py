@@ -17,7 +17,7 @@ from pumba_pipe.reports.plots import HEIGHT, WIDTH, dot_plot
 from pumba_pipe.reports.ratings import Rating, count_ratings
 from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.subject import anchor_of
-from pumba_pipe.reports.words import COMPARED, MEASURES, PLACES, in_words, number
+from pumba_pipe.reports.words import COMPARED, MEASURES, PLACES, in_words, is_manual, number
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Row:
         How it differs from the others, in words.
     rating : Rating
         What a person thinks of it.
+    manual : bool
+        Whether its mask is a manual one.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Row:
     flags: list[Flag]
     outlying: str
     rating: Rating
+    manual: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -121,7 +124,14 @@ def row_of(
         value = image.quality.get(one.key)
         cells.append((in_words(value, one.units, PLACES), number(value), one.key in strange))
     return Row(
-        image.name, address, kind, cells, flags_of(image.quality), describe(strange), rating
+        image.name,
+        address,
+        kind,
+        cells,
+        flags_of(image.quality),
+        describe(strange),
+        rating,
+        is_manual(image.quality),
     )
 
 

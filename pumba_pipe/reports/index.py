@@ -16,7 +16,7 @@ from pumba_pipe.reports.pages import embedded_picture, render
 from pumba_pipe.reports.ratings import DIGITS, RATINGS, Rating
 from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.subject import anchor_of
-from pumba_pipe.reports.words import Expected, expected_quality
+from pumba_pipe.reports.words import Expected, expected_quality, is_manual
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Card:
         First digits of the checksum of its mask.
     rating : Rating
         What a person thinks of it, as far as the group level was told.
+    manual : bool
+        Whether its mask is a manual one.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Card:
     flags: list[Flag]
     mask_digest: str
     rating: Rating
+    manual: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -120,4 +123,5 @@ def card_of(output_dir: Path, found: Finding, rating: Rating | None) -> Card:
         flags=flags_of(found.quality),
         mask_digest=found.mask_digest(DIGITS),
         rating=rating or Rating(),
+        manual=is_manual(found.quality),
     )

@@ -8,7 +8,7 @@ from statistics import median
 
 from pumba_pipe.common.statistics import robust_z
 from pumba_pipe.reports.findings import Finding
-from pumba_pipe.reports.words import COMPARED, number
+from pumba_pipe.reports.words import COMPARED, OF_THE_MASK, is_manual, number
 
 LIMIT = 3.5  # robust standard deviations
 MIN_GROUP = 5  # images; fewer say little about what is usual
@@ -18,6 +18,8 @@ def find_outliers(
     found: Sequence[Finding], kinds: Sequence[Hashable] | None = None
 ) -> list[dict[str, float]]:
     """Compare images with the others of their kind.
+
+    Of manual masks the volume alone is compared: the other figures are the network's.
 
     Parameters
     ----------
@@ -40,6 +42,7 @@ def find_outliers(
                 (index, value)
                 for index in members
                 if (value := number(found[index].quality.get(measure.key))) is not None
+                and (measure.key in OF_THE_MASK or not is_manual(found[index].quality))
             ]
             if len(known) < MIN_GROUP:
                 continue

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumba_pipe.images.drawing import OUTLINE
+from pumba_pipe.images.drawing import NETWORK_OUTLINE, OUTLINE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -61,6 +61,7 @@ def render(template: str, scripts: Sequence[str], **values: Any) -> str:
         style=Markup(style),
         script=Markup(script),
         outline=f'#{bytes(OUTLINE).hex()}',
+        network_outline=f'#{bytes(NETWORK_OUTLINE).hex()}',
         **values,
     )
 

@@ -23,11 +23,15 @@ from pumba_pipe.reports.viewer import read_viewer_data
 from pumba_pipe.reports.words import (
     FORMER,
     MEASURES,
+    OF_THE_MASK,
     PLACES,
     Expected,
+    Measure,
     expected_quality,
     in_words,
+    is_manual,
     minutes,
+    number,
 )
 
 SCRIPTS = ('pictures.js', 'viewer.js', 'commands.js', 'ratings.js')
@@ -70,6 +74,10 @@ class ImageView:
         What the slice viewer shows.
     pair : (str, str) or None
         Paths of an image and its mask on one grid, as seen from the page.
+    manual : bool
+        Whether the mask is a manual one, shown beside the network's.
+    network_dice : float or None
+        Dice overlap of the two.
     """
 
     anchor: str
@@ -86,6 +94,8 @@ class ImageView:
     before_after: Picture | None
     viewer: dict[str, Any] | None
     pair: tuple[str, str] | None
+    manual: bool = False
+    network_dice: float | None = None
 
     @property
     def doubtful(self) -> bool:
@@ -181,6 +191,8 @@ def view_of(output_dir: Path, found: Finding) -> ImageView:
         before_after=picture_of(output_dir, figures['before_after']),
         viewer=read_viewer_data(figures['viewer']),
         pair=pair_of(output_dir, found),
+        manual=is_manual(found.quality),
+        network_dice=number(found.quality.get('network_dice')),
     )
 
 
@@ -206,8 +218,13 @@ def anchor_of(name: str) -> str:
 
 def measure_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Label, value and meaning of everything in a quality record but the flags."""
+    manual = is_manual(quality)
+
+    def label(one: Measure) -> str:
+        return one.label + (" (network's mask)" if manual and one.key not in OF_THE_MASK else '')
+
     known = [
-        (one.label, in_words(quality[one.key], one.units, PLACES), one.meaning)
+        (label(one), in_words(quality[one.key], one.units, PLACES), one.meaning)
         for one in MEASURES
         if one.key in quality and one.key != 'flags'
     ]

@@ -37,22 +37,24 @@ def write_viewer_data(scan: Scan, path: Path) -> None:
     voxel indices to mm; ``factors``, how many voxels along each axis were averaged into one: one
     unless the image has more than 256³ voxels; ``rows``, of a slice in a picture; ``image``,
     JPEG pictures in base64 with slices below each other; ``mask``, one bit a voxel, the highest
-    first, gzipped, in base64.
+    first, gzipped, in base64; where there are two masks, ``network_mask``, the network's own.
     """
     factors = shrinking_factors(scan.image.shape, scan.voxel_size)
     image = scan.grey(block_mean(scan.image, factors))
-    mask = block_mean(scan.mask.astype(np.float32), factors) >= 0.5
+    masks = {'mask': scan.mask}
+    if scan.network is not None:
+        masks['network_mask'] = scan.network
+    small = {key: block_mean(one.astype(np.float32), factors) >= 0.5 for key, one in masks.items()}
     affine = scan.affine @ shrinking(factors)
     rows, pictures = stacked(np.rint(image * 255).astype(np.uint8))
-    bits = np.packbits(mask.ravel('F')).tobytes()
     content = {
-        'shape': list(mask.shape),
+        'shape': list(image.shape),
         'voxel_size': (scan.voxel_size * factors).tolist(),
         'affine': affine[:3].tolist(),
         'factors': factors,
         'rows': rows,
         'image': [_text(picture) for picture in pictures],
-        'mask': _text(gzip.compress(bits, 9, mtime=0)),
+        **{key: _bits(mask) for key, mask in small.items()},
     }
     write_json(path, content)
 
@@ -124,6 +126,10 @@ def shrinking(factors: list[int]) -> NDArray[np.float64]:
     return matrix
 
 
+def _bits(mask: NDArray[np.bool_]) -> str:
+    return _text(gzip.compress(np.packbits(mask.ravel('F')).tobytes(), 9, mtime=0))
+
+
 def _text(content: bytes) -> str:
     return base64.b64encode(content).decode('ascii')
 
@@ -144,6 +150,8 @@ def read_viewer_data(path: Path) -> dict[str, Any] | None:
             'image': [_base64(picture) for picture in content['image']],
             'mask': _base64(content['mask']),
         }
+        if 'network_mask' in content:
+            data['network_mask'] = _base64(content['network_mask'])
     except (LookupError, TypeError, ValueError):
         return None
     small = all(side > 0 for side in [*data['shape'], *data['voxel_size'], data['rows']])

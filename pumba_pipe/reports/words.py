@@ -95,11 +95,31 @@ MEASURES = (
         tolerance=3,
     ),
     Measure('already_stripped', 'Stripped before', 'Whether the image was skull-stripped before'),
+    Measure(
+        'manual',
+        'Manual mask',
+        'Whether the mask was edited by hand or given with --masks; all figures but the volume '
+        "are then those of the network's own mask",
+    ),
+    Measure(
+        'network_dice',
+        'Agreement with the network',
+        "Dice overlap of a manual mask with the network's own, 0..1",
+    ),
+    Measure('network_flags', 'Flags of the network', "Flags of the network's own mask, in words"),
     Measure('flags', 'To look at', 'What a person should look at, in words'),
     Measure('notes', 'Notes', 'What was done to read the image, and if a GPU failed, in words'),
 )
 COMPARED = tuple(one for one in MEASURES if one.worse)
 FORMER = ('confidence',)  # entries of a record that are copies of others, for older readers
+
+
+OF_THE_MASK = ('volume_ml', 'manual', 'network_dice', 'network_flags', 'flags')
+
+
+def is_manual(record: Mapping[str, Any]) -> bool:
+    """Whether a mask is a manual one; all of its record but `OF_THE_MASK` is the network's."""
+    return record.get('manual') is True
 
 
 class Expected(NamedTuple):
@@ -133,6 +153,8 @@ class Expected(NamedTuple):
 def expected_quality(record: Mapping[str, Any]) -> Expected | None:
     """How good a mask is expected to be, by its quality record; None where that is unknown.
 
+    Nothing is known of manual masks.
+
     Examples
     --------
     >>> expected_quality({'expected_dice': 0.9}), expected_quality({'expected_dice': 'high'})
@@ -140,7 +162,7 @@ def expected_quality(record: Mapping[str, Any]) -> Expected | None:
     """
     keys = ('expected_dice', 'expected_dice_low', 'expected_dice_high')
     value, low, high = (number(record.get(key)) for key in keys)
-    return None if value is None else Expected(value, low, high)
+    return None if value is None or is_manual(record) else Expected(value, low, high)
 
 
 def number(value: Any) -> float | None:

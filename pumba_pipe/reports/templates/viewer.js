@@ -27,8 +27,8 @@ async function greyOf({ shape: [width, height, depth], rows, image }) {
   return grey;
 }
 
-// The mask comes as bits, gzipped.
-async function maskOf({ shape, mask }) {
+// A mask comes as bits, gzipped.
+async function maskOf(shape, mask) {
   const stream = new Blob([bytesOf(mask)]).stream().pipeThrough(new DecompressionStream('gzip'));
   const bits = new Uint8Array(await new Response(stream).arrayBuffer());
   const inside = new Uint8Array(shape[0] * shape[1] * shape[2]);
@@ -55,8 +55,9 @@ function middleOf(inside, [width, height, depth]) {
 }
 
 class Viewer {
-  constructor(root, volume, grey, inside) {
-    Object.assign(this, { root, volume, grey, inside });
+  // `network` is the network's own mask where `inside` is a manual one, else null.
+  constructor(root, volume, grey, inside, network) {
+    Object.assign(this, { root, volume, grey, inside, network });
     this.steps = [1, volume.shape[0], volume.shape[0] * volume.shape[1]];
     this.middle = middleOf(inside, volume.shape);
     this.at = [...this.middle];
@@ -197,7 +198,11 @@ class Viewer {
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.imageSmoothingEnabled = this.zoom < 4;
     context.drawImage(this.slice(plane), left, bottom - rows * high, columns * wide, rows * high);
-    if (this.options.outline.checked) this.drawOutline(context, plane, ratio);
+    if (this.options.outline.checked) {
+      const { network, outline } = this.root.dataset;
+      if (this.network) this.drawOutline(context, plane, ratio, this.network, network);
+      this.drawOutline(context, plane, ratio, this.inside, outline);
+    }
     if (this.options.crosshair.checked) this.drawCrosshair(context, plane, ratio);
     this.drawLetters(context, plane, ratio);
     canvas.setAttribute('aria-label', `slice ${this.at[axis] + 1} of ${shape[axis]}`);
@@ -230,13 +235,13 @@ class Viewer {
   }
 
   // Along the faces of voxels between inside and outside: a light line with dark seams.
-  drawOutline(context, { axis, across, up, place }, ratio) {
+  drawOutline(context, { axis, across, up, place }, ratio, inside, light) {
     const { left, bottom, wide, high } = place;
     const { shape } = this.volume;
     const start = this.at[axis] * this.steps[axis];
     const at = (column, row) => (
       column >= 0 && row >= 0 && column < shape[across] && row < shape[up]
-        ? this.inside[start + column * this.steps[across] + row * this.steps[up]] : 0
+        ? inside[start + column * this.steps[across] + row * this.steps[up]] : 0
     );
     const path = new Path2D();
     for (let row = 0; row <= shape[up]; row += 1) {
@@ -254,7 +259,7 @@ class Viewer {
       }
     }
     context.lineCap = 'square';
-    for (const [colour, width] of [['#000', 4.2], [this.colour, 1.6]]) {
+    for (const [colour, width] of [['#000', 4.2], [light, 1.6]]) {
       context.strokeStyle = colour;
       context.lineWidth = width * ratio;
       context.stroke(path);
@@ -314,8 +319,12 @@ async function open(details) {
   try {
     const volume = JSON.parse(details.dataset.volume);
     stage.append(template.content.cloneNode(true));
-    const [grey, inside] = await Promise.all([greyOf(volume), maskOf(volume)]);
-    const viewer = new Viewer(stage.firstElementChild, volume, grey, inside);
+    const [grey, inside, network] = await Promise.all([
+      greyOf(volume),
+      maskOf(volume.shape, volume.mask),
+      volume.network_mask ? maskOf(volume.shape, volume.network_mask) : null,
+    ]);
+    const viewer = new Viewer(stage.firstElementChild, volume, grey, inside, network);
     viewer.use(viewer.plane);
     viewer.draw();
     viewer.plane.element.focus({ preventScroll: true });
