@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def manual(self) -> tuple[int, int]:
-        """Number of masks of an earlier run that are kept, and of new ones of ``--masks``."""
+        """How many masks in the output folder are kept as edited, and how many given ones used."""
         kept = sum(outputs.kept_mask is not None for outputs in self.images)
         given = sum(outputs.manual is not None for outputs in self.images) - kept
         return kept + self.count('edited'), given
