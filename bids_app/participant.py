@@ -109,6 +109,7 @@ def boilerplate_of(plan: Plan) -> str:
         participants=len({subject_of(source) for source in sources}),
         weights=weights_name(plan.config),
         sha256=plan.settings.sha256,
+        manual=sum(plan.manual),
     )
     return compose(plan.config, methods)
 
@@ -238,11 +239,13 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
     for source, failure in failed.items():
         where = '' if str(source) in failure.message else f'{source}: '
         tell(f'pumba: error: {where}{failure.message}', sys.stderr)
-    log(
-        f'{len(done)} images stripped, {plan.count("done")} done before, '
-        + f'{plan.manual_in_words().removeprefix(", ")}, '.removeprefix(', ')
-        + f'{len(failed)} failed; results in {plan.config.output_dir}'
-    )
+    counts = [
+        f'{len(done)} images stripped',
+        f'{plan.count("done")} done before',
+        *plan.manual_in_words(),
+        f'{len(failed)} failed',
+    ]
+    log(f'{", ".join(counts)}; results in {plan.config.output_dir}')
     return EXIT_FAILED if failed or pages.failed else 0
 
 

@@ -73,16 +73,20 @@ class Plan:
         given = sum(outputs.manual is not None for outputs in self.images) - kept
         return kept + self.count('edited'), given
 
-    def manual_in_words(self) -> str:
-        """Part of a line about masks that are not the network's; empty without any."""
+    def manual_in_words(self) -> list[str]:
+        """Parts of a line about masks that are not the network's; none without such masks."""
         kept, given = self.manual
-        return (f', {kept} kept as edited by hand' if kept else '') + (
-            f', {given} with masks of {self.config.masks}' if given else ''
-        )
+        words = [f'{kept} kept as edited by hand'] if kept else []
+        return [*words, f'{given} with masks of {self.config.masks}'] if given else words
 
     def remarks(self) -> list[str]:
         """What a user should know about earlier results."""
-        discarded = [path for outputs in self.todo for path in outputs.replaceable]
+        discarded = [
+            path
+            for outputs in self.todo
+            for path in outputs.replaceable
+            if self.config.discard_edits  # else these are copies, which new ones replace
+        ]
         edited = [one.reason for one in self.found.values() if one.state == 'edited']
         edited += [
             f'{outputs.mask}: was edited by hand and is kept; what is made of it is made again'
@@ -107,7 +111,7 @@ class Plan:
         return (
             f'{len(self.images)} images: {len(self.todo)} to strip on {self.settings.device}, '
             f'{self.count("done")} done before'
-            + self.manual_in_words()
+            + ''.join(f', {words}' for words in self.manual_in_words())
             + (f', {len(self.broken)} more cannot be done' if self.broken else '')
             + (f', {outdated} done before but out of date' if outdated else '')
         )

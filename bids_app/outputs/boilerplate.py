@@ -40,12 +40,15 @@ class Methods:
         Their name: ``default``, or a file's.
     sha256 : str
         Of the weights.
+    manual : int
+        Images whose masks a person or another tool made.
     """
 
     modalities: Sequence[str]
     participants: int
     weights: str
     sha256: str
+    manual: int = 0
 
 
 def compose(config: RunConfig, methods: Methods) -> str:
@@ -138,6 +141,9 @@ def _strip(config: RunConfig, methods: Methods) -> str:
     if config.border_mm:
         verb = 'grown' if config.border_mm > 0 else 'shrunk'
         sentences.append(f'Masks were {verb} by {abs(config.border_mm):g} mm.')
+    if methods.manual:
+        some = 'one image' if methods.manual == 1 else f'{methods.manual} images'
+        sentences.append(f'For {some}, a mask edited by hand or made otherwise was used instead.')
     if config.sloppy:
         sentences.append('The quick settings for trials (--sloppy) were used.')
     return ' '.join(sentences)

@@ -46,9 +46,10 @@ def figures(ball_head, tmp_path):
 
 
 def share_of(path, colour):
-    """Share of the pixels that have about this colour."""
+    """Share of the pixels with a line of a colour, which differs from grey as the colour does."""
     pixels = np.asarray(Image.open(path).convert('RGB')).astype(int)
-    return float((np.abs(pixels - colour).max(axis=-1) < 24).mean())
+    difference = (pixels[..., 2] - pixels[..., 0]) * np.sign(colour[2] - colour[0])
+    return float((difference > 60).mean())
 
 
 def test_both_outlines_are_drawn(figures):
