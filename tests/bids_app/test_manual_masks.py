@@ -96,7 +96,7 @@ def test_look_correct_and_go_on(root: Path, capsys: pytest.CaptureFixture[str]) 
     np.testing.assert_array_equal(values(mask), first)
     assert sidecar(root)['Manual'] is False
     assert not list((root / 'out').rglob('*network*'))
-    assert 'manual one' not in (root / 'out/sub-01.html').read_text()
+    assert 'the mask, a manual one' not in (root / 'out/sub-01.html').read_text()
     assert pumba(root, *words, '--dry-run', '--discard-edits') == 0
     assert '0 to strip on cpu, 1 done before' in capsys.readouterr().out
 

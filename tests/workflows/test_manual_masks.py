@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from pumba_pipe.workflows.anat import init_image_preproc_wf
 from pumba_pipe.workflows.done import judge
 from pumba_pipe.workflows.manual_masks import (
     EDITED,
@@ -21,7 +22,7 @@ from pumba_pipe.workflows.settings import StripSettings
 
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.file_records import record_of
-from pumba_pipe.interfaces import SaveDerivative
+from pumba_pipe.interfaces import SaveDerivative, StripWithManualMask
 
 SETTINGS = StripSettings(weights=Path('weights'), sha256='1', reports=False)
 
@@ -199,3 +200,26 @@ def test_masks_of_the_network_are_passed_over_unless_they_were_edited(
     assert find_masks(done.output_dir, [done], print) == {}
     image(done.mask, 3)
     assert find_masks(done.output_dir, [done], print) == {done.source: [done.mask]}
+
+
+def test_all_steps_are_given_the_manual_mask(done: BrainOutputs, made: Path) -> None:
+    image(done.mask, 3)
+    manual = with_manual_mask(done).manual
+    settings = replace(SETTINGS, weights=made, reports=True)
+    workflow = init_image_preproc_wf(settings=settings, manual=manual)
+    strip = workflow.get_node('strip')
+    assert isinstance(strip.interface, StripWithManualMask)
+    assert strip.inputs.manual_mask == str(done.mask)
+    given = {
+        (node.name, *pair)
+        for start, node, data in workflow._graph.edges(data=True)
+        if start is strip
+        for pair in data['connect']
+    }
+    assert {
+        ('inu_n4_final', 'out_mask', 'weight_file'),
+        ('apply_mask', 'out_mask', 'in_mask'),
+        ('report', 'out_mask', 'in_mask'),
+        ('report', 'network_mask', 'network_mask'),
+        ('outputnode', 'network_mask', 'network_mask'),
+    } <= given
