@@ -17,7 +17,7 @@ from pumba_pipe.workflows.naming import BARE_MASK_SUFFIX, mask_path, parse_name
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record, is_same
 from pumba_pipe.evaluation.cases import find_bids_cases
-from pumba_pipe.interfaces.derivatives import (
+from pumba_pipe.images.sidecars import (
     FILE_RECORD,
     MANUAL_MASK,
     is_edited,
