@@ -89,7 +89,6 @@ setup(
             'psutil',
             'pytest',
             'pytest-cov',
-            'pytest-rerunfailures',
             'pytest-xdist',
             'ruff',
             'setuptools>=70.1',

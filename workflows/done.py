@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.common.file_lock import exclusive
+from pumba_pipe.common.file_lock import exclusive, wait_for_writers
 from pumba_pipe.common.file_records import (
     CHANGED,
     MODIFIED,
@@ -46,12 +46,47 @@ if TYPE_CHECKING:
 REGISTRATION = 'Registration'  # key of what results depend on, as EXTRACTION
 FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
 RAW = 'bids:raw:'
+OTHER_OPTIONS = 'made with other options or weights'
+OTHER_MASK = 'made with another mask, other options or weights'
 MAX_NAME = 255  # bytes, of file systems
 NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
 
 
 def judge(outputs: BrainOutputs) -> Judgement:
-    """Compare what there is of an image with what is asked for."""
+    """Compare what there is of an image with what is asked for.
+
+    Another run may be writing the same results: what is found in the middle of that is not taken
+    for the work of a person, or of another program.
+    """
+    found = _look(outputs)
+    return judge_at_rest(outputs) if found.state in ('edited', 'blocked') else found
+
+
+def judge_at_rest(outputs: BrainOutputs) -> Judgement:
+    """As `judge`, when no other run is replacing a result; waits for one that is."""
+    paths = [target.path for target in outputs.everything()]
+    paths += [outputs.figure_record] if outputs.figures else []
+    while True:
+        before = _entries(outputs, paths)
+        found = _look(outputs)
+        if not wait_for_writers(*paths) and _entries(outputs, paths) == before:
+            return found
+
+
+def _entries(outputs: BrainOutputs, paths: list[Path]) -> list[tuple[int, int] | None]:
+    """What changes when a result, its sidecar or a figure is replaced."""
+    found: list[tuple[int, int] | None] = []
+    for path in (*paths, *map(sidecar_of, paths), *outputs.figures.values()):
+        try:
+            status = path.lstat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_mtime_ns))
+    return found
+
+
+def _look(outputs: BrainOutputs) -> Judgement:
     targets = outputs.everything()
     places = {target.path: read_sidecar(target.path) for target in targets}
     figures = read_sidecar(outputs.figure_record) if outputs.figures else None
@@ -137,7 +172,7 @@ def _judge(
     if changed:
         return Judgement('outdated', 'the scan has changed')
     if not all(_has_options(target, sidecars[target.path]) for target in targets):
-        return Judgement('outdated', f'made with {_other(outputs)}options or weights')
+        return Judgement('outdated', OTHER_MASK if outputs.manual else OTHER_OPTIONS)
     # figures of earlier versions do not say what they show: a mask by the network
     shown = (figures or {}).get(EXTRACTION, outputs.settings.parameters(outputs.name.suffix))
     if outputs.figures and shown != outputs.parameters:
@@ -156,10 +191,6 @@ def _is_given(outputs: BrainOutputs, path: Path, sidecar: Mapping[str, Any] | No
         and note[SHA256] == outputs.manual.source_sha256
         and is_complete(path, sidecar)
     )
-
-
-def _other(outputs: BrainOutputs) -> str:
-    return 'another mask, other ' if outputs.manual else 'other '
 
 
 def _length(name: str) -> int:

@@ -73,6 +73,7 @@ class Progress:
         self.log = log
         self.failed: set[str] = set()
         self.done: set[str] = set()
+        self.written: set[str] = set()  # of which this run has put something into its place
         self.reasons: dict[str, Failure] = {}
         self.started = time.monotonic()
 
@@ -94,13 +95,21 @@ class Progress:
             self.failed.add(image)
             self._report(f'{self._name(image)} failed')
         elif status == 'end' and full_name.split('.')[-1].startswith(SINK):
+            self.written.add(image)
             self.settle(image)
 
-    def settle(self, image: str) -> bool:
-        """Note that an image is done, when all its results are there."""
+    def settle(self, image: str, state: str | None = None) -> bool:
+        """Note that an image is done, when all its results are there.
+
+        Parameters
+        ----------
+        image : str
+        state : str, optional
+            Of its results, where that is known.
+        """
         if image in self.done:
             return True
-        if image in self.failed or self.images[image].state() != 'done':
+        if image in self.failed or (state or self.images[image].state()) != 'done':
             return False
         self.done.add(image)
         self._report(self._name(image))

@@ -18,7 +18,7 @@ from pumba_pipe.bids_app.execution.plugin_file import plugin_class
 from pumba_pipe.bids_app.execution.progress import Progress, crash_of, node_image
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
-from pumba_pipe.workflows.done import judge
+from pumba_pipe.workflows.done import OTHER_OPTIONS, judge_at_rest
 from pumba_pipe.workflows.naming import folder, node_name, parse_name, place_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
@@ -156,9 +156,14 @@ def _failures(
         failure = crash_of(log_dir(config, place), image) or progress.reasons.get(image)
         if not outputs.source.exists():
             failure = Failure('was removed while it was worked on')
-        found = judge(outputs) if failure is None else None
+        # another run may be replacing a result at this moment, so that it is not there
+        found = judge_at_rest(outputs) if failure is None else None
+        if found and progress.settle(image, found.state):
+            continue
         if found and found.reason:
-            failure = Failure(f'{found.reason}; start the run again')
+            replaced = found.reason == OTHER_OPTIONS and image in progress.written
+            by = ' by another run at the same time' if replaced else ''
+            failure = Failure(f'{found.reason}{by}; start the run again')
         if failure is None and stopped is None:
             failure = Failure('no results, for a reason unknown; run again with -vv')
         if failure is None and config.stop_on_first_crash and image not in progress.failed:

@@ -55,7 +55,7 @@ def hold(path: Path, text: str, wait: bool = True) -> int | None:
             os.close(handle)
             return None
         except BaseException:
-            os.close(handle)
+            release(handle, path)
             raise
         os.close(handle)
 
@@ -74,7 +74,7 @@ def exclusive(target: Path) -> Iterator[None]:
     The lock is a small file beside it that is gone afterwards. On a file system without locks,
     and where there is no `fcntl`, nothing is held.
     """
-    lock = target.with_name(f'{LOCK_PREFIX}{target.name.split(".")[0][-180:]}')
+    lock = _lock_of(target)
     handle = None
     with contextlib.suppress(ImportError, OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +84,28 @@ def exclusive(target: Path) -> Iterator[None]:
     finally:
         if handle is not None:
             release(handle, lock)
+
+
+def wait_for_writers(*targets: Path) -> bool:
+    """Wait until no other process writes these files, and say whether one did; makes no file."""
+    waited = False
+    for target in targets:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            handle = os.open(_lock_of(target), os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waited = True
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            finally:
+                os.close(handle)
+    return waited
+
+
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f'{LOCK_PREFIX}{target.name.split(".")[0][-180:]}')
 
 
 def _is_at(handle: int, path: Path) -> bool:

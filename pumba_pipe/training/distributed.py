@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ def launch(hardware: Hardware) -> Any:
             "training needs Lightning Fabric: pip install 'pumba_pipe[train]'"
         ) from None
     _check_count(hardware)
+    quieten_lightning()
     try:
         fabric = Fabric(
             accelerator=hardware.accelerator,
@@ -48,6 +50,15 @@ def launch(hardware: Hardware) -> Any:
             f'cannot start training: {error} (options: --device, --devices, --nodes)'
         ) from None
     return fabric
+
+
+def quieten_lightning() -> None:
+    """Let Lightning print warnings alone: what it chose was asked for, and files name it.
+
+    It prints to the stream that was stderr when it was imported, which may be closed by now.
+    """
+    for name in ('lightning', 'lightning.fabric', 'lightning.pytorch'):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def chosen_precision(hardware: Hardware) -> Literal['bf16-mixed', '32-true']:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ class Log:
         self.active = active
         self.writer: Any = None
         self.bar: Any = None
+        self.told = False
+        self.hook = threading.excepthook
         if not active:
             return
-        with contextlib.suppress(ImportError):
+        threading.excepthook = without_tensorboard(self.hook)
+        with contextlib.suppress(ImportError), self._tolerant():
             from torch.utils.tensorboard.writer import SummaryWriter
 
             self.writer = SummaryWriter(str(folder / 'tensorboard'))
@@ -42,6 +46,7 @@ class Log:
         with self._tolerant():
             if self.writer is not None:
                 self.writer.close()
+        threading.excepthook = self.hook
         if self.bar is not None:
             self.bar.close()
 
@@ -89,11 +94,26 @@ class Log:
         try:
             yield
         except (OSError, ValueError) as error:  # ValueError: its file was closed by the first one
-            if self.writer is not None:
+            if not self.told:
                 logging.getLogger(__name__).warning(
                     'pumba-train: warning: no more is logged for TensorBoard (%s)', error
                 )
-            self.writer = None
+            self.told, self.writer = True, None
+
+
+def without_tensorboard(
+    report: Callable[[threading.ExceptHookArgs], object],
+) -> Callable[[threading.ExceptHookArgs], None]:
+    """Report why threads end, but for the one that writes TensorBoard's file.
+
+    It hands its error to whoever logs next, and raises it for all to see as well.
+    """
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not type(args.thread).__module__.startswith('tensorboard.'):
+            report(args)
+
+    return hook
 
 
 def picture(batch: Batch, logits: Tensor) -> Tensor:

@@ -64,8 +64,6 @@ def test_an_interrupted_run_ends_at_once_and_says_so(bids_dir: Path, tmp_path: P
     assert not list((tmp_path / 'out').rglob('.partial-*'))
 
 
-# Failed once on a busy machine, for a reason not found yet: what was printed is shown then.
-@pytest.mark.flaky(reruns=2)
 def test_two_runs_into_one_folder(bids_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / 'out'
     runs = [start(bids_dir, out) for _ in range(2)]

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from pumba_pipe.bids_app.execution.concurrent_runs import PREFIX, announced
+from pumba_pipe.bids_app.execution.progress import Progress
 from pumba_pipe.bids_app.execution.workdir import OLD_SECONDS, own_folder, remove_leftovers
 from pumba_pipe.bids_app.run import main
 
@@ -109,6 +111,81 @@ def a_plan(out: Path, run: str, labels: tuple[str, ...], **options: object) -> A
     config = SimpleNamespace(output_dir=out, run_id=run, options=options)
     todo = [SimpleNamespace(source=Path(f'sub-{label}_T1w.nii')) for label in labels]
     return SimpleNamespace(config=config, todo=todo, settings=SimpleNamespace(sha256='a'))
+
+
+@POSIX
+def test_a_file_system_without_locks_is_left_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*words: object) -> None:
+        raise OSError(95, 'Operation not supported')
+
+    monkeypatch.setattr('fcntl.flock', refuse)
+    with exclusive(tmp_path / 'sub-01_mask.nii.gz'):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@POSIX
+def test_a_result_that_another_run_is_replacing_is_waited_for(
+    bids_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The other run has removed the old mask when this one looks whether it is done."""
+    from nipype.pipeline.engine import Workflow
+
+    from pumba_pipe.interfaces import derivatives
+
+    mask = tmp_path / 'out/sub-01/anat/sub-01_desc-brain_mask.nii.gz'
+    removed, go_on = threading.Event(), threading.Event()
+    others: list[threading.Thread] = []
+    describe, run = derivatives.write_json, Workflow.run
+
+    def slow(path: Path, content: Any) -> None:
+        if threading.current_thread() in others:
+            removed.set()
+            assert go_on.wait(60)
+        describe(path, content)
+
+    def replace() -> None:
+        copy = tmp_path / 'copy.nii.gz'
+        shutil.copy(mask, copy)
+        content = json.loads(mask.with_name('sub-01_desc-brain_mask.json').read_text())
+        SaveDerivative(
+            in_file=str(copy), out_path=str(mask), metadata=content,
+            source_file=str(bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz'),
+            source_record=content['SourceRecord'],
+        )._run_interface(None)  # fmt: skip
+
+    def note(progress: Progress, node: Any, status: str) -> None:
+        if node.name == 'ds_mask' and status == 'end':
+            others.append(threading.Thread(target=replace))
+            others[0].start()
+            assert removed.wait(60)
+        settle(progress, node, status)
+
+    def then_go_on(*words: Any, **more: Any) -> Any:
+        try:
+            return run(*words, **more)
+        finally:
+            threading.Timer(0.3, go_on.set).start()
+
+    settle = Progress.__call__
+    monkeypatch.setattr(derivatives, 'write_json', slow)
+    monkeypatch.setattr(Progress, '__call__', note)
+    monkeypatch.setattr(Workflow, 'run', then_go_on)
+    words = ['participant', '-w', str(tmp_path / 'work'), '--skip-bids-validation', '--no-n4']
+    words += ['--nprocs', '1', '--no-reports', '--device', 'cpu', '--participant-label', '01']
+    words += ['--modalities', 'T1w']
+    assert main([str(bids_dir), str(tmp_path / 'out'), *words]) == 0
+    others[0].join()
+    printed = capsys.readouterr()
+    assert printed.err == ''
+    assert '1/1 done, 0 failed' in printed.out
+    assert mask.exists()
+    assert not list((tmp_path / 'out').rglob('.partial-*'))
 
 
 @POSIX

@@ -50,11 +50,11 @@ def everything(t1w, settings, tmp_path):
     return dataclasses.replace(t1w, settings=asked)
 
 
-def make_outputs(outputs):
+def make_outputs(outputs, value=b'image'):
     """Write results as the sinks do, with something else in them."""
     record = record_of(outputs.source)
     content = outputs.output_dir.parent / 'content'
-    content.write_bytes(b'image')
+    content.write_bytes(value)
     given = {'source_file': str(outputs.source), 'source_record': record}
     for target in outputs.everything():
         SaveDerivative(
@@ -306,6 +306,27 @@ def test_times_alone_do_not_outdate_results(everything, own_bids_dir, days):
         file.write(b'another scan')
     os.utime(own.source, (moment, moment))  # of the same size and time
     assert judge(own) == Judgement('outdated', 'the scan has changed')
+
+
+@pytest.mark.parametrize('before', [False, True])
+def test_results_that_another_run_writes_meanwhile_are_not_taken_for_those_of_others(
+    t1w, monkeypatch, before
+):
+    """The run that looks has read the sidecar, or found none; then the other run writes."""
+    if before:
+        make_outputs(t1w)
+    from pumba_pipe.workflows import done
+
+    def slow(image):
+        found = read(image)
+        if image == t1w.mask and not raced:
+            raced.append(image)
+            make_outputs(t1w, b'mask of the other run')
+        return found
+
+    raced, read = [], done.read_sidecar
+    monkeypatch.setattr(done, 'read_sidecar', slow)
+    assert judge(t1w).state == 'done'
 
 
 def test_shape_of_an_unreadable_image_is_unknown(tmp_path):
