@@ -25,7 +25,7 @@ from pumba_pipe.workflows.naming import (
     subject_of,
 )
 
-from pumba_pipe.common.cli import add_version, guarded, positive_int
+from pumba_pipe.common.cli import add_version, guarded, one_line, positive_int, tell
 from pumba_pipe.common.errors import PumbaError
 
 NAME = 'pumba_pipe.bids_app.subjects'
@@ -117,11 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             participants = _participants(given)
         except PumbaError as error:
-            print(f'{NAME}: error: {" ".join(str(error).split())}', file=sys.stderr)
+            tell(f'{NAME}: error: {one_line(str(error))}', sys.stderr)
             return EXIT_USAGE
         for labels in list_jobs(participants, given.per_job, given.jobs):
-            print(*labels)
-        sys.stdout.flush()
+            tell(' '.join(labels))
         return 0
 
     return guarded(NAME, body)

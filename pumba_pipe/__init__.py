@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pumba_pipe._version import __version__
 
 if TYPE_CHECKING:
+    from pumba_pipe import sitk
     from pumba_pipe.common.errors import NothingFoundError, PumbaError
-    from pumba_pipe.extraction import simpleitk as sitk
     from pumba_pipe.extraction.pipeline import BrainExtraction, extract, strip_file
     from pumba_pipe.images.volume import Volume, load_volume
     from pumba_pipe.network.weights import load_weights
@@ -42,7 +42,7 @@ _HOMES = {
 # Modules that are imported when first used, likewise.
 _MODULES = {
     'interfaces': 'interfaces',
-    'sitk': 'extraction.simpleitk',
+    'sitk': 'sitk',
     'workflows': 'workflows',
 }
 

@@ -13,7 +13,10 @@ from pumba_pipe.bids_app.options.config import OptionValue, RunConfig
 from pumba_pipe.bids_app.options.config_file import as_words, read_options
 from pumba_pipe.bids_app.options.definitions import add_options
 
-from pumba_pipe.common.cli import complete
+from pumba_pipe.common.cli import (
+    CommandParser,
+    complete,
+)
 from pumba_pipe.common.errors import InputError
 
 EXIT_USAGE = 2
@@ -34,7 +37,7 @@ NOT_SAVED = (
 )  # fmt: skip
 
 
-class OneLineParser(argparse.ArgumentParser):
+class OneLineParser(CommandParser):
     """A parser whose errors are one line."""
 
     source = ''  # where the words come from, when not from the command line

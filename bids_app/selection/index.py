@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
+from pumba_pipe.bids_app.selection.tree import shown
 
 from pumba_pipe.common.bids_names import is_label
 
+DEEP, MAX_FOLDERS = 20, 100_000  # levels of folders; folders that are looked at
 DATABASE = 'layout_index.sqlite'
 # Of no use to any application that reads raw data; and names that SQLite cannot hold.
 ASIDE = '^/(derivatives|sourcedata|code|stimuli|models)(/|$)|/\\.|[\udc80-\udcff]'
@@ -80,8 +83,27 @@ def _index(bids_dir: Path, database_dir: Path) -> Any:
             database_path=database_dir,
             indexer=BIDSLayoutIndexer(validate=False, ignore=[ignore], index_metadata=True),
         )
+    except RecursionError:
+        raise UsageError(
+            f'{shown(_deep_folder(bids_dir))}: folders lie too deep for PyBIDS, or a link leads '
+            'back to a folder above it; move them out of the data set, or run without '
+            '--bids-database-dir'
+        ) from None
     except Exception as error:  # pybids raises many kinds on a broken data set
         raise UsageError(f'bids_dir {bids_dir}: cannot be read as BIDS ({_line(error)})') from None
+
+
+def _deep_folder(bids_dir: Path) -> Path:
+    """Return a folder that lies deeper than any of BIDS; of many folders the first that does."""
+    waiting, deepest = [(bids_dir, 0)], (bids_dir, 0)
+    for _ in range(MAX_FOLDERS):
+        if not waiting or deepest[1] > DEEP:
+            break
+        folder, depth = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            waiting += [(Path(entry.path), depth + 1) for entry in entries if entry.is_dir()]
+        deepest = max(deepest, (folder, depth), key=lambda one: one[1])
+    return deepest[0]
 
 
 def _make_database(bids_dir: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import guarded
+from pumba_pipe.common.cli import CommandParser, guarded, tell
 
 NAME = 'pumba-evaluate compare'
 EPILOG = """
@@ -33,7 +33,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Write a Markdown page that compares scores with those of other tools.',
         epilog=EPILOG,
@@ -60,7 +60,7 @@ def compare(options: argparse.Namespace) -> int:
     from pumba_pipe.evaluation.comparison import write_comparison
 
     write_comparison(options.scores, options.target, options.peers)
-    print(f'{options.target}: written')
+    tell(f'{options.target}: written')
     return 0
 
 

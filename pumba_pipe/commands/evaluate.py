@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pumba_pipe.commands import compare, learning_curve, study
 from pumba_pipe.common.cli import (
+    CommandParser,
     add_device,
     add_quiet,
     add_threads,
@@ -17,6 +18,7 @@ from pumba_pipe.common.cli import (
     complete,
     guarded,
     positive_int,
+    tell,
 )
 from pumba_pipe.common.errors import InputError
 
@@ -65,7 +67,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Strip images that have reference masks, and score the masks that result.',
         epilog=EPILOG,
@@ -154,11 +156,11 @@ def evaluate(options: argparse.Namespace) -> int:
             failed=lambda message: bar.say(f'{NAME}: {message}', sys.stderr),
         )
     summary, expected = write_results(options.out, scored, options.worst)
-    print('\n' + as_text(SUMMARY_COLUMNS, summary) + '\n' if summary else '')
+    tell('\n' + as_text(SUMMARY_COLUMNS, summary) + '\n' if summary else '')
     if expected:
-        print('expected Dice beside the true one:\n' + as_text(COLUMNS, expected) + '\n')
+        tell('expected Dice beside the true one:\n' + as_text(COLUMNS, expected) + '\n')
     failed = sum(one.score.failed for one in scored)
-    print(f'cases: {len(scored)}, failed: {failed}; results in {options.out}')
+    tell(f'cases: {len(scored)}, failed: {failed}; results in {options.out}')
     return 1 if failed else 0
 
 
@@ -171,10 +173,10 @@ def _warn_of_seen(cases: list[Case], weights: Path | None) -> None:
     known = set(real_images(load_weights(weights).card))
     seen = sum(file_digest(case.image) in known for case in cases) if known else 0
     if seen:
-        print(
+        tell(
             f'{NAME}: warning: these weights have seen {seen} of these images in training; '
             'scores on them, or on other images of the same subjects, say nothing',
-            file=sys.stderr,
+            sys.stderr,
         )
 
 
@@ -189,7 +191,7 @@ def _select(options: argparse.Namespace) -> list[Case]:
 
     if options.bids is not None:
         cases = find_bids_cases(
-            options.folder, options.bids, lambda line: print(f'{NAME}: {line}', file=sys.stderr)
+            options.folder, options.bids, lambda line: tell(f'{NAME}: {line}', sys.stderr)
         )
     else:
         cases = find_cases(options.folder)
@@ -203,7 +205,7 @@ def _select(options: argparse.Namespace) -> list[Case]:
                 f'{options.folder}: no mask.nii.gz beside any of the images; '
                 'with --all they are stripped nonetheless'
             )
-        print(f'left out, without a reference mask: {len(blind)} (--all strips them too)')
+        tell(f'left out, without a reference mask: {len(blind)} (--all strips them too)')
     if options.predictions is not None:
         derivative = options.folder if options.bids is not None else None
         cases = with_predictions(cases, options.predictions, derivative)

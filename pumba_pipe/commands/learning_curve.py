@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import guarded
+from pumba_pipe.common.cli import CommandParser, guarded, tell
 from pumba_pipe.common.errors import InputError
 
 NAME = 'pumba-evaluate learning-curve'
@@ -26,7 +26,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Score every snapshot of a training run: accuracy over samples seen.',
         epilog=EPILOG,
@@ -68,7 +68,7 @@ def learning_curve(options: argparse.Namespace) -> int:
     check_outputs([options.out], [*read, *options.stage.glob('*.safetensors')])
     rows = curve(options.stage, labelled)
     write_table(options.out, COLUMNS, rows)
-    print(as_text(COLUMNS, rows))
+    tell(as_text(COLUMNS, rows))
     return 0
 
 

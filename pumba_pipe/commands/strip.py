@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import add_device, add_threads, add_version, complete, guarded
+from pumba_pipe.common.cli import (
+    CommandParser,
+    add_device,
+    add_threads,
+    add_version,
+    complete,
+    guarded,
+    tell,
+)
 from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 
@@ -38,7 +46,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         usage='%(prog)s -i IN [-o BRAIN] [-m MASK] [-d SDT] [-p PROB] [-q QUALITY] [options]\n'
         '       %(prog)s FILE|FOLDER|PATTERN ... --out-dir DIR [options]',
@@ -168,12 +176,12 @@ def run(args: argparse.Namespace) -> int:
     quality = result.quality
     if args.quiet:
         return 0
-    print(f'{args.image}: brain of {quality.volume_ml:.4g} ml, {quality}')
+    tell(f'{args.image}: brain of {quality.volume_ml:.4g} ml, {quality}')
     for line in (*quality.notes, *quality.flags):
-        print(f'  {line}', file=sys.stderr)
+        tell(f'  {line}', sys.stderr)
     if args.verbose:
         parts = {'import': imported, **result.seconds}
-        print('  seconds: ' + ', '.join(f'{name} {s:.2f}' for name, s in parts.items()))
+        tell('  seconds: ' + ', '.join(f'{name} {s:.2f}' for name, s in parts.items()))
     return 0
 
 

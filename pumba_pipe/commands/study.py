@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from pumba_pipe.common.cli import guarded, positive_int
+from pumba_pipe.common.cli import CommandParser, guarded, positive_int, tell
 from pumba_pipe.finetuning.study import StudySettings
 
 NAME = 'pumba-evaluate study'
@@ -31,7 +30,7 @@ examples:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     default = StudySettings()
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Fine-tune on a few labelled cases, and score the cases of other subjects.',
         epilog=EPILOG,
@@ -127,8 +126,8 @@ def study(options: argparse.Namespace) -> int:
         cache_size=options.cache_size,
         threads=options.threads,
     )
-    rows = run_study(cases, initial, options.out, settings, partial(print, flush=True))
-    print('\n' + as_text(COLUMNS, rows))
+    rows = run_study(cases, initial, options.out, settings, tell)
+    tell('\n' + as_text(COLUMNS, rows))
     return 0
 
 

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 from pumba_pipe.common.cli import (
+    CommandParser,
     add_quiet,
     add_version,
     complete,
     guarded,
     positive_float,
     positive_int,
+    tell,
 )
 
 NAME = 'pumba-synth'
@@ -35,7 +37,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Write heads made of random shapes, with brain masks, as a BIDS data set.',
         epilog=EPILOG,
@@ -113,7 +115,7 @@ def synthesize_dataset(options: argparse.Namespace) -> int:
     out = options.out
     if options.quiet:
         return 0
-    print(f'images: {out}\nbrain masks: {out / MASKS}\npicture: {out / PICTURE}')
+    tell(f'images: {out}\nbrain masks: {out / MASKS}\npicture: {out / PICTURE}')
     return 0
 
 

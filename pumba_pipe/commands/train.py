@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import (
+    CommandParser,
     add_gpu,
     add_threads,
     add_version,
@@ -18,6 +19,7 @@ from pumba_pipe.common.cli import (
     guarded,
     positive_float,
     positive_int,
+    tell,
 )
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
@@ -55,7 +57,7 @@ def duration(text: str) -> float:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Train weights on heads made of random shapes. OUT receives '
         'weights.safetensors, its model card, checkpoints and TensorBoard logs.',
@@ -356,7 +358,7 @@ def _adaptation(args: argparse.Namespace) -> Adaptation:
         cases = chosen_cases(cases, args.cases)
     heads, held_out = split(read_labelled(cases), args.hold_out)
     if not args.quiet:
-        print(f'labelled cases: {len(heads)} to train on, {len(held_out)} held out')
+        tell(f'labelled cases: {len(heads)} to train on, {len(held_out)} held out')
     return Adaptation(heads, held_out, args.synthetic_share)
 
 

@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import add_quiet, add_version, complete, guarded, positive_int
+from pumba_pipe.common.cli import (
+    CommandParser,
+    add_quiet,
+    add_version,
+    complete,
+    guarded,
+    positive_int,
+    tell,
+)
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.training.settings import CALIBRATION_HEADS
 
@@ -25,7 +33,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Look at weights files, calibrate them, write their model cards, and average '
         'them.',
@@ -143,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _info(options: argparse.Namespace) -> int:
     from pumba_pipe.network.model_card import describe
 
-    print('\n'.join(describe(options.weights)))
+    tell('\n'.join(describe(options.weights)))
     return 0
 
 
@@ -152,7 +160,7 @@ def _card(options: argparse.Namespace) -> int:
 
     write_card(options.weights, options.scores, options.card)
     if not options.quiet:
-        print(f'{options.card}: written')
+        tell(f'{options.card}: written')
     return 0
 
 
@@ -190,7 +198,7 @@ def _average(options: argparse.Namespace) -> int:
 
 def _written(options: argparse.Namespace, digest: str, path: Path | None = None) -> int:
     if not options.quiet:
-        print(f'{path or options.out}: written, sha256 {digest[:16]}…')
+        tell(f'{path or options.out}: written, sha256 {digest[:16]}…')
     return 0
 
 

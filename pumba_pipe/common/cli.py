@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.common.files import check_readable
@@ -21,6 +21,18 @@ THREADS = (
     '--nthreads', '--num-threads', '--num_threads', '--omp-nthreads', '--omp_nthreads',
     '--n-cpus', '--n_cpus', '--nprocs', '--n-procs', '--n_procs',
 )  # fmt: skip
+_lost: list[OSError] = []  # what stdout, of which a process has one, replied
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that fails where its help cannot be printed."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        tell(message, file or sys.stderr, end='')
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End the process; with 1 instead of 0 when stdout took not all that was printed."""
+        super().exit(all_told(self.prog, status), message)
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
@@ -36,10 +48,15 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     Returns
     -------
     int
-        The exit code: the body's, 1 after an error, 130 when interrupted.
+        The exit code: the body's, 1 after an error, also when stdout took
+        not all that was printed, 130 when interrupted.
     """
     open_standard_streams()
     print_any_name()
+    return all_told(name, _guarded(name, body))
+
+
+def _guarded(name: str, body: Callable[[], int]) -> int:
     try:
         check_current_folder()
         give_home()
@@ -53,7 +70,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
             raise
         message = OUT_OF_MEMORY
     except KeyboardInterrupt:
-        print(f'{name}: interrupted', file=sys.stderr)
+        tell(f'{name}: interrupted', sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         mute(sys.stdout)
@@ -61,8 +78,25 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         message = f'{where}{error.strerror or error}'
-    print(f'{name}: error: {one_line(message)}', file=sys.stderr)
+    tell(f'{name}: error: {one_line(message)}', sys.stderr)
     return EXIT_FAILURE
+
+
+def all_told(name: str, code: int) -> int:
+    """Say so at the end of a command when stdout, on a full disk, took not all that was printed.
+
+    Returns
+    -------
+    int
+        The exit code: 1 instead of 0 then.
+    """
+    tell('', end='')
+    if not _lost:
+        return code
+    reason = _lost[0].strerror
+    _lost.clear()
+    tell(f'{name}: error: standard output: cannot write here ({reason})', sys.stderr)
+    return code or EXIT_FAILURE
 
 
 def open_standard_streams() -> None:
@@ -85,22 +119,25 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(number, mode, encoding='utf-8', closefd=False))  # noqa: SIM115
 
 
-def tell(line: str, stream: TextIO | None = None) -> None:
+def tell(line: str, stream: TextIO | None = None, end: str = '\n') -> None:
     """Print a line at once, for work that goes on whether or not somebody reads it.
 
     A reader that left (``pumba ... | head``) or a full disk below a log is no reason to stop:
-    all that is still printed goes nowhere.
+    all that is still printed goes nowhere. Of the disk, `all_told` tells at the end.
 
     Parameters
     ----------
     line : str
     stream : text file, optional
         Default: stdout.
+    end : str
     """
     stream = sys.stdout if stream is None else stream
     try:
-        print(line, file=stream, flush=True)
-    except OSError:
+        print(line, file=stream, end=end, flush=True)
+    except OSError as error:
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            _lost.append(error)
         mute(stream)
 
 

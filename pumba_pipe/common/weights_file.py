@@ -10,5 +10,6 @@ VARIABLE = 'PUMBA_WEIGHTS'
 
 
 def default_weights() -> Path:
-    """Return the file named by ``PUMBA_WEIGHTS``, or else the shipped one."""
-    return Path(os.environ.get(VARIABLE) or SHIPPED)
+    """Return the file named by ``PUMBA_WEIGHTS``, or else the shipped one; blank names none."""
+    name = os.environ.get(VARIABLE, '')
+    return Path(name) if name.strip() else SHIPPED

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from pumba_pipe.common.errors import InputError
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -53,15 +51,8 @@ def csf_exclusion(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'au
     csf : str
         ``'include'`` is the border with CSF and ``'exclude'`` the one without, whatever the
         brain's size.
-
-    Raises
-    ------
-    InputError
-        `csf` is something else.
     """
     csf = cast(Csf, csf_choice(csf))
-    if csf not in CSF:
-        raise InputError(f'csf {csf!r}: must be auto, include or exclude')
     if csf != 'auto':
         return float(csf == 'exclude')
     small = math.log(LESS_TINY / max(volume, TINY)) / math.log(LESS_TINY / TINY)

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.extraction.border import Csf
+from pumba_pipe.extraction.border import CSF, Csf, csf_choice
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ExtractionOptions:
     threads: int | None = None
 
 
-def check_options(border_mm: Any, threads: Any) -> None:
+def check_options(border_mm: Any, threads: Any, csf: Any = ExtractionOptions.csf) -> None:
     """Refuse values that would fail, or mean nothing, only after the work.
 
     Raises
@@ -46,3 +46,5 @@ def check_options(border_mm: Any, threads: Any) -> None:
     # 0 is as None: what torch chooses
     if threads is not None and (not isinstance(threads, Integral) or threads < 0):
         raise InputError(f'threads {threads!r}: must be a whole number above zero, or None')
+    if not isinstance(csf, str) or csf_choice(csf) not in CSF:
+        raise InputError(f'csf {csf!r}: must be auto, include or exclude')

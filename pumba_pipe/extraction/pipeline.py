@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pumba_pipe.common.arguments import optional_path, path_of
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
@@ -235,7 +236,7 @@ def extract(
             f'model= is what pumba_pipe.load_weights returns, not a {type(model).__name__} '
             '(the affine of an array is given by name, affine=)'
         )
-    check_options(border_mm, threads)
+    check_options(border_mm, threads, csf)
     volume = as_volume(image, affine)
     stopwatch.lap('read')
     model = load_weights() if model is None else model
@@ -389,12 +390,12 @@ def strip_file(
     >>> bool((nib.load('head_mask.nii.gz').get_fdata() == result.mask).all())
     True
     """
-    source = Path(in_file)
-    images = (out_file, out_mask, out_prob, out_sdt)
+    source = path_of(in_file, 'in_file')
+    images = {'out_file': out_file, 'out_mask': out_mask, 'out_prob': out_prob, 'out_sdt': out_sdt}
     check_images(
-        [Path(path) for path in images if path is not None],
-        [source, *b_value_files(source), default_weights() if weights is None else Path(weights)],
-        [Path(out_quality)] if out_quality is not None else [],
+        [path_of(path, name) for name, path in images.items() if path is not None],
+        [source, *b_value_files(source), optional_path(weights, 'weights') or default_weights()],
+        [path_of(out_quality, 'out_quality')] if out_quality is not None else [],
     )
     if model is None:
         model = load_weights(weights)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -72,6 +74,19 @@ def quantile(values: Tensor | NDArray[np.float32], fraction: float) -> float:
     if isinstance(flat, np.ndarray):
         return float(np.partition(flat, rank)[rank])
     return float(flat.kthvalue(rank + 1).values)
+
+
+def check_percentiles(lower: float, upper: float) -> None:
+    """Refuse what are no two percentiles, the smaller first.
+
+    Raises
+    ------
+    InputError
+    """
+    if not 0 <= lower < upper <= 100:
+        raise InputError(
+            f'percentiles {lower:g} and {upper:g}: must lie between 0 and 100, the smaller first'
+        )
 
 
 def clip_limits(values: NDArray[Any], lower: float, upper: float) -> tuple[float, float]:

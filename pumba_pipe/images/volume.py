@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.arguments import path_of
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import image_suffix
 from pumba_pipe.images.reading import data_file, open_image, real, usable_image
@@ -101,7 +102,7 @@ def load_volume(path: str | Path, *, flat: bool = False) -> Volume:
     >>> scan.data.shape, scan.data.dtype.name, scan.voxel_size.tolist()
     ((48, 48, 48), 'float32', [4.0, 4.0, 4.0])
     """
-    return _volume(open_image(Path(path)), flat)
+    return _volume(open_image(path_of(path, 'path')), flat)
 
 
 def volume_from_image(image: Any, *, flat: bool = False) -> Volume:

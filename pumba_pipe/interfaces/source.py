@@ -33,7 +33,9 @@ class RecordSourceOutputSpec(TraitedSpec):
 class RecordSource(BaseInterface):
     """Note size, times and checksum of an image before anything reads it.
 
-    `SaveDerivative` compares the image with that before it writes what was made of it.
+    `SaveDerivative` compares the image with that before it writes what was made of it. This is a
+    read of its own, though others follow: several nodes read a scan, some of them through a map of
+    the file that passes no stream, and the record has to be that of before the first of them.
 
     Examples
     --------

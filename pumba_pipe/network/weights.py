@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.arguments import optional_path
 from pumba_pipe.common.documents import MIB, brief, parse_json, read_bytes
 from pumba_pipe.common.errors import InputError, OutputError, WeightsError
 from pumba_pipe.common.files import atomic_path, check_readable
@@ -132,6 +133,8 @@ def load_weights(path: str | Path | None = None) -> Model:
     ------
     WeightsError
         The file is missing, damaged, or was not made by pumba_pipe.
+    InputError
+        `path` is no path.
 
     Examples
     --------
@@ -140,7 +143,7 @@ def load_weights(path: str | Path | None = None) -> Model:
     >>> model.coarse.size <= model.fine.size
     True
     """
-    path = default_weights() if path is None else Path(path)
+    path = optional_path(path, 'path') or default_weights()
     try:
         found, status = path.resolve(), path.stat()
         check_readable(path, 'weights file')

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.images.intensity import clip_limits
+from pumba_pipe.images.intensity import check_percentiles, clip_limits
 from pumba_pipe.images.itk import to_itk_unoriented
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.saving import check_images, save_map
@@ -79,16 +79,22 @@ def correct_bias(
     -------
     BiasCorrection
         The image itself, and a note, where there is nothing to estimate a field from.
+
+    Raises
+    ------
+    InputError
+        `clip` is no pair of percentiles.
     """
     seen = data
     if clip is not None:
+        check_percentiles(*clip)
         seen = np.clip(data, *clip_limits(data, *clip))
     usable = (seen > 0) if where is None else (seen > 0) & where
     values = seen[usable]
+    if values.size == 0 and np.ptp(seen) > 0:
+        return _uncorrected(data, 'no values above zero')
     if values.size == 0 or values.std() <= SPREAD * values.mean():
-        return BiasCorrection(
-            data.copy(), np.ones_like(data), ('no contrast: the bias field was not estimated',)
-        )
+        return _uncorrected(data, 'no contrast')
     factors = shrink_factors(data.shape, shrink_factor)
     if usable[tuple(slice(f // 2, None, f) for f in factors)].sum() < MIN_USABLE_VOXELS:
         factors = (1, 1, 1)
@@ -96,6 +102,12 @@ def correct_bias(
     log_bias -= log_bias[usable].mean()
     bias: NDArray[np.float32] = np.exp(log_bias)
     return BiasCorrection(data / bias, bias)
+
+
+def _uncorrected(data: NDArray[np.float32], reason: str) -> BiasCorrection:
+    """Return an image as it is, with a note that says why."""
+    note = f'{reason}: the bias field was not estimated'
+    return BiasCorrection(data.copy(), np.ones_like(data), (note,))
 
 
 def shrink_factors(shape: Sequence[int], factor: int) -> tuple[int, ...]:

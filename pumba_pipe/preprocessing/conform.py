@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import atomic_path
-from pumba_pipe.images.intensity import clip_limits
+from pumba_pipe.images.intensity import check_percentiles, clip_limits
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.saving import check_images, save_map, save_masked
 from pumba_pipe.images.volume import load_volume
@@ -106,8 +105,7 @@ def clip_file(
     ------
     InputError, OutputError
     """
-    if not lower < upper:
-        raise InputError(f'percentiles {lower:g} and {upper:g}: the first must be the smaller')
+    check_percentiles(lower, upper)
     check_images([out_file], [in_file])
     volume = load_volume(in_file, flat=True)
     low, high = clip_limits(volume.data, lower, upper)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pumba_pipe.common.arguments import path_of
 from pumba_pipe.common.documents import brief, read_toml
 from pumba_pipe.common.errors import InputError, RecipeError
 from pumba_pipe.synthesis import draw
@@ -114,6 +115,8 @@ def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
     ------
     RecipeError
         The file is missing, not TOML, or holds unknown or malformed values.
+    InputError
+        `name_or_file` is neither.
 
     Examples
     --------
@@ -121,7 +124,7 @@ def load_recipe(name_or_file: str | Path = 'default') -> Recipe:
     >>> pumba_pipe.load_recipe('paper').generator
     'paper'
     """
-    path = Path(name_or_file)
+    path = path_of(name_or_file, 'name_or_file')
     shipped = RECIPE_FOLDER / f'{name_or_file}.toml'
     if path.suffix != '.toml' and shipped.is_file():
         path = shipped

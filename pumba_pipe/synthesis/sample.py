@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from pumba_pipe.common.arguments import require
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.synthesis import artefacts, contrast, draw, paper
 from pumba_pipe.synthesis.head import draw_head
 from pumba_pipe.synthesis.recipe import Recipe, draw_look
@@ -107,6 +110,11 @@ def synthesize(
     The same recipe, seed, shape and device give the same sample; no global random state is read
     or changed.
 
+    Raises
+    ------
+    InputError
+        An argument is of another type.
+
     Examples
     --------
     >>> import pumba_pipe
@@ -114,6 +122,12 @@ def synthesize(
     >>> tuple(head.image.shape), head.label.unique().tolist()
     ((32, 32, 32), [0, 1])
     """
+    require(recipe, 'recipe', Recipe, 'what pumba_pipe.load_recipe returns')
+    require(seed, 'seed', Integral, 'a whole number')
+    require(shape, 'shape', Sequence, 'three whole numbers')
+    if len(shape) != 3 or not all(isinstance(side, Integral) and side > 0 for side in shape):
+        raise InputError(f'shape= must be three whole numbers above zero, not {shape!r}')
+    require(device, 'device', (str, torch.device), 'the name of a device')
     regions = make_regions(recipe, seed, shape, device, box)
     image, inside = render(recipe, regions, seed)
     return Sample(image, labels(recipe, regions)[0].to(torch.uint8), inside, seed)

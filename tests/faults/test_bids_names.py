@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pumba_pipe.bids_app.execution import plan
 from pumba_pipe.bids_app.execution.progress import image_id
-from pumba_pipe.bids_app.options.config import RunConfig
+from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.run import main
 from pumba_pipe.bids_app.selection.dataset import Selection, select_images
 from pumba_pipe.workflows.naming import node_name, parse_name, place_name
@@ -346,6 +346,23 @@ def test_filters_of_odd_kinds_are_one_line(
     code, printed = dry_run(bids, capsys, '--bids-filter-file', str(tmp_path / 'f.json'))
     assert code == 2
     assert told in printed and printed.count('\n') == 1
+
+
+def test_folders_too_deep_for_pybids_are_named(
+    bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyBIDS ends in a RecursionError; it goes through links, also through those that lead up."""
+    (bids / 'sub-01/anat/again').symlink_to('..')
+
+    def too_deep(*words: object, **more: object) -> None:
+        raise RecursionError('maximum recursion depth exceeded')
+
+    monkeypatch.setattr('bids.BIDSLayout', too_deep)
+    with pytest.raises(UsageError) as caught:
+        chosen(bids, database_dir=tmp_path / 'db')
+    message = str(caught.value)
+    assert message.startswith(f'{bids}/sub-01/anat/again/anat/again/')
+    assert 'folders lie too deep for PyBIDS, or a link leads back' in message
 
 
 def test_a_database_answers_for_sidecars(bids: Path, tmp_path: Path) -> None:

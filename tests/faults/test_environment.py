@@ -159,5 +159,43 @@ def test_masks_are_made_whether_or_not_somebody_reads(bids_dir, tmp_path, stream
     out = tmp_path / 'out'
     words = command(bids_dir, out, '--nprocs', '1', '--participant-label', '02', '--sloppy')
     done = run(['bash', '-c', f'"$@" {streams}; exit ${{PIPESTATUS[0]}}', 'bash', *words])
-    assert done.returncode == 0
+    assert done.returncode == int('/dev/full' in streams)
     assert len(list(out.rglob('*desc-brain_mask.nii.gz'))) == 2
+
+
+def main_of(module):
+    return f'import sys; from pumba_pipe.{module} import main; sys.exit(main())'
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs /dev/full')
+@pytest.mark.parametrize(
+    ('module', 'words'),
+    [
+        ('commands.strip', ['-i', 'HEAD', '-m', 'OUT']),
+        ('commands.strip', ['--version']),
+        ('commands.strip', ['--help']),
+        ('commands.synth', ['OUT', '-n', '2', '--size', '24', '--voxel-mm', '8']),
+        ('commands.weights', ['info']),
+        ('commands.weights', ['info', '--help']),
+        ('commands.evaluate', ['--help']),
+        ('commands.train', ['--version']),
+        ('bids_app.run', ['BIDS', 'OUT', 'participant', '--dry-run', '--skip-bids-validation']),
+        ('bids_app.run', ['--version']),
+        ('bids_app.subjects', ['BIDS']),
+    ],
+)
+def test_a_full_stdout_is_one_line_and_all_files_are_written(
+    module, words, bids_dir, head_file, tmp_path
+):
+    out = tmp_path / 'out.nii.gz'
+    places = {'HEAD': head_file, 'OUT': out, 'BIDS': bids_dir}
+    arguments = [str(places.get(word, word)) for word in words]
+    command = [sys.executable, '-c', main_of(module), *arguments]
+    done = run(['bash', '-c', '"$@" > /dev/full', 'bash', *command])
+    line = 'error: standard output: cannot write here (No space left on device)'
+    assert done.returncode == 1
+    assert done.stderr.count('\n') == 1 and done.stderr.rstrip().endswith(line)
+    if module == 'commands.strip' and 'OUT' in words:
+        assert out.stat().st_size
+    if module == 'commands.synth':
+        assert (out / 'dataset_description.json').is_file()

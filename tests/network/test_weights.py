@@ -10,7 +10,14 @@ from pumba_pipe import strip_file
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.network import weights
 from pumba_pipe.network.unet import NetworkConfig, UNet
-from pumba_pipe.network.weights import SHIPPED, Stage, initial_weights, load_weights, save_weights
+from pumba_pipe.network.weights import (
+    SHIPPED,
+    Stage,
+    default_weights,
+    initial_weights,
+    load_weights,
+    save_weights,
+)
 
 TINY = NetworkConfig((4, 8), 2)
 
@@ -95,6 +102,12 @@ def test_default_is_the_shipped_file(tmp_path, monkeypatch):
     assert initial_weights('default') == SHIPPED
     assert initial_weights(None) is None
     assert str(initial_weights('x.safetensors')) == 'x.safetensors'
+
+
+@pytest.mark.parametrize('blank', ['', ' ', '\t'])
+def test_a_blank_variable_names_no_weights(monkeypatch, blank):
+    monkeypatch.setenv('PUMBA_WEIGHTS', blank)
+    assert default_weights() == SHIPPED
 
 
 def test_a_file_of_one_border_is_refused_in_one_line(tmp_path):

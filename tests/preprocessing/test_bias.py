@@ -82,6 +82,14 @@ def test_an_image_without_contrast_is_passed_through(value):
     assert 'no contrast' in result.notes[0]
 
 
+def test_negative_images_are_said_to_be_negative():
+    """A factor cannot be estimated there; contrast there is."""
+    data = -two_tissues()[0] - 1
+    result = correct_bias(data, (1, 1, 1))
+    assert np.array_equal(result.corrected, data)
+    assert result.notes == ('no values above zero: the bias field was not estimated',)
+
+
 def test_little_or_nothing_in_the_mask_is_no_crash():
     image, _ = two_tissues()
     few = np.zeros(SHAPE, bool)

@@ -1,0 +1,7 @@
+"""Brain extraction of SimpleITK images: `pumba_pipe.extraction.simpleitk` under a short name."""
+
+from __future__ import annotations
+
+from pumba_pipe.extraction.simpleitk import SitkBrainExtraction, extract
+
+__all__ = ['SitkBrainExtraction', 'extract']
