@@ -109,6 +109,7 @@ def boilerplate_of(plan: Plan) -> str:
         participants=len({subject_of(source) for source in sources}),
         weights=weights_name(plan.config),
         sha256=plan.settings.sha256,
+        device=plan.settings.device,
         manual=sum(plan.manual),
     )
     return compose(plan.config, methods)

@@ -1,7 +1,7 @@
-"""Preparation of anatomical images: intensity correction, brain extraction, standard spaces.
+"""Preparation of anatomical images: brain extraction, intensity correction, standard spaces.
 
-The order of the steps is that of MRIQC: clip, N4, strip, N4 weighted by the brain mask, apply
-the mask.
+An image is stripped as it is, then clipped and corrected (N4) with the brain mask as weights, and
+the mask is applied. On request it is corrected before it is stripped, too, as MRIQC does.
 """
 
 from __future__ import annotations
@@ -97,10 +97,9 @@ def init_image_preproc_wf(
     manual: ManualMask | None = None,
     name: str = 'image_preproc_wf',
 ) -> pe.Workflow:
-    """Correct one image for intensity non-uniformity and strip it.
+    """Strip one image and correct it for intensity non-uniformity.
 
-    Without correction, the network sees the image as it is, and the masked image keeps the
-    type of its values.
+    Without correction, the masked image keeps the type of its values.
 
     Parameters
     ----------
@@ -121,7 +120,7 @@ def init_image_preproc_wf(
     Outputs
     -------
     bias_corrected
-        Whole image after the second correction; as one plain volume when it is not corrected
+        Whole image after the correction; as one plain volume when it is not corrected
     bias_image
         Field that was divided out; only when the image is corrected
     out_mask
@@ -143,7 +142,7 @@ def init_image_preproc_wf(
     >>> settings = StripSettings(weights=default_weights(), sha256='...', reports=False)
     >>> wf = init_image_preproc_wf(settings=settings)
     >>> sorted(wf.list_node_names())
-    ['apply_mask', 'inputnode', 'inu_n4', 'inu_n4_final', 'outputnode', 'strip']
+    ['apply_mask', 'inputnode', 'inu_n4_final', 'outputnode', 'strip']
     """
     workflow = pe.Workflow(name=name)
     corrected = settings.n4_applies(suffix)
@@ -159,13 +158,29 @@ def init_image_preproc_wf(
     found = ['out_mask', 'quality', *(['out_prob'] if settings.probability else [])]
     found += NETWORK[: bool(manual)]
     workflow.connect([(strip, outputnode, [(field, field) for field in found])])
+    if settings.n4_before(suffix):
+        inu_n4 = pe.Node(
+            first_n4(settings.num_threads, settings.sloppy),
+            name='inu_n4',
+            mem_gb=bias_mem_gb(shape),
+            n_procs=settings.num_threads,
+        )
+        workflow.connect(
+            [
+                (inputnode, inu_n4, [('in_file', 'in_file')]),
+                (inu_n4, strip, [('out_file', 'in_file')]),
+            ]
+        )
+    else:
+        workflow.connect(inputnode, 'in_file', strip, 'in_file')
     if corrected:
+        # the masked image is made of the corrected one
+        strip.inputs.mask_only = True
         _connect_corrected(workflow, inputnode, strip, outputnode, settings, shape)
     else:
         conform = pe.Node(Conform(), name='conform', mem_gb=image_mem_gb(shape))
         workflow.connect(
             [
-                (inputnode, strip, [('in_file', 'in_file')]),
                 (inputnode, conform, [('in_file', 'in_file')]),
                 (conform, outputnode, [('out_file', 'bias_corrected')]),
                 (strip, outputnode, [('out_file', 'out_file')]),
@@ -243,16 +258,16 @@ def _connect_corrected(
     settings: StripSettings,
     shape: Sequence[int] | None,
 ) -> None:
-    """Correct before stripping, for the network, and again with the brain's mask as weights."""
-    nodes: dict[str, Any] = {'mem_gb': bias_mem_gb(shape), 'n_procs': settings.num_threads}
-    threads, sloppy = settings.num_threads, settings.sloppy
-    inu_n4 = pe.Node(first_n4(threads, sloppy), name='inu_n4', **nodes)
-    inu_n4_final = pe.Node(final_n4(threads, sloppy), name='inu_n4_final', **nodes)
+    """Correct the image with the brain's mask as weights, and apply the mask."""
+    inu_n4_final = pe.Node(
+        final_n4(settings.num_threads, settings.sloppy),
+        name='inu_n4_final',
+        mem_gb=bias_mem_gb(shape),
+        n_procs=settings.num_threads,
+    )
     apply_mask = pe.Node(ApplyMask(), name='apply_mask', mem_gb=image_mem_gb(shape))
     workflow.connect(
         [
-            (inputnode, inu_n4, [('in_file', 'in_file')]),
-            (inu_n4, strip, [('out_file', 'in_file')]),
             (inputnode, inu_n4_final, [('in_file', 'in_file')]),
             (strip, inu_n4_final, [('out_mask', 'weight_file')]),
             (inu_n4_final, apply_mask, [('out_file', 'in_file')]),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.anat import final_n4, first_n4
 
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.resources import available_cpus
 from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.classes import ClassifyIntensities
@@ -32,13 +33,14 @@ def init_brain_extraction_wf(
     weights: Path | None = None,
     border_mm: float = ExtractionOptions.border_mm,
     use_gpu: bool = False,
+    n4: Literal['mask', 'both'] = 'mask',
     name: str = 'brain_extraction_wf',
     **tolerated: Any,
 ) -> pe.Workflow:
     """Extract the brain, with the fields of `niworkflows.anat.ants.init_brain_extraction_wf`.
 
-    Clip, N4, strip, N4 weighted by the brain mask, apply the mask. Where that function is
-    imported by name, as in sMRIPrep, this one can be put in its place.
+    Strip, clip, N4 weighted by the brain mask, apply the mask. Where that function is imported by
+    name, as in sMRIPrep, this one can be put in its place.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ def init_brain_extraction_wf(
         Grow the mask by so many mm, shrink it when negative.
     use_gpu : bool
         Run the network on a GPU, and have Nipype reserve one.
+    n4 : str
+        ``'both'`` corrects the first image before it is stripped, too.
     name : str
     **tolerated
         Arguments of the original that have to do with templates and ANTs; they change nothing.
@@ -84,6 +88,8 @@ def init_brain_extraction_wf(
     ------
     TypeError
         An argument that the original does not have either.
+    InputError
+        `n4` is something else.
 
     Examples
     --------
@@ -94,32 +100,41 @@ def init_brain_extraction_wf(
     unknown = sorted(set(tolerated) - set(TOLERATED))
     if unknown:
         raise TypeError(f'init_brain_extraction_wf has no argument {", ".join(unknown)}')
+    if n4 not in ('mask', 'both'):
+        raise InputError(f'n4 {n4!r}: must be mask or both')
     threads = omp_nthreads if omp_nthreads and omp_nthreads > 0 else available_cpus()
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(IdentityInterface(fields=['in_files', 'in_mask']), name='inputnode')
     outputnode = pe.Node(IdentityInterface(fields=list(OUTPUTS)), name='outputnode')
     nodes: dict[str, Any] = {'mem_gb': bias_mem_gb(), 'n_procs': threads}
     sloppy = normalization_quality == 'testing'
-    inu_n4 = pe.Node(first_n4(threads, sloppy), name='inu_n4', **nodes)
     inu_n4_final = pe.MapNode(
         final_n4(threads, sloppy), iterfield=['in_file'], name='inu_n4_final', **nodes
     )
     strip = pe.Node(
-        SkullStrip(border_mm=border_mm, use_gpu=use_gpu, num_threads=threads),
+        SkullStrip(border_mm=border_mm, use_gpu=use_gpu, num_threads=threads, mask_only=True),
         name='strip',
         mem_gb=strip_mem_gb(),
         n_procs=threads,
     )
     if weights is not None:
         strip.inputs.model = str(weights)
+    if n4 == 'both':
+        inu_n4 = pe.Node(first_n4(threads, sloppy), name='inu_n4', **nodes)
+        workflow.connect(
+            [
+                (inputnode, inu_n4, [(('in_files', first), 'in_file')]),
+                (inu_n4, strip, [('out_file', 'in_file')]),
+            ]
+        )
+    else:
+        workflow.connect([(inputnode, strip, [(('in_files', first), 'in_file')])])
     apply_mask = pe.MapNode(
         ApplyMask(), iterfield=['in_file'], name='apply_mask', mem_gb=image_mem_gb()
     )
     classify = pe.Node(ClassifyIntensities(), name='classify', mem_gb=image_mem_gb())
     workflow.connect(
         [
-            (inputnode, inu_n4, [(('in_files', first), 'in_file')]),
-            (inu_n4, strip, [('out_file', 'in_file')]),
             (inputnode, inu_n4_final, [('in_files', 'in_file')]),
             (strip, inu_n4_final, [('out_mask', 'weight_file')]),
             (inu_n4_final, apply_mask, [('out_file', 'in_file')]),

@@ -135,9 +135,12 @@ class BrainOutputs:
         network = mask | {EXTRACTION: self.settings.parameters(self.name.suffix)}
         preproc = {
             'SkullStripped': False,
-            'Description': 'Image corrected for intensity non-uniformity (N4), nothing masked'
-            if corrected
-            else 'Image as one volume of finite values, nothing masked',
+            'Description': (
+                'Image corrected for intensity non-uniformity (N4, weighted by the brain mask), '
+                'nothing masked'
+                if corrected
+                else 'Image as one volume of finite values, nothing masked'
+            ),
             'Sources': [self.source_uri, *([self.uri(self.mask)] if corrected else [])],
             'SpatialReference': self.source_uri,
             **depends,

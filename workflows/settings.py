@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pumba_pipe.workflows.templates import Template
 
@@ -14,6 +14,11 @@ from pumba_pipe.extraction.border import Csf
 from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.registration.options import RegistrationOptions, Transform
 
+# When images are corrected for intensity non-uniformity (N4): never; once they are stripped, with
+# the brain's mask as weights; before that, too, so that the network sees a corrected image.
+N4 = Literal['off', 'mask', 'both']
+N4_CHOICES: tuple[str, ...] = get_args(N4)
+N4_WORDS = {'mask': 'N4 after stripping', 'both': 'N4 before and after stripping'}  # in sidecars
 # Values that mean something by themselves, and images whose bias field was taken out by the way
 # they were made: dividing by an estimated field would spoil them.
 NOT_CORRECTED = (
@@ -39,8 +44,9 @@ class StripSettings:
         A device known to be there: ``'cpu'``, ``'cuda'``, ``'cuda:N'`` or ``'mps'``.
     num_threads : int
         CPU threads for each image.
-    bias_correction : bool
-        Correct the image's intensity non-uniformity (N4), but for maps of physical values.
+    n4 : str
+        Correction of intensity non-uniformity, but for maps of physical values: ``'mask'``, once,
+        with the brain's mask as weights; ``'both'``, also before stripping; ``'off'``.
     spaces : tuple of Template
         Standard spaces to register each image to.
     deformable : bool
@@ -57,7 +63,7 @@ class StripSettings:
     Raises
     ------
     InputError
-        A space is named twice: its transforms would have one name.
+        A space is named twice: its transforms would have one name. Or `n4` is something else.
 
     Examples
     --------
@@ -75,7 +81,7 @@ class StripSettings:
     csf: Csf = ExtractionOptions.csf
     device: str = 'cpu'
     num_threads: int = 1
-    bias_correction: bool = True
+    n4: N4 = 'mask'
     spaces: tuple[Template, ...] = ()
     deformable: bool = False
     probability: bool = False
@@ -84,6 +90,8 @@ class StripSettings:
     seed: int = RegistrationOptions.seed
 
     def __post_init__(self) -> None:
+        if self.n4 not in N4_CHOICES:
+            raise InputError(f'n4 {self.n4!r}: must be off, mask or both')
         counts = Counter(template.space.label for template in self.spaces)
         for label, count in counts.items():
             if count > 1:
@@ -101,16 +109,22 @@ class StripSettings:
 
     def n4_applies(self, suffix: str) -> bool:
         """Whether images of a suffix are corrected for intensity non-uniformity."""
-        return self.bias_correction and suffix not in NOT_CORRECTED
+        return self.n4 != 'off' and suffix not in NOT_CORRECTED
+
+    def n4_before(self, suffix: str) -> bool:
+        """Whether the network is shown images of a suffix corrected."""
+        return self.n4 == 'both' and self.n4_applies(suffix)
 
     def parameters(self, suffix: str = 'T1w') -> dict[str, Any]:
         """What the results of an image depend on, for their sidecars."""
-        correction = 'N4, sloppy' if self.sloppy else 'N4'
+        correction = 'none'
+        if self.n4_applies(suffix):
+            correction = N4_WORDS[self.n4] + (', sloppy' if self.sloppy else '')
         return {
             'WeightsSHA256': self.sha256,
             'BorderMm': self.border_mm,
             'Csf': self.csf,
-            'BiasCorrection': correction if self.n4_applies(suffix) else 'none',
+            'BiasCorrection': correction,
         }
 
     def registration_parameters(self) -> dict[str, Any]:

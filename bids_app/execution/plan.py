@@ -183,7 +183,7 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
         csf=config.csf,
         device=engine.device,
         num_threads=config.omp_nthreads,
-        bias_correction=config.n4,
+        n4=config.n4,
         spaces=templates,
         deformable=config.deformable,
         probability=config.probability,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from pumba_pipe.workflows.settings import StripSettings
+from pumba_pipe.workflows.settings import N4, StripSettings
 
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.resources import available_cpus, available_memory_gb
@@ -68,8 +68,8 @@ class RunConfig:
         Folder with masks that take the place of the network's.
     discard_edits : bool
         Make masks again that were edited.
-    n4 : bool
-        Correct the intensity bias.
+    n4 : str
+        Correction of the intensity bias: ``'off'``, ``'mask'`` or ``'both'``.
     spaces : tuple of str
         Templates to register images to, as ``SPACE[:cohort-X][:res-Y]``.
     deformable : bool
@@ -124,7 +124,7 @@ class RunConfig:
     csf: Csf = StripSettings.csf
     masks: Path | None = None
     discard_edits: bool = False
-    n4: bool = StripSettings.bias_correction
+    n4: N4 = StripSettings.n4
     spaces: tuple[str, ...] = ()
     deformable: bool = StripSettings.deformable
     probability: bool = StripSettings.probability

@@ -21,6 +21,7 @@ from pumba_pipe.bids_app.options.value_types import (
     session_label,
     space,
 )
+from pumba_pipe.workflows.settings import N4_CHOICES
 
 from pumba_pipe.common.cli import add_gpu, add_quiet, add_version, positive_int
 from pumba_pipe.common.resources import MEMORY_SHARE
@@ -98,7 +99,13 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_gpu(group)
     group.add_argument(
-        '--no-n4', action='store_true', help='leave out the correction of intensity bias (N4)'
+        '--n4', choices=N4_CHOICES, default=RunConfig.n4,
+        help='correction of intensity bias (N4): mask: of what is written, after stripping, with '
+        'the mask as weights; both: also of what the network sees; off: none; '
+        'default: %(default)s',
+    )  # fmt: skip
+    group.add_argument(  # of earlier versions
+        '--no-n4', dest='n4', action='store_const', const='off', help=argparse.SUPPRESS
     )
     group.add_argument(
         '--output-spaces', nargs='+', type=space, default=[], metavar='SPACE',

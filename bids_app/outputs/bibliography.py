@@ -19,7 +19,7 @@ class Reference:
     year : int or None
         None for a program that goes on.
     link : str
-        DOI, or arXiv number.
+        DOI, arXiv number, or address.
     """
 
     key: str
@@ -48,12 +48,15 @@ class Reference:
     def bibtex(self) -> str:
         """The entry of a BibTeX file."""
         article = self.year is not None
+        kind, _, place = self.link.partition(':')
+        links = {'arXiv': ('eprint', place), 'doi': ('doi', place)}
+        name, value = links.get(kind, ('url', self.link))
         fields = {
             'author': self.authors,
             'title': f'{{{self.title}}}',
             'journal' if article else 'howpublished': self.where,
             'year': str(self.year or ''),
-            'eprint' if self.link.startswith('arXiv') else 'doi': self.link.split(':', 1)[1],
+            name: value,
         }
         lines = [f'  {name} = {{{value}}}' for name, value in fields.items() if value]
         return f'@{"article" if article else "misc"}{{{self.key},\n' + ',\n'.join(lines) + '\n}'
@@ -110,6 +113,16 @@ _ALL = (
         'Advances in Neural Information Processing Systems 32',
         2019,
         'arXiv:1912.01703',
+    ),
+    Reference(
+        'openvino2019',
+        'Gorbachev, Yury and others',
+        'OpenVINO deep learning workbench: comprehensive analysis and tuning of neural networks '
+        'inference',
+        'IEEE/CVF International Conference on Computer Vision Workshops',
+        2019,
+        'https://openaccess.thecvf.com/content_ICCVW_2019/papers/SDL-CV/Gorbachev_OpenVINO_Deep_'
+        'Learning_Workbench_Comprehensive_Analysis_and_Tuning_of_Neural_ICCVW_2019_paper.pdf',
     ),
     Reference(
         'n4itk2010',

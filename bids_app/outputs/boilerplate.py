@@ -17,8 +17,14 @@ from pumba_pipe.workflows.settings import NOT_CORRECTED
 from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_text
+from pumba_pipe.network.devices import CPU
+from pumba_pipe.network.engine import library_for
 
 CITATION = 'CITATION'
+ENGINES = {
+    'openvino': ('OpenVINO', 'openvino', 'openvino2019'),
+    'torch': ('PyTorch', 'torch', 'pytorch2019'),
+}
 MARK = re.compile(r'\[@(\w+)\]')
 HEADING = '# References'
 NOTE = (
@@ -40,6 +46,8 @@ class Methods:
         Their name: ``default``, or a file's.
     sha256 : str
         Of the weights.
+    device : str
+        Where the networks ran: ``'cpu'``, or a GPU.
     manual : int
         Images whose masks a person or another tool made.
     """
@@ -48,6 +56,7 @@ class Methods:
     participants: int
     weights: str
     sha256: str
+    device: str = CPU
     manual: int = 0
 
 
@@ -118,17 +127,10 @@ def _images(config: RunConfig, methods: Methods) -> str:
 def _strip(config: RunConfig, methods: Methods) -> str:
     shipped = methods.weights == 'default'
     weights = 'the shipped weights' if shipped else f'weights of our own ({methods.weights})'
-    kinds = set(methods.modalities)
-    corrected = sorted(kinds - set(NOT_CORRECTED)) if config.n4 else []
+    kinds, corrected = set(methods.modalities), corrected_kinds(config, methods)
     sentences = []
-    if corrected:
-        some = 'Each image' if corrected == sorted(kinds) else f'Each {_list(corrected)} image'
-        sentences.append(
-            f'{some} was corrected for intensity non-uniformity with N4 [@n4itk2010] as SimpleITK '
-            'has it [@simpleitk2013], estimated from values clipped to their 10th and 99.9th '
-            'percentile; when the brain had been found in the result, the correction was repeated '
-            'with the mask as weight.'
-        )
+    if config.n4 == 'both' and corrected:
+        sentences.append(_corrected(corrected, kinds, 'First', ''))
     sentences.append(
         'The brain was found by a 3D U-Net that was trained only on synthetic heads made of '
         'random shapes, in a coarse pass over the whole image and a fine pass around the brain, '
@@ -144,9 +146,31 @@ def _strip(config: RunConfig, methods: Methods) -> str:
     if methods.manual:
         some = 'one image' if methods.manual == 1 else f'{methods.manual} images'
         sentences.append(f'For {some}, a mask edited by hand or made otherwise was used instead.')
+    if config.n4 == 'both' and corrected:
+        sentences.append(
+            'When the brain had been found in the result, the correction was repeated on the '
+            'original image, with the mask as weights.'
+        )
+    elif corrected:
+        when = 'When its brain had been found'
+        sentences.append(_corrected(corrected, kinds, when, 'with the mask as weights, '))
     if config.sloppy:
         sentences.append('The quick settings for trials (--sloppy) were used.')
     return ' '.join(sentences)
+
+
+def corrected_kinds(config: RunConfig, methods: Methods) -> list[str]:
+    """Suffixes of the images that are corrected for intensity non-uniformity."""
+    return [] if config.n4 == 'off' else sorted(set(methods.modalities) - set(NOT_CORRECTED))
+
+
+def _corrected(corrected: Sequence[str], kinds: set[str], when: str, how: str) -> str:
+    which = 'each image' if corrected == sorted(kinds) else f'each {_list(corrected)} image'
+    return (
+        f'{when}, {which} was corrected for intensity non-uniformity with N4 [@n4itk2010] as '
+        f'SimpleITK has it [@simpleitk2013], {how}estimated from values clipped to their 10th and '
+        '99.9th percentile.'
+    )
 
 
 def _register(config: RunConfig, methods: Methods) -> str:
@@ -169,9 +193,9 @@ def _software(config: RunConfig, methods: Methods) -> str:
         ('Nipype', 'nipype', 'nipype2011'),
         ('PyBIDS', 'pybids', 'pybids2019'),
         ('NiBabel', 'nibabel', 'nibabel'),
-        ('PyTorch', 'torch', 'pytorch2019'),
+        ENGINES[library_for(methods.device)],
     ]
-    if config.n4 or config.spaces:
+    if corrected_kinds(config, methods) or config.spaces:
         programs.append(('SimpleITK', 'SimpleITK', 'simpleitk2013'))
     if config.deformable:
         programs.append(('ANTsPy', 'antspyx', 'ants2008'))

@@ -36,7 +36,7 @@ For each image of the input data set there is, in `sub-<label>[/ses-<label>]/ana
 * `<entities>_desc-brain_mask.nii.gz`: the mask, on the image's own grid. Masks of images
   other than T1w carry the suffix of their image as `space-<suffix>`;
 * `<entities>_desc-preproc_<suffix>.nii.gz`: the whole image, corrected for intensity
-  non-uniformity;
+  non-uniformity where its JSON file says so;
 * `<entities>_desc-brain_<suffix>.nii.gz`: the same with everything but the brain set to zero;
 * `<entities>_from-<suffix>_to-<space>_mode-image_xfm.*` and back, and image and mask in that
   space, for each standard space that was asked for;

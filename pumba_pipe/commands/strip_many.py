@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from pumba_pipe.common.cli import one_line, version
+from pumba_pipe.common.cli import one_line, tell, version
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.common.progress import ProgressBar, clock
@@ -125,7 +125,7 @@ def run_many(args: argparse.Namespace) -> int:
     if not tasks and not found.failures:
         raise InputError('no image to strip: all that was named are results of an earlier run')
     for remark in found.remarks:
-        print(f'{NAME}: {remark}', file=sys.stderr)
+        tell(f'{NAME}: {remark}', sys.stderr)
     with only_run_in(args.out_dir), _opened_log(args.out_dir / LOG) as log:
         return _run(args, tasks, found.failures, log)
 

@@ -299,12 +299,12 @@ def _finish(path: Path, sha256: str, args: argparse.Namespace) -> None:
         sha256 = calibrate_trained(
             path,
             sha256,
-            lambda line: print(f'{NAME}: warning: {line}', file=sys.stderr),
+            lambda line: tell(f'{NAME}: warning: {line}', sys.stderr),
             seed=args.seed,
             device='cpu' if args.device == 'cpu' else 'auto',
             threads=args.threads,
         )
-    print(f'{path}: written, sha256 {sha256[:16]}…')
+    tell(f'{path}: written, sha256 {sha256[:16]}…')
 
 
 def _settings(args: argparse.Namespace) -> TrainingSettings:

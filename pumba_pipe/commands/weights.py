@@ -176,7 +176,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     }
     if options.check:
         lines = check_calibration(options.weights, options.heads, options.seed, **asked)
-        print('\n'.join(lines))
+        tell('\n'.join(lines))
         return 0
     seed = SEED if options.seed is None else options.seed
     digest = calibrate_file(options.weights, options.heads, seed, **asked)
@@ -186,7 +186,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _show_progress(done: int, total: int) -> None:
     if sys.stderr.isatty() or done % 20 == 0 or done == total:
         end = '\r' if sys.stderr.isatty() and done < total else '\n'
-        print(f'{NAME}: {done} of {total} images', end=end, file=sys.stderr, flush=True)
+        tell(f'{NAME}: {done} of {total} images', sys.stderr, end=end)
 
 
 def _average(options: argparse.Namespace) -> int:

@@ -47,6 +47,9 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
         usedefault=True,
         desc='a rim of the CSF around the brain: part of the mask or not',
     )
+    mask_only = traits.Bool(
+        False, usedefault=True, desc='do not write the masked image, where the mask is enough'
+    )
     num_threads = traits.Int(nohash=True, desc='CPU threads')
     out_file = File(desc='name of the masked image')
     out_mask = File(desc='name of the mask')
@@ -69,7 +72,8 @@ class SkullStrip(BaseInterface):
 
     The fields are called as in the SynthStrip interface of NiPreps, so that one can stand in
     for the other. Outputs are written to the node's folder; names given for them must be plain
-    file names. The maps `out_prob` and `out_sdt` are written only when they are given a name.
+    file names. The maps `out_prob` and `out_sdt` are written only when they are given a name, the
+    masked image unless `mask_only` is set.
     Where a GPU fails or has too little memory, the CPU stands in, with a warning.
 
     Examples
@@ -89,7 +93,7 @@ class SkullStrip(BaseInterface):
         inputs, outputs = self.inputs, self._list_outputs()
         result = strip_file(
             inputs.in_file,
-            outputs['out_file'],
+            outputs.get('out_file'),
             outputs['out_mask'],
             outputs.get('out_prob'),
             outputs.get('out_sdt'),
@@ -115,6 +119,8 @@ class SkullStrip(BaseInterface):
             given = getattr(self.inputs, field)
             if isdefined(given):
                 names[field] = given
+        if self.inputs.mask_only:
+            del names['out_file']
         return {field: in_folder(file, field) for field, file in names.items()}
 
 

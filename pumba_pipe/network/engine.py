@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from pumba_pipe.network.devices import CPU
@@ -43,6 +44,11 @@ class Engine(Protocol):
         ndarray of float32, shape (borders, size, size, size)
             The caller's own.
         """
+
+
+def library_for(device: str) -> str:
+    """Name of the package that computes networks of a file on a device; nothing is imported."""
+    return 'openvino' if device == CPU and find_spec('openvino') is not None else 'torch'
 
 
 def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> Engine:

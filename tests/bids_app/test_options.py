@@ -53,7 +53,25 @@ def test_options_are_written_and_read_back(tmp_path):
     assert again.options == first.options
     assert (again.participants, again.border_mm, again.mem_gb) == (('01',), -1.5, 8.0)
     assert again.weights == tmp_path / 'w ü'
-    assert not again.n4
+    assert again.n4 == 'off'
+
+
+@pytest.mark.parametrize('value', ['off', 'mask', 'both'])
+def test_when_images_are_corrected(tmp_path, value):
+    words = ['in', 'out', 'participant']
+    given = parse([*words, '--n4', value])
+    assert (given.n4, given.options['n4']) == (value, value)
+    Path('c.toml').write_text(f'[options]\nn4 = "{value}"\n')
+    assert parse([*words, '--config-file', 'c.toml']).n4 == value
+    assert parse(words).n4 == 'mask'
+
+
+def test_the_former_option_for_no_correction(tmp_path):
+    words = ['in', 'out', 'participant']
+    assert parse([*words, '--no-n4']).options['n4'] == 'off'
+    Path('c.toml').write_text('[options]\nno-n4 = true\n')
+    assert parse([*words, '--config-file', 'c.toml']).n4 == 'off'
+    assert parse([*words, '--config-file', 'c.toml', '--n4', 'both']).n4 == 'both'
 
 
 def test_any_text_can_be_written(tmp_path):

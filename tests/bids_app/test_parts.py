@@ -5,7 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pumba_pipe.bids_app.options.config import RunConfig
+from pumba_pipe.bids_app.outputs.bibliography import REFERENCES
+from pumba_pipe.bids_app.outputs.boilerplate import Methods, cited, compose
 from pumba_pipe.bids_app.run import main
+
+from pumba_pipe.network import engine
 
 T2W = ['--participant-label', '01', '--modalities', 'T2w', '--skip-bids-validation']
 
@@ -115,3 +120,40 @@ def test_methods_alone(bids_dir, tmp_path, capsys):
     assert 'Masks leave out a rim of the CSF around the brain.' in text
     assert 'N4' not in text
     assert not list((tmp_path / 'out').glob('sub-*'))
+
+
+@pytest.mark.parametrize('n4', ['off', 'mask', 'both'])
+def test_methods_say_when_images_were_corrected(n4):
+    config = RunConfig(Path('in'), Path('out'), 'participant', n4=n4)
+    text = compose(config, Methods(['T1w', 'T1map'], 1, 'default', 'ab' * 32))
+    corrected = 'each T1w image was corrected for intensity non-uniformity'
+    assert (corrected in text) == (n4 != 'off')
+    assert ('First, each T1w' in text) == (n4 == 'both')
+    assert ('the correction was repeated' in text) == (n4 == 'both')
+    assert ('SimpleITK' in text) == (n4 != 'off')
+    if n4 == 'mask':
+        assert text.index('The brain was found') < text.index(corrected)
+        assert 'with the mask as weights' in text
+
+
+@pytest.mark.parametrize('kinds', [['T1map'], ['UNIT1', 'T2map']])
+def test_methods_claim_no_correction_of_maps(kinds):
+    config = RunConfig(Path('in'), Path('out'), 'participant', n4='both')
+    text = compose(config, Methods(kinds, 1, 'default', 'ab' * 32))
+    assert 'non-uniformity' not in text and 'SimpleITK' not in text
+
+
+@pytest.mark.parametrize(
+    ('device', 'there', 'name', 'other'),
+    [
+        ('cpu', True, 'OpenVINO', 'PyTorch'),
+        ('cpu', False, 'PyTorch', 'OpenVINO'),
+        ('cuda', True, 'PyTorch', 'OpenVINO'),
+    ],
+)
+def test_methods_name_what_computed_the_networks(monkeypatch, device, there, name, other):
+    monkeypatch.setattr(engine, 'find_spec', lambda name: object() if there else None)
+    config = RunConfig(Path('in'), Path('out'), 'participant')
+    text = compose(config, Methods(['T1w'], 1, 'default', 'ab' * 32, device))
+    assert name in text and other not in text
+    assert all(key in REFERENCES for key in cited(text))

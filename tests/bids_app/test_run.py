@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from pumba_pipe.bids_app.options.config_file import read_options
 from pumba_pipe.bids_app.options.parser import parse
@@ -55,6 +57,28 @@ def test_every_image_is_stripped(finished):
     assert (finished / 'sub-03/anat/sub-03_inv-1_part-mag_desc-brain_MP2RAGE.nii.gz').exists()
     assert not list(finished.rglob('.partial-*'))
     assert not list(finished.rglob('crash-*'))
+
+
+def test_the_correction_is_done_as_asked_and_again_when_that_changes(bids_dir, tmp_path, capsys):
+    """What is not corrected is what was scanned; the mask does not depend on a correction."""
+    out = tmp_path / 'out'
+    words = ['--participant-label', '01', '--modalities', 'T1w', '--sloppy', '--no-reports']
+    words += ['--nprocs', '1', '--device', 'cpu', '-w', str(tmp_path / 'work')]
+    words += ['--skip-bids-validation']
+    scan = nib.load(bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz').get_fdata()
+    masks = {}
+    for n4 in ('off', 'mask', 'both', 'both'):
+        assert main([str(bids_dir), str(out), 'participant', *words, '--n4', n4]) == 0
+        printed = capsys.readouterr().out
+        again = n4 in masks
+        assert ('1 done before' in printed and '0 to strip' in printed) == again
+        masks[n4], preproc, brain = (
+            nib.load(out / f'sub-01/anat/sub-01_desc-{name}.nii.gz').get_fdata()
+            for name in ('brain_mask', 'preproc_T1w', 'brain_T1w')
+        )
+        assert np.allclose(preproc, scan) == (n4 == 'off')
+        assert np.allclose(brain, np.where(masks[n4] > 0, preproc, 0))
+    assert np.array_equal(masks['off'], masks['mask'])
 
 
 def test_what_was_run_is_kept(finished, bids_dir, tmp_path):

@@ -79,6 +79,15 @@ def test_outputs_are_known_before_running(head_file, in_folder):
     assert not list(in_folder.iterdir())
 
 
+def test_the_masked_image_is_left_out_on_request(head_file, in_folder):
+    found = SkullStrip(in_file=str(head_file), num_threads=1, mask_only=True).run().outputs
+    assert not isinstance(found.out_file, str)
+    assert sorted(path.name for path in in_folder.iterdir()) == [
+        'head_desc-brain_mask.nii.gz', 'head_desc-brain_quality.json',
+    ]  # fmt: skip
+    assert Path(found.out_mask).parent == in_folder
+
+
 def test_fields_are_those_of_the_synthstrip_interface():
     inputs, outputs = SkullStrip().inputs, SkullStrip.output_spec()
     names = {'in_file', 'use_gpu', 'model', 'border_mm', 'out_file', 'out_mask', 'num_threads'}

@@ -183,12 +183,13 @@ def test_only_what_is_asked_for_is_done(t1w, everything, settings, tmp_path):
         workflow = init_participant_wf(images=[outputs], settings=settings, crash_dir=tmp_path)
         return {name.split('.')[-1] for name in workflow.list_node_names()}
 
-    least = dataclasses.replace(settings, bias_correction=False, reports=False)
+    least = dataclasses.replace(settings, n4='off', reports=False)
     assert names(least, t1w) == {
         'inputnode', 'outputnode', 'strip', 'conform', 'ds_mask', 'ds_bias_corrected', 'ds_file',
         'record_sub01_T1w',
     }  # fmt: skip
-    most = names(everything.settings, t1w)
+    assert 'inu_n4' not in names(settings, t1w)
+    most = names(dataclasses.replace(everything.settings, n4='both'), t1w)
     assert {'inu_n4', 'inu_n4_final', 'report', 'register', 'ds_prob', 'ds_figures'} <= most
     assert {'ds_forward_xfm', 'ds_warped_mask'} <= most
 
@@ -199,6 +200,23 @@ def test_maps_of_physical_values_are_not_corrected(bids_dir, settings, tmp_path)
     workflow = init_participant_wf(images=[outputs], settings=settings, crash_dir=tmp_path)
     assert not [name for name in workflow.list_node_names() if 'n4' in name]
     assert outputs.targets()[0].metadata['BrainExtraction']['BiasCorrection'] == 'none'
+
+
+@pytest.mark.parametrize(
+    ('n4', 'word'),
+    [('off', 'none'), ('mask', 'N4 after stripping'), ('both', 'N4 before and after stripping')],
+)
+def test_sidecars_say_when_images_were_corrected(t1w, settings, n4, word):
+    outputs = dataclasses.replace(t1w, settings=dataclasses.replace(settings, n4=n4))
+    for target in outputs.targets():
+        assert target.metadata['BrainExtraction']['BiasCorrection'] == word
+        claims = 'non-uniformity' in target.metadata['Description']
+        assert claims == (n4 != 'off' and target.field != 'out_mask')
+
+
+def test_an_unknown_correction_is_refused(settings):
+    with pytest.raises(InputError, match="n4 'twice': must be off, mask or both"):
+        dataclasses.replace(settings, n4='twice')
 
 
 def test_a_space_cannot_be_asked_for_twice(settings):
@@ -259,7 +277,8 @@ def test_state_of_outputs(everything):
     [
         {'border_mm': 2.0},
         {'csf': 'include'},
-        {'bias_correction': False},
+        {'n4': 'off'},
+        {'n4': 'both'},
         {'seed': 2},
         {'sha256': 'cd' * 32},
     ],

@@ -149,11 +149,13 @@ def test_preparation_without_bids(data, settings, tmp_path):
         assert [Path(file).name.split('_')[1] for file in files] == ['T1w', 'T2w']
 
 
-def test_brain_extraction_as_niworkflows_has_it(head_file, head, tmp_path):
+@pytest.mark.parametrize('n4', ['mask', 'both'])
+def test_brain_extraction_as_niworkflows_has_it(head_file, head, tmp_path, n4):
     workflow = init_brain_extraction_wf(
         in_template='OASIS30ANTs', template_spec={}, normalization_quality='testing',
-        atropos_use_random_seed=False, omp_nthreads=1,
+        atropos_use_random_seed=False, omp_nthreads=1, n4=n4,
     )  # fmt: skip
+    assert ('inu_n4' in workflow.list_node_names()) == (n4 == 'both')
     workflow.inputs.inputnode.in_files = [str(head_file)]
     fields = ('out_file', 'out_mask', 'bias_corrected', 'bias_image', 'out_segm', 'out_tpms')
     found = run_for(workflow, fields, tmp_path)
