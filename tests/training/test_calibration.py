@@ -175,8 +175,8 @@ def weights(tmp_path):
 
 
 @pytest.fixture
-def judged(monkeypatch, small):
-    """Nothing is stripped: what is judged is drawn; a list of the groups that were."""
+def judged(monkeypatch):
+    """No image is made or stripped: evidence is drawn; a list of the groups it was drawn for."""
     groups = []
 
     def judge(model, group, image, device='auto', threads=None):
@@ -186,6 +186,8 @@ def judged(monkeypatch, small):
         return drawn(1, len(groups), group, shape=shape)[0]
 
     monkeypatch.setattr(calibration, 'judged', judge)
+    nothing = dict.fromkeys(calibration.MAKERS, lambda recipe, seed: None)
+    monkeypatch.setattr(calibration, 'MAKERS', nothing)
     return groups
 
 
