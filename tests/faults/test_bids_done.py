@@ -355,10 +355,12 @@ def test_an_edited_mask_is_kept_when_other_results_are_lost(study: Study) -> Non
     assert study.mask.read_bytes() == mine
 
 
-def test_a_mask_in_another_format_is_kept(study: Study) -> None:
+def test_a_mask_in_another_format_is_kept_and_fails(study: Study) -> None:
     mine = gzip.decompress(study.mask.read_bytes())  # a plain .nii under the old name
     study.mask.write_bytes(mine)
-    assert study.run('--border-mm', '1')[0] == 0
+    code, printed = study.run('--border-mm', '1')
+    assert code == 1
+    assert f'{study.mask}: is not compressed, although its name says so' in printed
     assert study.mask.read_bytes() == mine
 
 
