@@ -71,6 +71,7 @@ class SaveDerivative(BaseInterface):
     >>> save.inputs.metadata = {'Type': 'Brain'}
     >>> Path(save.run().outputs.out_file).name
     'sub-01_desc-brain_mask.nii.gz'
+    >>> from pumba_pipe.images.sidecars import read_sidecar
     >>> content = read_sidecar(place)
     >>> content['Type'], content['FileRecord']['Size'] == place.stat().st_size
     ('Brain', True)

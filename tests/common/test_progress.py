@@ -3,8 +3,6 @@
 import io
 import sys
 
-import pytest
-
 from pumba_pipe.common.progress import ProgressBar
 
 
@@ -13,14 +11,9 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    stream = Terminal()
-    monkeypatch.setattr(sys, 'stderr', stream)
-    return stream
-
-
-def test_a_terminal_shows_count_rate_and_time_left(terminal, capsys):
+def test_a_terminal_shows_count_rate_and_time_left(capsys, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, 'stderr', terminal)
     with ProgressBar(3, 'image') as bar:
         bar.advance()
         bar.say('a line')
@@ -34,8 +27,8 @@ def test_a_terminal_shows_count_rate_and_time_left(terminal, capsys):
     assert '\x1b[3' not in terminal.getvalue()  # no colour
 
 
-def test_no_bar_elsewhere_nor_when_quiet(terminal, capsys, monkeypatch):
-    for quiet, stream in ((True, terminal), (False, io.StringIO())):
+def test_no_bar_elsewhere_nor_when_quiet(monkeypatch):
+    for quiet, stream in ((True, Terminal()), (False, io.StringIO())):
         monkeypatch.setattr(sys, 'stderr', stream)
         with ProgressBar(2, 'image', quiet) as bar:
             bar.advance()
