@@ -15,7 +15,7 @@ from torch import Tensor
 from pumba_pipe.training.checkpoint import Progress, TrainingConfig, schedule, share_done
 from pumba_pipe.training.samples import Batch
 
-BAR = '{l_bar}{bar}| {elapsed}, about {remaining} left, {postfix}'
+BAR = '{l_bar}{bar}| {elapsed}, about {remaining} left{postfix}'
 
 
 class Log:
