@@ -21,7 +21,8 @@ from pumba_pipe.common.errors import NothingFoundError
 from pumba_pipe.common.tables import read_table
 from pumba_pipe.extraction import many
 from pumba_pipe.extraction.pipeline import BrainExtraction
-from pumba_pipe.extraction.quality import AgreementMetrics, quality_record
+from pumba_pipe.extraction.evidence import AgreementMetrics
+from pumba_pipe.extraction.quality import quality_record
 
 CODE = 'import sys; from pumba_pipe.commands.strip import main; sys.exit(main())'
 AGREEMENT = AgreementMetrics(0.95, 0.98, 0.99, 0.9)
@@ -46,7 +47,7 @@ def stripped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         mask = volume.data > 50
         if not mask.any():
             raise NothingFoundError(f'{volume.name}: no brain was found in this image')
-        quality = quality_record(volume, (slice(None),) * 3, mask, 1, AGREEMENT)
+        quality = quality_record(volume, (slice(None),) * 3, mask, 1, AGREEMENT, None)
         probability = mask.astype(np.float32)
         return BrainExtraction(volume, mask.astype(np.uint8), probability, quality, {'read': 0.1})
 
