@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.regions import AIR, BACKGROUND, BRAIN, HARD, MEMBRANE, TISSUE
 from pumba_pipe.synthesis.sample import labels, make_regions, render
@@ -101,7 +102,7 @@ def _head(recipe: Recipe, seed: int, size: int) -> _Head:
         drawn = derived_seed(seed, attempt)
         regions = make_regions(recipe, drawn, (size,) * 3)
         image, inside = render(recipe, regions, drawn)
-        brain = labels(recipe, regions).numpy()
+        brain = labels(recipe, regions)[:INTRACRANIAL].numpy()
         view = _field_of_view(inside.numpy())
         whole, seen = (np.count_nonzero(part[0]) for part in (brain, brain[(slice(None), *view)]))
         if whole and seen >= MIN_SHARE * whole and min(image[view].shape) >= MIN_SIDE:
