@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 MIN_BRAIN_VOXELS = 20
 CONSTANT_SHARE = 0.9
-# Address space, by `python tests/scaling/measure_memory.py IMAGE [THREADS]` with OpenVINO: 1.25 GB
+# Address space, by `measure_memory.py IMAGE [THREADS]` of the scaling tests with OpenVINO: 1.25 GB
 # for 128³ voxels and one thread, 1.28 GB for 256³, 1.33 GB for two threads. With a tenth less it
 # crashes. Only half of it is ever used.
 PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 1_200_000_000, 80_000_000, 3

@@ -17,7 +17,7 @@ UNKNOWN_SERIES = (128, 128, 64, 300)
 TRAINING = TrainingSettings()
 
 # A process with what it imports, in GB: the networks are most of it. Stripping on a CPU, by
-# `python tests/scaling/measure_memory.py IMAGE` with OpenVINO: 0.59 GB for 128³ voxels and 0.71 GB
+# `measure_memory.py IMAGE` of the scaling tests with OpenVINO: 0.59 GB for 128³ voxels and 0.71 GB
 # for 256³, of uint8 as of float64.
 BASE_GB = {
     'bias': 0.22,

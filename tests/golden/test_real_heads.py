@@ -13,6 +13,7 @@ import pytest
 
 import pumba_pipe
 from pumba_pipe.evaluation.cases import find_bids_cases
+from pumba_pipe.extraction.quality import EDGE
 
 DATA = Path(__file__).parents[1] / 'data'
 BIDS = DATA / 'bids'
@@ -66,7 +67,8 @@ def test_mask_is_that_of_before(stripped):
 def test_quality_record_is_that_of_a_good_mask(stripped):
     _, result = stripped
     quality = result.quality
-    assert quality.flags == ()
+    # the masks of sub-ms12 reach the last slice, in which there is brain
+    assert set(quality.flags) <= ({EDGE} if 'ms12' in stripped[0] else set())
     assert quality.expected_dice_low < 0.95 < quality.expected_dice_high
     assert VOLUMES[0] < quality.volume_ml < VOLUMES[1]
 

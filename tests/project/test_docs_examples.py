@@ -47,7 +47,7 @@ PLACEHOLDERS = {'BIDS_DIR': 'bids', 'OUT_DIR': 'out', 'DIR': 'cases'}
 # be read and find nothing, so images are stripped with the shipped ones after a look at those.
 FEW = (
     '--steps 2 --batch 1 --coarse-size 16 --fine-size 16 --widths 2 4 --cache-size 2 '
-    '--threads 1 --quiet'
+    '--threads 1 --quiet --no-calibration'
 )
 SHORTER = {
     '--time-limit 8h': FEW,
@@ -56,7 +56,7 @@ SHORTER = {
     '--time-limit 2h --batch 8 --cache-workers 12': f'{FEW} --cache-workers 2',
     '--finetune cases --init default': (
         '--finetune cases --init default --steps 2 --batch 1 --coarse-size 48 --fine-size 48 '
-        '--cache-size 2 --threads 1 --quiet'
+        '--cache-size 2 --threads 1 --quiet --no-calibration'
     ),
     '-n 3 --size 48': '-n 1 --size 32',
     '-n 2 --seed 7': '-n 1 --seed 7 --size 48',
