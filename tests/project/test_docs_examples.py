@@ -65,7 +65,8 @@ SHORTER = {
     # two steps teach nothing, and a network that has learned nothing finds no brain to score
     "    steps=20_000,\n    heads=20,\n    head_size=96,\n    training={'batch': 2},\n": (
         f"    steps=2, heads=1, head_size=48, init_weights=Path('{SHIPPED}'),\n"
-        "    training={'batch': 1, 'coarse_size': 64, 'fine_size': 64, 'cache_size': 2},\n"
+        "    training={'batch': 1, 'coarse_size': 64, 'fine_size': 64, 'cache_size': 2,\n"
+        "              'calibrate': False},\n"
     ),
     # there is no SLURM here: the file is read and checked, and nothing handed out
     '--use-plugin slurm.yml': '--use-plugin slurm.yml --dry-run',

@@ -68,14 +68,14 @@ def test_the_viewer_gets_both_masks(figures):
 
 def test_pages_say_which_masks_are_manual(derivative):
     derivative('sub-01_T1w')
-    root = derivative('sub-02_T1w', confidence=0.1, **MANUAL)
+    root = derivative('sub-02_T1w', expected_dice=0.1, **MANUAL)
     texts = []
     for subject in ('01', '02'):
         page = write_subject_report(root, subject, {}, RunSummary(version='1'))
         texts.append(page.read_text('utf-8'))
     assert 'manual mask</span>' not in texts[0]
     assert 'manual mask</span>' in texts[1]
-    assert 'Confidence (network&#39;s mask)' in texts[1]
+    assert 'Expected Dice (network&#39;s mask)' in texts[1]
     assert 'look at this' not in texts[1]  # somebody did
     index = write_index(root, find_all(root)).read_text('utf-8')
     assert index.count('manual mask</span>') == 1
