@@ -1,4 +1,11 @@
-"""Brain extraction of SimpleITK images: `pumba_pipe.extraction.simpleitk` under a short name."""
+"""Brain extraction of SimpleITK images: `pumba_pipe.extraction.simpleitk` under a short name.
+
+Examples
+--------
+>>> from pumba_pipe import sitk
+>>> callable(sitk.extract)
+True
+"""
 
 from __future__ import annotations
 
