@@ -223,7 +223,7 @@ class _Version(argparse.Action):
     """Prints the version; weights are read for their checksum only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        print(f'pumba_pipe {version()}, {weights_in_words()}')
+        tell(f'pumba_pipe {version()}, {weights_in_words()}')
         parser.exit()
 
 

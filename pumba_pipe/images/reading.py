@@ -262,7 +262,7 @@ def open_source(path: Path) -> Any:
 
 def _check_files(path: Path) -> None:
     """Refuse files that a reader would wait for, or crash on, instead of raising an error."""
-    folder = what_folder_is(path) if path.is_dir() else None
+    folder = what_folder_is(path) if os.path.isdir(path) else None
     if folder is not None:
         raise InputError(f'{path}: {folder}')
     check_readable(path, 'image')

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pumba_pipe.images.intensity import rescale
+from pumba_pipe.images.intensity import INTENSITY_PERCENTILES, rescale
 from pumba_pipe.images.resampling import apply_separable, linear_matrix, slice_profile
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.contrast import unit_axes
 from pumba_pipe.synthesis.noise import Noise, draw_noise, evaluate_noise, white_noise
 from pumba_pipe.synthesis.recipe import Recipe, Section
+
+MOST_CUT = 0.25  # voxels cut off as highlights, over those of the brain
 
 
 @dataclass(frozen=True)
@@ -168,13 +170,15 @@ def _draw_field_of_view(section: Section, rng: torch.Generator) -> tuple[Tensor,
     return low, high
 
 
-def corrupt(image: Tensor, artefacts: Artefacts) -> tuple[Tensor, Tensor]:
+def corrupt(image: Tensor, artefacts: Artefacts, brain: Tensor) -> tuple[Tensor, Tensor]:
     """Apply all artefacts and scale the result to 0..1.
 
     Parameters
     ----------
     image : Tensor, shape (x, y, z)
     artefacts : Artefacts
+    brain : Tensor of bool, shape (x, y, z)
+        Limits how many voxels are cut off as highlights.
 
     Returns
     -------
@@ -186,7 +190,19 @@ def corrupt(image: Tensor, artefacts: Artefacts) -> tuple[Tensor, Tensor]:
     image = apply_coil(image, artefacts.coil)
     image = acquire(image, artefacts.sampling, artefacts.k_space, artefacts.receiver)
     inside = fov_mask(image.shape, artefacts.low, artefacts.high, image.device)
-    return rescale(image, inside, artefacts.percentiles), inside
+    low, high = artefacts.percentiles
+    return rescale(image, inside, (low, white_percentile(high, brain, inside))), inside
+
+
+def white_percentile(drawn: float, brain: Tensor, inside: Tensor) -> float:
+    """Percentile that becomes white: the drawn one, or one that leaves a small brain its greys.
+
+    Of a whole head the brain may be a hundredth of the field of view. What is cut off beyond the
+    percentile that images are read with is then at most `MOST_CUT` of the brain's size.
+    """
+    usual = INTENSITY_PERCENTILES[1]
+    share = float((brain & inside).sum() / inside.sum().clamp(min=1))
+    return drawn if drawn > usual else max(drawn, min(usual, 100 * (1 - MOST_CUT * share)))
 
 
 def apply_coil(image: Tensor, coil: Coil) -> Tensor:

@@ -14,7 +14,7 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.synthesis import artefacts, contrast, draw, paper
 from pumba_pipe.synthesis.head import draw_head
 from pumba_pipe.synthesis.recipe import Recipe, draw_look
-from pumba_pipe.synthesis.regions import build_regions
+from pumba_pipe.synthesis.regions import BRAIN, build_regions
 from pumba_pipe.synthesis.regions import labels as shape_labels
 
 SHAPE_STREAM, IMAGE_STREAM, VIEW_STREAM = range(3)
@@ -72,9 +72,9 @@ def make_regions(
 
 
 def labels(recipe: Recipe, regions: Tensor) -> Tensor:
-    """Both labels of a region map, of bool, shape (2, x, y, z): with CSF, without CSF.
+    """Labels of a region map, of bool, shape (3, x, y, z).
 
-    Each generator has region codes of its own, and says itself which of them are brain.
+    Brain with CSF, brain without CSF, and intracranial space. Each generator has region codes of its own, and says itself which of them are brain.
     """
     return (paper.labels if recipe.generator == 'paper' else shape_labels)(regions)
 
@@ -95,7 +95,7 @@ def render(recipe: Recipe, regions: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         return image, torch.ones_like(image, dtype=torch.bool)
     recipe = draw_look(recipe, rng)
     painted = contrast.paint(regions, contrast.draw_contrast(recipe, rng))
-    return artefacts.corrupt(painted, artefacts.draw_artefacts(recipe, rng))
+    return artefacts.corrupt(painted, artefacts.draw_artefacts(recipe, rng), regions >= BRAIN)
 
 
 def synthesize(

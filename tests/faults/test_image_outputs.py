@@ -250,7 +250,6 @@ def commands_that_would_replace_an_input(folder):
     return [
         (weights, ['average', first, default_weights(), first, '0.5']),
         (weights, ['average', default_weights(), first, first, '0.5']),
-        (weights, ['join', first, default_weights(), first]),
         (weights, ['card', first, scores, scores]),
         (weights, ['card', first, scores, first]),
         (evaluate, ['compare', scores, scores]),
@@ -263,7 +262,7 @@ def commands_that_would_replace_an_input(folder):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize('number', range(11))
+@pytest.mark.parametrize('number', range(10))
 def test_other_commands_keep_their_inputs(number, tmp_path, capsys):
     (tmp_path / 'run').mkdir()
     for case in 'ab':

@@ -106,7 +106,8 @@ def test_made_heads_are_far_from_the_limits():
     ratios, contrasts = [], []
     for image, brain in heads(40):
         ratios.append(noise_ratio(image))
-        found = inner_contrast(image, brain) if brain.any() else None
+        white = not brain.any() or (image[brain] == 1).mean() > 0.5  # a small one, cut off
+        found = None if white else inner_contrast(image, brain)
         if found is not None:
             contrasts.append(found)
     assert max(ratios) < NOISE_RATIO / 2

@@ -43,7 +43,7 @@ def template():
     """A synthetic head and its brain as the template."""
     from pumba_pipe import load_recipe, synthesize
 
-    sample = synthesize(load_recipe('easy'), 7, (SIDE,) * 3)
+    sample = synthesize(load_recipe('easy'), 10, (SIDE,) * 3)
     affine = np.diag([VOXEL] * 3 + [1.0])
     affine[:3, 3] = -VOXEL * SIDE / 2
     return Volume(sample.image.numpy(), affine), sample.label.numpy() > 0

@@ -10,7 +10,7 @@ import torch
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.synthesis import draw, paper, regions
-from pumba_pipe.synthesis.recipe import Recipe, load_recipe
+from pumba_pipe.synthesis.recipe import LOOKS, Recipe, load_recipe
 from pumba_pipe.synthesis.regions import REGION_COUNT, REGION_NAMES, RIM
 from pumba_pipe.synthesis.sample import (
     Sample,
@@ -90,9 +90,10 @@ def test_label_is_the_brain_region(recipe):
         image, inside = render(recipe, region_map, seed)
         sample = synthesize(recipe, seed, SHAPE)
         assert region_map.dtype == torch.uint8
-        with_csf, without_csf = labels(recipe, region_map)
+        with_csf, without_csf, intracranial = labels(recipe, region_map)
         assert torch.equal(sample.label.bool(), with_csf)
         assert not (without_csf & ~with_csf).any()
+        assert not (with_csf & ~intracranial).any()
         assert torch.equal(sample.image, image) and torch.equal(sample.inside, inside)
 
 
@@ -112,6 +113,7 @@ def test_the_label_lies_where_a_stripped_head_is_bright(default):
     recipe = changed(
         default,
         artefact=plain,
+        **{look: {'chance': 0} for look in LOOKS},
         intensity={'stripped': 1, 'stripped_keeps_fluid': 0, 'suppressed': 0, 'spread': [0, 0]},
     )
     for seed in range(6):
@@ -188,11 +190,11 @@ def test_each_generator_says_itself_what_is_brain():
     for seed in range(3):
         region_map = make_regions(published, seed, SHAPE)
         assert (region_map == RIM).any()
-        with_csf, without_csf = labels(published, region_map)
-        assert torch.equal(with_csf, without_csf)
+        with_csf, without_csf, intracranial = labels(published, region_map)
+        assert torch.equal(with_csf, without_csf) and torch.equal(with_csf, intracranial)
         assert torch.equal(with_csf, region_map >= paper.CORE)
         region_map = make_regions(default, seed, SHAPE)
-        with_csf, without_csf = labels(default, region_map)
+        with_csf, without_csf, _ = labels(default, region_map)
         assert torch.equal(with_csf & ~without_csf, region_map == RIM)
 
 
@@ -233,3 +235,16 @@ def test_the_seeds_of_samples_stay_as_they_are():
 def test_a_negative_seed_is_refused():
     with pytest.raises(InputError, match='seed -1'):
         draw.derived_seed(-1, 3)
+
+
+def test_highlights_are_cut_off_but_not_a_small_brain(default):
+    """A brain of a hundredth of the field of view was shown as one white blob."""
+    always = changed(default, artefact={'percentile_high': [94.0, 94.0]})
+    for seed in range(20):
+        regions_of_head = make_regions(always, seed, SHAPE)
+        image, inside = render(always, regions_of_head, seed)
+        brain = labels(always, regions_of_head)[0] & inside
+        white = (image == 1) & inside
+        usual = 0.01 * inside.sum()
+        assert white.sum() <= max(0.06 * inside.sum(), usual) + 2
+        assert white.sum() <= max(0.25 * brain.sum(), usual) + 2

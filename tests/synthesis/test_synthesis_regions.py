@@ -295,7 +295,9 @@ def test_the_intracranial_space_holds_the_brain_and_ends_at_the_skull(recipe):
 
 
 def test_shells_may_change_their_intensity_along_the_head(recipe):
-    always = '[intensity]\nclasses = {}\nct = 0.0\nstripped = 0.0\nsuppressed = 0.0\n'
+    always = (
+        '[intensity]\nclasses = {}\nct = 0.0\nstripped = 0.0\nsuppressed = 0.0\nhard_dark = 0.0\n'
+    )
     one, several = (recipe(always.format(share)) for share in ('0.0', '1.0'))
     for seed in range(5):
         means = draw_contrast(one, draw.seeded(seed)).means
