@@ -74,7 +74,8 @@ def make_regions(
 def labels(recipe: Recipe, regions: Tensor) -> Tensor:
     """Labels of a region map, of bool, shape (3, x, y, z).
 
-    Brain with CSF, brain without CSF, and intracranial space. Each generator has region codes of its own, and says itself which of them are brain.
+    Brain with CSF, brain without CSF, and intracranial space. Each generator has region codes of
+    its own, and says itself which of them are which.
     """
     return (paper.labels if recipe.generator == 'paper' else shape_labels)(regions)
 
