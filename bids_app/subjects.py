@@ -136,7 +136,7 @@ def _participants(given: argparse.Namespace) -> list[str]:
         work_dir=bids_dir.parent / RunConfig.work_dir,
         participants=tuple(dict.fromkeys(given.participant_label)),
         sessions=tuple(dict.fromkeys(given.session_label)),
-        modalities=tuple(dict.fromkeys(given.modalities)),
+        modalities=tuple(dict.fromkeys(given.modalities or RunConfig.modalities)),
         species=tuple(dict.fromkeys(given.species)),
         filter_file=given.bids_filter_file,
         database_dir=given.bids_database_dir.resolve() if given.bids_database_dir else None,

@@ -95,6 +95,7 @@ def init_image_preproc_wf(
     suffix: str = 'T1w',
     shape: Sequence[int] | None = None,
     manual: ManualMask | None = None,
+    within_signal: bool = False,
     name: str = 'image_preproc_wf',
 ) -> pe.Workflow:
     """Strip one image and correct it for intensity non-uniformity.
@@ -110,6 +111,8 @@ def init_image_preproc_wf(
         Of the image, for the memory to reserve.
     manual : ManualMask, optional
         A mask that takes the place of the network's.
+    within_signal : bool
+        Leave voxels out of the network's mask that have no signal.
     name : str
 
     Inputs
@@ -155,6 +158,7 @@ def init_image_preproc_wf(
         name='outputnode',
     )
     strip = strip_node(settings, shape, manual)
+    strip.inputs.within_signal = within_signal
     found = ['out_mask', 'quality', *(['out_prob'] if settings.probability else [])]
     found += NETWORK[: bool(manual)]
     workflow.connect([(strip, outputnode, [(field, field) for field in found])])

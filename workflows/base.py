@@ -7,8 +7,10 @@ from pathlib import Path
 
 from nipype.pipeline import engine as pe
 from pumba_pipe.workflows.anat import connect_registration, init_image_preproc_wf
+from pumba_pipe.workflows.modalities import datatype_of
 from pumba_pipe.workflows.naming import node_name
 from pumba_pipe.workflows.outputs import BrainOutputs, init_ds_brain_wf, init_ds_space_wf
+from pumba_pipe.workflows.reference import reference_node
 from pumba_pipe.workflows.registration import init_registration_wf
 from pumba_pipe.workflows.settings import StripSettings
 
@@ -16,7 +18,8 @@ from pumba_pipe.interfaces.source import RecordSource
 
 __all__ = ['StripSettings', 'init_participant_wf']
 
-READERS = ('inu_n4', 'inu_n4_final', 'strip', 'conform', 'report')  # nodes that may read a scan
+# Nodes that may read a scan.
+READERS = ('inu_n4', 'inu_n4_final', 'strip', 'conform', 'report', 'reference')
 
 
 def init_participant_wf(
@@ -75,23 +78,39 @@ def _add_image(
     """Add the steps for one image and the sinks of its results."""
     image_id = node_name(outputs.name)
     shape = image_shape(outputs.source)
+    volume_shape = shape[:3] if shape and outputs.has_reference else shape
     image_wf = init_image_preproc_wf(
         settings=settings,
         suffix=outputs.name.suffix,
-        shape=shape,
+        shape=volume_shape,
         manual=outputs.manual,
+        within_signal=datatype_of(outputs.name) == 'dwi',
         name=f'{image_id}_wf',
     )
     record = pe.Node(
-        RecordSource(in_file=str(outputs.source)),
+        RecordSource(
+            in_file=str(outputs.source), companions=list(map(str, outputs.companions.files))
+        ),
         name=f'record_{image_id}',
         mem_gb=0.05,
         # quicker than a job of a batch system; what is read here is at hand for the next step
         run_without_submitting=True,
         n_procs=0,
     )
-    workflow.connect(record, 'out_file', image_wf, 'inputnode.in_file')
     sinks = init_ds_brain_wf(outputs=outputs, name=f'ds_{image_id}_wf')
+    if outputs.has_reference:
+        # a workflow of its own, so that its name says which image the node works on
+        reference_wf = pe.Workflow(name=f'reference_{image_id}_wf')
+        reference_wf.add_nodes([reference_node(outputs, shape)])
+        workflow.connect(
+            [
+                (record, reference_wf, [('out_file', 'reference.in_file')]),
+                (reference_wf, image_wf, [('reference.out_file', 'inputnode.in_file')]),
+                (reference_wf, sinks, [('reference.record', 'inputnode.reference')]),
+            ]
+        )
+    else:
+        workflow.connect(record, 'out_file', image_wf, 'inputnode.in_file')
     _sink(workflow, image_wf, sinks, record)
     for number, template in enumerate(settings.spaces):
         registration_wf = init_registration_wf(
@@ -100,7 +119,7 @@ def _add_image(
             sloppy=settings.sloppy,
             seed=settings.seed,
             num_threads=settings.num_threads,
-            shape=shape,
+            shape=volume_shape,
             template_shape=template_shapes[number],
             name=f'space{number}_{image_id}_wf',
         )
@@ -116,7 +135,7 @@ def _sink(workflow: pe.Workflow, part: pe.Workflow, sinks: pe.Workflow, record: 
     for field in sinks.get_node('inputnode').outputs.copyable_trait_names():
         if field == 'source_record':
             workflow.connect(record, 'record', sinks, 'inputnode.source_record')
-        else:
+        elif field != 'reference':
             workflow.connect(part, f'outputnode.{field}', sinks, f'inputnode.{field}')
 
 

@@ -30,11 +30,13 @@ from pumba_pipe.images.sidecars import (
     MANUAL_MASK,
     SOURCE_RECORD,
     Judgement,
+    companion_sums,
     is_complete,
     is_edited,
     is_mask,
     is_ours,
     made_of,
+    made_with,
     not_ours,
     read_sidecar,
     sidecar_of,
@@ -151,10 +153,13 @@ def _judge(
         if is_record(record := (content or {}).get(SOURCE_RECORD))
     ]
     changed = bool(other) or (bool(records) and not made_of(outputs.source, records))
-    if edited and changed:
+    beside = companion_sums(outputs.source, outputs.companions.files)
+    changed_beside = not made_with(beside, records)
+    if edited and (changed or changed_beside):
+        what = 'the scan' if changed else 'what is read with the scan'
         return Judgement(
             'blocked',
-            f'{edited[0]}: was edited by hand and is kept, but the scan has changed since; '
+            f'{edited[0]}: was edited by hand and is kept, but {what} has changed since; '
             'move the mask away, or give --discard-edits, to have it made again',
         )
     unused = [path for path in edited if path != outputs.mask or not outputs.kept_mask]
@@ -171,6 +176,8 @@ def _judge(
         return Judgement('missing')
     if changed:
         return Judgement('outdated', 'the scan has changed')
+    if changed_beside:
+        return Judgement('outdated', 'what is read with the scan has changed')
     if not all(_has_options(target, sidecars[target.path]) for target in targets):
         return Judgement('outdated', OTHER_MASK if outputs.manual else OTHER_OPTIONS)
     # figures of earlier versions do not say what they show: a mask by the network

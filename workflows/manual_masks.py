@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.workflows.naming import BARE_MASK_SUFFIX, mask_path, parse_name
+from pumba_pipe.workflows.modalities import has_plain_mask
+from pumba_pipe.workflows.naming import mask_path, parse_name
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record, is_same
@@ -148,8 +149,8 @@ def find_masks(
 
     The mask of an image has the name that this program gives it, or one that
     `pumba_pipe.evaluation.cases.find_bids_cases` finds; one that goes with images of several
-    suffixes is that of the T1w image. Masks that the network drew are passed over, unless
-    somebody changed them since.
+    suffixes is that of the T1w image, or of the series. Masks that the network drew are passed
+    over, unless somebody changed them since.
 
     Parameters
     ----------
@@ -184,8 +185,8 @@ def find_masks(
         if not found:
             raise
     for mask, sources in masks.items():
-        bare = [one for one in sources if parse_name(one).suffix == BARE_MASK_SUFFIX]
-        for source in bare or sources:
+        plain = [one for one in sources if has_plain_mask(parse_name(one))]
+        for source in plain or sources:
             if source in wanted and folder / mask_path(wanted[source].name) not in found.get(
                 source, ()
             ):

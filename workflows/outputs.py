@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
+from pumba_pipe.workflows.companions import Companions, find_companions
 from pumba_pipe.workflows.done import REGISTRATION, judge
 from pumba_pipe.workflows.manual_masks import ManualMask
+from pumba_pipe.workflows.modalities import modality_of
 from pumba_pipe.workflows.naming import (
     ImageName,
     brain_path,
@@ -30,6 +33,15 @@ from pumba_pipe.workflows.templates import Template
 from pumba_pipe.images.sidecars import EXTRACTION, MANUAL_MASK
 from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
 from pumba_pipe.reports.naming import figure_paths, figure_record_path
+
+DESCRIBED = ('out_mask', 'bias_corrected')  # results that say which volumes of a series they show
+# What stands for a series, by the volumes it is made of.
+REFERENCES: dict[str, str] = {
+    'all': 'Mean of the volumes without outliers, head motion between them undone',
+    'b0': 'Mean of the b0 volumes, head motion between them undone',
+    'asl': 'M0 image, or without one the mean of the control volumes, head motion undone',
+    'frames': 'Mean of the frames by their duration, head motion between them undone',
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,11 @@ class Target:
     field: str
     path: Path
     metadata: dict[str, Any]
+
+
+def raw_uri(path: Path, bids_dir: Path) -> str:
+    """BIDS URI of a file of the input data set."""
+    return f'bids:raw:{path.relative_to(bids_dir).as_posix()}'
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,22 @@ class BrainOutputs:
     def name(self) -> ImageName:
         """Name of the image, taken apart."""
         return parse_name(self.source)
+
+    @cached_property
+    def companions(self) -> Companions:
+        """Files beside the image that are read with it."""
+        return find_companions(self.source, self.bids_dir)
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether one volume is made of the image, which may be a series."""
+        return bool(modality_of(self.name.suffix).volumes)
+
+    @property
+    def raw_uris(self) -> list[str]:
+        """BIDS URIs of the image and of what is read with it."""
+        beside = [raw_uri(path, self.bids_dir) for path in self.companions.files]
+        return [self.source_uri, *beside]
 
     @property
     def mask(self) -> Path:
@@ -114,7 +147,7 @@ class BrainOutputs:
     @property
     def source_uri(self) -> str:
         """BIDS URI of the image; ``raw`` is a link of dataset_description.json."""
-        return f'bids:raw:{self.source.relative_to(self.bids_dir).as_posix()}'
+        return raw_uri(self.source, self.bids_dir)
 
     def uri(self, path: Path) -> str:
         """BIDS URI of a file that is written."""
@@ -127,7 +160,7 @@ class BrainOutputs:
         mask = {
             'Type': 'Brain',
             'Description': 'Mask of the brain, on the grid of the image it was made from',
-            'Sources': [self.source_uri],
+            'Sources': self.raw_uris,
             'SpatialReference': self.source_uri,
             'Manual': False,
             **depends,
@@ -135,13 +168,8 @@ class BrainOutputs:
         network = mask | {EXTRACTION: self.settings.parameters(self.name.suffix)}
         preproc = {
             'SkullStripped': False,
-            'Description': (
-                'Image corrected for intensity non-uniformity (N4, weighted by the brain mask), '
-                'nothing masked'
-                if corrected
-                else 'Image as one volume of finite values, nothing masked'
-            ),
-            'Sources': [self.source_uri, *([self.uri(self.mask)] if corrected else [])],
+            'Description': self._description(corrected),
+            'Sources': [*self.raw_uris, *([self.uri(self.mask)] if corrected else [])],
             'SpatialReference': self.source_uri,
             **depends,
         }
@@ -150,7 +178,7 @@ class BrainOutputs:
             'Description': 'Image with everything outside the brain mask set to zero'
             + (', corrected for intensity non-uniformity (N4)' if corrected else ''),
             'Sources': [
-                self.uri(self.preproc) if corrected else self.source_uri,
+                self.uri(self.preproc) if corrected or self.has_reference else self.source_uri,
                 self.uri(self.mask),
             ],
             **depends,
@@ -172,6 +200,17 @@ class BrainOutputs:
             path = self.output_dir / probability_path(self.name)
             targets.append(Target('out_prob', path, described))
         return tuple(targets)
+
+    def _description(self, corrected: bool) -> str:
+        """What the whole image is, in words."""
+        if self.has_reference:
+            return f'{REFERENCES[modality_of(self.name.suffix).volumes]}, nothing masked'
+        if corrected:
+            return (
+                'Image corrected for intensity non-uniformity (N4, weighted by the brain mask), '
+                'nothing masked'
+            )
+        return 'Image as one volume of finite values, nothing masked'
 
     def registered(self, template: Template) -> tuple[Target, ...]:
         """All files that have to do with a standard space."""
@@ -256,6 +295,8 @@ def init_ds_brain_wf(*, outputs: BrainOutputs, name: str = 'ds_brain_wf') -> pe.
         Quality record, JSON
     source_record
         What the scan was when work on it began, as `RecordSource` gives it
+    reference
+        Which volumes of a series were used, JSON; only where it may be one
     mosaic, before_after, thumbnail, viewer
         Figures, when they were asked for
 
@@ -312,10 +353,9 @@ def _sinks(outputs: BrainOutputs, targets: Sequence[Target], name: str) -> pe.Wo
     fields = [*(target.field for target in targets), 'source_record']
     own_space = 'out_mask' in fields
     figures = outputs.figures if own_space else {}
-    inputnode = pe.Node(
-        IdentityInterface(fields=[*fields, *(['quality'] if own_space else []), *figures]),
-        name='inputnode',
-    )
+    series = own_space and outputs.has_reference
+    more = [name for name, there in (('quality', own_space), ('reference', series)) if there]
+    inputnode = pe.Node(IdentityInterface(fields=[*fields, *more, *figures]), name='inputnode')
     for target in targets:
         save = SaveDerivative(
             out_path=str(target.path), metadata=target.metadata, source_file=str(outputs.source)
@@ -330,6 +370,8 @@ def _sinks(outputs: BrainOutputs, targets: Sequence[Target], name: str) -> pe.Wo
         )
         if target.field == 'out_mask':
             workflow.connect(inputnode, 'quality', node, 'quality')
+        if series and target.field in DESCRIBED:
+            workflow.connect(inputnode, 'reference', node, 'reference')
     if figures:
         save = SaveFigures(
             out_paths={figure: str(path) for figure, path in figures.items()},

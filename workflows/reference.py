@@ -7,11 +7,32 @@ from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
+from pumba_pipe.workflows.modalities import modality_of
+from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.memory import reference_mem_gb, strip_mem_gb
 from pumba_pipe.interfaces.reference import MakeReference
 from pumba_pipe.interfaces.strip import SkullStrip
+
+
+def reference_node(outputs: BrainOutputs, shape: Sequence[int] | None = None) -> pe.Node:
+    """Make the node that makes one volume of an image of the BIDS-App.
+
+    Parameters
+    ----------
+    outputs : BrainOutputs
+        The image, of a kind that may be a series.
+    shape : sequence of int, optional
+        Of the image, for the memory to reserve.
+    """
+    found, volumes = outputs.companions, modality_of(outputs.name.suffix).volumes
+    make = MakeReference(diffusion=volumes == 'b0')
+    given = {'bval_file': found.b_values, 'context_file': found.context, 'm0_file': found.m0}
+    make.inputs.trait_set(**{field: str(path) for field, path in given.items() if path})
+    if volumes == 'frames':
+        make.inputs.frame_files = [str(path) for path in found.sidecars]
+    return pe.Node(make, name='reference', mem_gb=reference_mem_gb(shape))
 
 
 def init_reference_wf(
@@ -27,8 +48,8 @@ def init_reference_wf(
     """Make one volume of a series, and find the brain in it.
 
     The reference of a BOLD or ASL series is the mean of its volumes without outliers, that of a
-    diffusion series the mean of its b0 volumes. There is no head motion
-    correction: give a corrected series when the head moved a lot.
+    diffusion series the mean of its b0 volumes. Where the head moved between them, they are
+    aligned to the best one first.
 
     Parameters
     ----------

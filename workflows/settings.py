@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pumba_pipe.workflows.modalities import modality_of
 from pumba_pipe.workflows.templates import Template
 
 from pumba_pipe.common.errors import InputError
@@ -25,6 +26,21 @@ NOT_CORRECTED = (
     'UNIT1', 'T1map', 'T2map', 'T2starmap', 'R1map', 'R2map', 'R2starmap', 'PDmap', 'MTRmap',
     'MTsat', 'MTVmap', 'MWFmap', 'M0map', 'S0map', 'Chimap', 'TB1map', 'RB1map',
 )  # fmt: skip
+
+
+def is_corrected(suffix: str) -> bool:
+    """Whether images of a suffix are ever corrected for intensity non-uniformity.
+
+    Only anatomical images are. What is computed from other images needs their values as they were
+    measured: activity (PET), the calibration of blood flow (M0), a reference that is compared
+    with its series or with the image of the opposite phase encoding.
+
+    Examples
+    --------
+    >>> is_corrected('T1w'), is_corrected('T1map'), is_corrected('pet')
+    (True, False, False)
+    """
+    return suffix not in NOT_CORRECTED and modality_of(suffix).datatypes == ('anat',)
 
 
 @dataclass(frozen=True)
@@ -109,7 +125,7 @@ class StripSettings:
 
     def n4_applies(self, suffix: str) -> bool:
         """Whether images of a suffix are corrected for intensity non-uniformity."""
-        return self.n4 != 'off' and suffix not in NOT_CORRECTED
+        return self.n4 != 'off' and is_corrected(suffix)
 
     def n4_before(self, suffix: str) -> bool:
         """Whether the network is shown images of a suffix corrected."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pumba_pipe.workflows.modalities import MODALITIES as KNOWN_MODALITIES
 from pumba_pipe.workflows.settings import N4, StripSettings
 
 from pumba_pipe.common.errors import PumbaError
@@ -16,16 +17,8 @@ from pumba_pipe.common.resources import available_cpus, available_memory_gb
 from pumba_pipe.extraction.border import Csf
 from pumba_pipe.extraction.options import ExtractionOptions
 
-# Whole images of a head that are read one by one. Collections (several echoes or inversions),
-# maps and slabs can be asked for.
-DEFAULT_MODALITIES = (
-    'T1w', 'T2w', 'PDw', 'T2starw', 'FLAIR', 'inplaneT1', 'inplaneT2', 'PDT2', 'UNIT1',
-)  # fmt: skip
-OTHER_MODALITIES = (
-    'MP2RAGE', 'MEGRE', 'MESE', 'IRT1', 'VFA', 'MPM', 'MTS', 'MTR', 'angio', 'T2star', 'FLASH',
-    'PD', 'T1map', 'T2map', 'T2starmap', 'R1map', 'R2map', 'R2starmap', 'PDmap', 'MTsat', 'M0map',
-    'S0map',
-)  # fmt: skip
+DEFAULT_MODALITIES = tuple(name for name, one in KNOWN_MODALITIES.items() if one.default)
+OTHER_MODALITIES = tuple(name for name, one in KNOWN_MODALITIES.items() if not one.default)
 MODALITIES = DEFAULT_MODALITIES + OTHER_MODALITIES
 MAX_DEFAULT_THREADS = 4  # more speed up one image little; several images side by side do more
 OptionValue = bool | int | float | str | list[str]

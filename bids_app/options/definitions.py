@@ -48,10 +48,9 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         default=[], metavar='LABEL', help='sessions, with or without "ses-"; default: all',
     )  # fmt: skip
     group.add_argument(
-        '--modalities', nargs='+', choices=MODALITIES, default=list(RunConfig.modalities),
-        metavar='SUFFIX',
-        help=f'suffixes of the images; default: {" ".join(RunConfig.modalities)}; also known: '
-        f'{" ".join(OTHER_MODALITIES)}',
+        '--modalities', nargs='+', choices=MODALITIES, metavar='SUFFIX',
+        help=f'suffixes of the images; default: {" ".join(RunConfig.modalities)} (group level: '
+        f'all that have results); also known: {" ".join(OTHER_MODALITIES)}',
     )  # fmt: skip
     group.add_argument(
         '--species', nargs='+', default=[], metavar='NAME',

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pumba_pipe.bids_app.options.config import OptionValue, RunConfig
+from pumba_pipe.bids_app.options.config import MODALITIES, OptionValue, RunConfig
 from pumba_pipe.bids_app.options.config_file import as_words, read_options
 from pumba_pipe.bids_app.options.definitions import add_options
 
@@ -93,6 +93,7 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
     resources = {
         'nprocs': given.nprocs, 'omp_nthreads': given.omp_nthreads, 'mem_gb': given.mem,
     }  # fmt: skip
+    everything = MODALITIES if given.analysis_level == 'group' else RunConfig.modalities
     config = RunConfig(
         bids_dir=given.bids_dir.resolve(),
         output_dir=given.output_dir.resolve(),
@@ -100,7 +101,7 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         work_dir=given.work_dir.resolve(),
         participants=_unique(given.participant_label),
         sessions=_unique(given.session_label),
-        modalities=_unique(given.modalities),
+        modalities=_unique(given.modalities or everything),
         species=_unique(given.species),
         filter_file=given.bids_filter_file,
         database_dir=given.bids_database_dir.resolve() if given.bids_database_dir else None,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.bids_app.outputs.bibliography import REFERENCES
-from pumba_pipe.workflows.settings import NOT_CORRECTED
+from pumba_pipe.workflows.settings import is_corrected
 
 from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
@@ -161,7 +161,7 @@ def _strip(config: RunConfig, methods: Methods) -> str:
 
 def corrected_kinds(config: RunConfig, methods: Methods) -> list[str]:
     """Suffixes of the images that are corrected for intensity non-uniformity."""
-    return [] if config.n4 == 'off' else sorted(set(methods.modalities) - set(NOT_CORRECTED))
+    return [] if config.n4 == 'off' else sorted(filter(is_corrected, set(methods.modalities)))
 
 
 def _corrected(corrected: Sequence[str], kinds: set[str], when: str, how: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import UsageError
+from pumba_pipe.workflows.modalities import MODALITIES
 
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
@@ -24,6 +25,10 @@ TABLES, PAGES = ('group_*.*',), ('sub-*.html', 'logs/CITATION.md')  # names of o
 BIDSIGNORE = (
     '*.html', 'logs', 'sub-*/figures', 'sub-*/log', 'sub-*/ses-*/log', '*_xfm.*',
     'group_*.tsv', 'group_*.json', '.partial-*',
+    # names that other programs use and the standard does not know yet
+    *(f'*_{one.reference}.*' for one in MODALITIES.values() if one.reference),
+    *(f'sub-*/{session}{place}/*_{kind}.*' for session in ('', 'ses-*/')
+      for place in ('perf', 'pet', 'fmap') for kind in ('mask', 'probseg')),
 )  # fmt: skip
 README_START = 'Brain masks made by pumba_pipe '
 README = (
@@ -31,12 +36,15 @@ README = (
     + """{version}, by a network trained on random shapes alone
 =====================================================================================
 
-For each image of the input data set there is, in `sub-<label>[/ses-<label>]/anat`:
+For each image of the input data set there is, in `sub-<label>[/ses-<label>]/anat`, or in `func`,
+`dwi`, `perf`, `pet` or `fmap` as there:
 
 * `<entities>_desc-brain_mask.nii.gz`: the mask, on the image's own grid. Masks of images
-  other than T1w carry the suffix of their image as `space-<suffix>`;
+  other than T1w (bold, dwi, asl, pet and epi in the other folders) carry the suffix of their
+  image as `space-<suffix>`;
 * `<entities>_desc-preproc_<suffix>.nii.gz`: the whole image, corrected for intensity
-  non-uniformity where its JSON file says so;
+  non-uniformity where its JSON file says so. Of a series it is one volume, made of those that its
+  JSON file names: `<entities>_boldref.nii.gz`, `dwiref`, `aslref` or `petref`;
 * `<entities>_desc-brain_<suffix>.nii.gz`: the same with everything but the brain set to zero;
 * `<entities>_from-<suffix>_to-<space>_mode-image_xfm.*` and back, and image and mask in that
   space, for each standard space that was asked for;

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from pumba_pipe.bids_app.selection.species import of_species
 from pumba_pipe.bids_app.selection.tree import (
     ENDINGS,
     Place,
-    in_anat,
+    lies_in,
     list_images,
     meaning,
     place_of,
     shown,
     without_ignored,
 )
+from pumba_pipe.workflows.modalities import datatypes_of
 
 from pumba_pipe.common.files import image_suffix
 
@@ -129,11 +130,12 @@ def select_images(config: RunConfig) -> Selection:
     participants = list(config.participants) or subjects
     if config.species:
         participants = of_species(config.bids_dir, participants, config.species)
+    datatypes = datatypes_of(config.modalities)
     layout = open_layout(config) if config.database_dir and _is_kept(config) else None
     if layout is None:
-        places, selection.broken = list_images(config.bids_dir, participants)
+        places, selection.broken = list_images(config.bids_dir, participants, datatypes)
     else:
-        places = _in_database(config, layout, participants)
+        places = _in_database(config, layout, participants, datatypes)
     places = _counted(config.bids_dir, places, selection)
     if config.sessions:
         there = sorted({label for place in places if (label := place.name.get('ses'))})
@@ -166,15 +168,17 @@ def _is_kept(config: RunConfig) -> bool:
     return not config.dry_run or (config.database_dir / DATABASE).is_file()
 
 
-def _in_database(config: RunConfig, layout: Any, participants: list[str]) -> list[Place]:
-    """List the NIfTI files in and below ``anat`` folders of participants that a database has."""
+def _in_database(
+    config: RunConfig, layout: Any, participants: list[str], datatypes: Sequence[str]
+) -> list[Place]:
+    """List the NIfTI files in and below folders of participants that a database has."""
     wanted = set(participants)
     names = layout.get(return_type='filename', extension=list(ENDINGS))
     places = [place_of(Path(name), config.bids_dir) for name in names]
     kept = [
         place
         for place in places
-        if in_anat(place) and place.inside.parts[0].removeprefix('sub-') in wanted
+        if lies_in(place, datatypes) and place.inside.parts[0].removeprefix('sub-') in wanted
     ]
     return sorted(kept, key=lambda place: place.inside.parts)
 
@@ -300,9 +304,12 @@ def _unusable(path: Path) -> str:
 def _nothing_found(config: RunConfig, found: list[Place], remarks: list[str]) -> str:
     """Say what was looked for, and all that was left out: it may be what was meant."""
     there = sorted({place.name.suffix for place in found})
+    *others, last = datatypes_of(config.modalities)
+    where = f'{", ".join(others)} and {last}' if others else last
     said = (
         f'bids_dir {config.bids_dir}: no image to strip; looked for {", ".join(config.modalities)}'
-        ' in anat folders' + (f', there is {", ".join(there)}' if there else ', which hold none')
+        f' in {where} folders'
+        + (f', there is {", ".join(there)}' if there else ', which hold none')
     )
     more = [f'and {len(remarks) - MAX_NAMED} more'] if len(remarks) > MAX_NAMED else []
     return '; '.join([said, *remarks[:MAX_NAMED], *more])

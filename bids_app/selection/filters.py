@@ -20,7 +20,7 @@ from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 
 # Kinds that other BIDS-Apps know; they share the file, so these are passed over.
-OTHERS = ('bold', 'sbref', 'fmap', 'dwi', 'asl', 'pet', 'roi', 'transforms')
+OTHERS = ('fmap', 'roi', 'transforms')
 KINDS = {suffix.lower(): suffix for suffix in MODALITIES}
 SPELLINGS = {'Query.NONE': None, 'Query.ANY': '*'}
 # PyBIDS' words for entities, and the keys of names.
@@ -93,7 +93,7 @@ def as_query(entities: dict[str, Any]) -> dict[str, Any]:
 
 
 def passes(name: ImageName, extension: str, entities: dict[str, Any]) -> bool:
-    """Whether a file of an ``anat`` folder passes a filter, by its name.
+    """Whether a file passes a filter, by its name and the folder it lies in.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def passes(name: ImageName, extension: str, entities: dict[str, Any]) -> bool:
     >>> passes(name, '.nii.gz', {'acquisition': ['*']})
     False
     """
-    special = {'suffix': name.suffix, 'extension': extension, 'datatype': 'anat'}
+    special = {'suffix': name.suffix, 'extension': extension, 'datatype': name.datatype}
     regex = entities.get(REGEX) is True
     for entity, wanted in entities.items():
         if entity == REGEX:

@@ -1,23 +1,24 @@
 """Image files of a data set, found and judged by their paths below its folder.
 
 Nothing above the folder of the data set says what a file is. A file counts as the image of its
-name where it lies in the ``anat`` folder of the participant and session that its name says.
+name where it lies in a folder for its suffix (``anat``, ``func``, ...) of the participant and
+session that its name says.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pumba_pipe.bids_app.selection.ignore import Ignored
+from pumba_pipe.workflows.modalities import modality_of
 from pumba_pipe.workflows.naming import ImageName, folder, parse_name
 
-DATATYPE = 'anat'
 ENDINGS = ('.nii', '.nii.gz')
 INDEX = ('run', 'echo', 'flip', 'inv', 'chunk')  # entities whose labels are numbers
-MAX_DEPTH = 8  # folders below `anat` that are looked through
+MAX_DEPTH = 8  # folders below `anat` and the like that are looked through
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,20 @@ class Place:
     def contradiction(self) -> str:
         """Why this is not the place of a file of this name; empty where it is."""
         parts = self.inside.parts
-        below = parts.index(DATATYPE) + 1
+        below = _depth(self.inside) + 1
         if len(parts) > below + 1:
             return f'lies deeper than {"/".join(parts[:below])}, where the image of this name goes'
-        expected = folder(self.name) / DATATYPE
-        if self.inside.parent.as_posix() != expected.as_posix():
-            return f'lies in {self.inside.parent}, but its name belongs to {expected.as_posix()}'
+        datatypes = modality_of(self.name.suffix).datatypes
+        expected = [(folder(self.name) / datatype).as_posix() for datatype in datatypes]
+        if self.inside.parent.as_posix() not in expected:
+            return f'lies in {self.inside.parent}, but its name belongs to {" or ".join(expected)}'
         return ''
 
 
 def list_images(
-    bids_dir: Path, participants: Iterable[str]
+    bids_dir: Path, participants: Iterable[str], datatypes: Sequence[str]
 ) -> tuple[list[Place], dict[Path, str]]:
-    """Find all NIfTI files in and below the ``anat`` folders of participants.
+    """Find all NIfTI files in and below folders of participants, such as ``anat``.
 
     Returns
     -------
@@ -68,8 +70,8 @@ def list_images(
     unreadable: dict[Path, str] = {}
     for label in participants:
         try:
-            for anat in _anat_folders(bids_dir / f'sub-{label}'):
-                found += [place_of(path, bids_dir) for path in _images(anat)]
+            for place in _folders(bids_dir / f'sub-{label}', datatypes):
+                found += [place_of(path, bids_dir) for path in _images(place)]
         except OSError as error:
             folder = Path(error.filename or bids_dir / f'sub-{label}')
             unreadable[folder] = f'cannot be read ({error.strerror})'
@@ -81,11 +83,10 @@ def place_of(path: Path, bids_dir: Path) -> Place:
     return Place(path, PurePosixPath(path.relative_to(bids_dir).as_posix()))
 
 
-def in_anat(place: Place) -> bool:
-    """Whether a file lies in or below an ``anat`` folder of a participant or session."""
-    parts = place.inside.parts
-    deep = 2 if len(parts) > 2 and parts[1].startswith('ses-') else 1
-    return len(parts) > deep + 1 and parts[0].startswith('sub-') and parts[deep] == DATATYPE
+def lies_in(place: Place, datatypes: Sequence[str]) -> bool:
+    """Whether a file lies in or below such a folder of a participant or session."""
+    parts, deep = place.inside.parts, _depth(place.inside)
+    return len(parts) > deep + 1 and parts[0].startswith('sub-') and parts[deep] in datatypes
 
 
 def meaning(name: ImageName) -> tuple[object, str]:
@@ -127,11 +128,17 @@ def shown(path: object) -> str:
     )
 
 
-def _anat_folders(subject: Path) -> Iterator[Path]:
-    yield subject / DATATYPE
+def _depth(inside: PurePosixPath) -> int:
+    """How many folders there are above the one with the name of a datatype."""
+    parts = inside.parts
+    return 2 if len(parts) > 2 and parts[1].startswith('ses-') else 1
+
+
+def _folders(subject: Path, datatypes: Sequence[str]) -> Iterator[Path]:
+    yield from (subject / datatype for datatype in datatypes)
     for entry in _entries(subject):
         if entry.name.startswith('ses-') and entry.is_dir():
-            yield Path(entry.path) / DATATYPE
+            yield from (Path(entry.path) / datatype for datatype in datatypes)
 
 
 def _images(folder: Path, depth: int = 0) -> Iterator[Path]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from pumba_pipe.common.files import image_suffix
+
+DATATYPES = ('anat', 'func', 'dwi', 'perf', 'pet', 'fmap')  # folders of images that hold a brain
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,14 @@ class ImageName:
         In the order of the file name. A part without hyphen has an empty label.
     suffix : str
         Such as ``T1w``.
+    datatype : str
+        The folder of `DATATYPES` that the file lies in; empty where its path does not say so.
+        No part of the name itself: names are equal without it.
     """
 
     entities: tuple[tuple[str, str], ...]
     suffix: str
+    datatype: str = field(default='', compare=False, repr=False)
 
     def get(self, key: str) -> str | None:
         """Label of an entity, None without it."""
@@ -71,8 +77,12 @@ def parse_name(path: PurePath) -> ImageName:
     >>> from pathlib import Path
     >>> parse_name(Path('sub-01_run-02_T1w.nii.gz'))
     ImageName(entities=(('sub', '01'), ('run', '02')), suffix='T1w')
+    >>> parse_name(Path('sub-01/dwi/sub-01_sbref.nii.gz')).datatype
+    'dwi'
     """
-    return parse_stem(path.name[: len(path.name) - len(image_suffix(path))])
+    name = parse_stem(path.name[: len(path.name) - len(image_suffix(path))])
+    folder = path.parent.name
+    return replace(name, datatype=folder) if folder in DATATYPES else name
 
 
 def parse_stem(stem: str) -> ImageName:

@@ -7,7 +7,8 @@ done, and whether somebody has changed it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pumba_pipe.common.files import image_suffix
 SOURCE_RECORD, FILE_RECORD = 'SourceRecord', 'FileRecord'
 EXTRACTION = 'BrainExtraction'  # key of the options that a result depends on
 MARKS = (FILE_RECORD, EXTRACTION)  # keys that no other program writes
+COMPANIONS = 'Companions'  # key of a scan's record: checksums of files that are read with it
 MANUAL_MASK = 'ManualMask'  # key: where a manual mask comes from, and its checksum there
 MASK = '_mask'
 EDIT_SECONDS = 2.0  # of results without a record: a mask this much younger than its sidecar
@@ -183,16 +185,37 @@ def written(path: Path) -> dict[str, Any]:
     return record
 
 
+def companion_sums(source: Path, companions: Iterable[Path]) -> dict[str, str]:
+    """Checksums of files that are read with a scan, by their paths as seen from its folder.
+
+    Raises
+    ------
+    OSError
+        One cannot be read.
+    """
+    return {
+        Path(os.path.relpath(path, source.parent)).as_posix(): checksum(path)
+        for path in companions
+    }
+
+
 def check_source(path: Path, record: Mapping[str, Any]) -> None:
-    """Compare a scan with what it was when work on it began.
+    """Compare a scan, and the files read with it, with what they were when work on it began.
 
     Raises
     ------
     InputError
-        It has changed, so that results of it are worth nothing.
+        One has changed, so that results of it are worth nothing.
     """
     try:
         same = is_same(path, record, MODIFIED, CHANGED)
+        sums = record.get(COMPANIONS, {})
+        for name in sums:
+            if checksum(path.parent / name) != sums[name]:
+                raise InputError(
+                    f'{path.parent / name}: has changed while {path.name} was worked on; start '
+                    'the run again'
+                )
     except OSError:
         same = False
     if not same:
@@ -211,6 +234,18 @@ def is_complete(path: Path, sidecar: Mapping[str, Any] | None) -> bool:
         return False
     record = sidecar.get(FILE_RECORD)
     return not is_record(record) or is_same(path, record, MODIFIED)
+
+
+def made_with(companions: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether results with these records of their scan were made with these files beside it.
+
+    Parameters
+    ----------
+    companions : mapping of str to str
+        Of `companion_sums`.
+    records : sequence of mapping
+    """
+    return all(record.get(COMPANIONS, {}) == companions for record in records)
 
 
 def made_of(source: Path, records: Sequence[Mapping[str, Any]]) -> bool:

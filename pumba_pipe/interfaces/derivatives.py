@@ -42,6 +42,11 @@ class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
     out_path = traits.Str(mandatory=True, desc='where it goes, absolute')
     metadata = traits.Dict(desc='content of the JSON file beside it; without, there is none')
     quality = File(exists=True, desc='JSON file whose content becomes the key Quality')
+    reference = File(
+        exists=True,
+        desc='JSON file whose content becomes the key Reference: the volumes of a series that '
+        'were used',
+    )
     source_file = traits.Str(desc='scan that it was made from')
     source_record = traits.Dict(desc='of that scan, as RecordSource gives it')
     keeps = traits.Str(
@@ -115,8 +120,10 @@ class SaveDerivative(BaseInterface):
         if isdefined(self.inputs.source_record):
             metadata[SOURCE_RECORD] = self.inputs.source_record
         metadata[FILE_RECORD] = record
-        if isdefined(self.inputs.quality):
-            metadata['Quality'] = read_json(Path(self.inputs.quality))
+        for key, field in (('Reference', 'reference'), ('Quality', 'quality')):
+            file = getattr(self.inputs, field)
+            if isdefined(file):
+                metadata[key] = read_json(Path(file))
         return metadata
 
     def _describe(self, target: Path, partial: Path) -> None:

@@ -11,6 +11,7 @@ from nipype.interfaces.base import (
     File,
     TraitedSpec,
     isdefined,
+    traits,
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
@@ -21,6 +22,16 @@ class MakeReferenceInputSpec(BaseInterfaceInputSpec):
 
     in_file = File(exists=True, mandatory=True, desc='series, or a single volume')
     bval_file = File(exists=True, desc='b-values of a diffusion series: only b0 volumes are used')
+    diffusion = traits.Bool(
+        False, usedefault=True, desc='it is a diffusion series, which needs its b-values'
+    )
+    context_file = File(
+        exists=True, desc='aslcontext.tsv: M0 volumes are used, else control volumes'
+    )
+    m0_file = File(exists=True, desc='M0 image of an ASL series, which is used in its place')
+    frame_files = traits.List(
+        File(exists=True), desc='JSON files of a PET series: durations weight its frames'
+    )
 
 
 class MakeReferenceOutputSpec(TraitedSpec):
@@ -31,20 +42,40 @@ class MakeReferenceOutputSpec(TraitedSpec):
 
 
 class MakeReference(BaseInterface):
-    """Average the volumes of a series, leaving out those unlike the others."""
+    """Average the volumes of a series, leaving out those unlike the others.
+
+    Volumes between which the head moved are aligned to the best one first.
+
+    Examples
+    --------
+    >>> make = MakeReference(in_file='head.nii.gz')
+    >>> Path(make._list_outputs()['out_file']).name
+    'head_reference.nii.gz'
+    """
 
     input_spec = MakeReferenceInputSpec
     output_spec = MakeReferenceOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from pumba_pipe.preprocessing.series_reference import make_reference_file
+        from pumba_pipe.preprocessing.series_reference import Beside, make_reference_file
 
         inputs, outputs = self.inputs, self._list_outputs()
-        bval_file = Path(inputs.bval_file) if isdefined(inputs.bval_file) else None
+        frames = inputs.frame_files
+        beside = Beside(
+            b_values=self._given('bval_file'),
+            context=self._given('context_file'),
+            m0=self._given('m0_file'),
+            frames=tuple(map(Path, frames)) if isdefined(frames) else None,
+            diffusion=inputs.diffusion,
+        )
         make_reference_file(
-            Path(inputs.in_file), Path(outputs['out_file']), Path(outputs['record']), bval_file
+            Path(inputs.in_file), Path(outputs['out_file']), Path(outputs['record']), beside=beside
         )
         return runtime
+
+    def _given(self, field: str) -> Path | None:
+        value = getattr(self.inputs, field)
+        return Path(value) if isdefined(value) else None
 
     def _list_outputs(self) -> dict[str, Any]:
         name = stem(self.inputs.in_file)

@@ -10,24 +10,27 @@ from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import record_of
+from pumba_pipe.images.sidecars import COMPANIONS, companion_sums
 
 
 class RecordSourceInputSpec(BaseInterfaceInputSpec):
     """Inputs of `RecordSource`."""
 
     in_file = File(mandatory=True, desc='image')
+    companions = traits.List(File(), desc='files that are read with it, such as b-values')
 
 
 class RecordSourceOutputSpec(TraitedSpec):
     """Outputs of `RecordSource`."""
 
     out_file = File(desc='the same image')
-    record = traits.Dict(desc='its size, times and checksum')
+    record = traits.Dict(desc='its size, times and checksum, and checksums of its companions')
 
 
 class RecordSource(BaseInterface):
@@ -51,10 +54,14 @@ class RecordSource(BaseInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         path = Path(self.inputs.in_file)
+        given = self.inputs.companions
         try:
             self._record = record_of(path)
+            if isdefined(given) and given:
+                self._record[COMPANIONS] = companion_sums(path, map(Path, given))
         except OSError as error:
-            raise InputError(f'{path}: cannot read this file: {error.strerror}') from None
+            where = error.filename or path
+            raise InputError(f'{where}: cannot read this file: {error.strerror}') from None
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
         usedefault=True,
         desc='a rim of the CSF around the brain: part of the mask or not',
     )
+    within_signal = traits.Bool(
+        False,
+        usedefault=True,
+        desc='leave voxels without signal at the edge of the mask out, as of diffusion images',
+    )
     mask_only = traits.Bool(
         False, usedefault=True, desc='do not write the masked image, where the mask is enough'
     )
@@ -104,6 +109,16 @@ class SkullStrip(BaseInterface):
             threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
             weights=inputs.model if isdefined(inputs.model) else None,
         )
+        if inputs.within_signal:
+            from pumba_pipe.extraction.signal_support import keep_within_signal
+
+            masked = outputs.get('out_file')
+            keep_within_signal(
+                Path(inputs.in_file),
+                Path(outputs['out_mask']),
+                Path(masked) if masked else None,
+                Path(outputs['quality']),
+            )
         for note in result.quality.notes:
             logging.getLogger('nipype.interface').warning('%s: %s', inputs.in_file, note)
         return runtime

@@ -15,6 +15,7 @@ from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record
 from pumba_pipe.common.files import image_suffix
 
 MASK_ENDING = '_desc-brain_mask'
+REFERENCE_ENDING = 'ref'  # of suffixes: boldref, dwiref, ...
 RAW, OWN = 'bids:raw:', 'bids::'
 MAX_STEPS = 5  # from a derivative to the image it comes from
 DESCRIBED = ('.nii.gz', '.nii', '.txt', '.h5')  # files that have a sidecar
@@ -76,11 +77,17 @@ class Finding:
 
     @property
     def whole_image(self) -> Path | None:
-        """The image on the mask's grid, nothing masked; None when it is not there."""
+        """The image on the mask's grid, nothing masked; None when it is not there.
+
+        Of a series it is the volume that stands for it, which has no ``desc``.
+        """
         space = parse_name(self.mask).get('space')
         for file in self.files:
             name = parse_name(file)
-            if name.get('desc') == 'preproc' and name.get('space') == space:
+            whole = name.get('desc') == 'preproc' or (
+                name.get('desc') is None and name.suffix.endswith(REFERENCE_ENDING)
+            )
+            if whole and name.get('space') == space:
                 return file
         return None
 
