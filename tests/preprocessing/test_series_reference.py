@@ -8,6 +8,7 @@ import pytest
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.preprocessing.series_reference import (
+    Beside,
     inliers,
     make_reference,
     make_reference_file,
@@ -82,3 +83,107 @@ def test_a_series_without_an_image(tmp_path):
     path.write_bytes(content[:-6])
     with pytest.raises(InputError, match='damaged or incomplete image'):
         make_reference(path)
+
+
+def moved_by(head, millimetres, degrees):
+    """The head after a motion, voxels of 3 mm, and the reference's own view of it."""
+    from scipy.spatial.transform import Rotation
+
+    from pumba_pipe.preprocessing.head_motion import Aligner, Motion
+
+    axis = np.array([0.6, -0.5, 0.62])
+    turn = Rotation.from_rotvec(np.deg2rad(degrees) * axis).as_matrix()
+    data = (head[0] * 1000).astype(np.float32)
+    aligner = Aligner(data, np.full(3, 3.0))
+    return aligner.undone(data, Motion(turn, millimetres * axis)), aligner
+
+
+@pytest.mark.parametrize(('millimetres', 'degrees'), [(1, 1), (4, 4), (9, 8)])
+def test_head_motion_is_found_and_undone(millimetres, degrees, head):
+    moved, aligner = moved_by(head, millimetres, degrees)
+    still = (head[0] * 1000).astype(np.float32)
+    found = aligner.motion(1.2 * moved)
+    back = aligner.undone(moved, found)
+    inner = (slice(12, -12),) * 3  # what was out of view cannot come back
+    before, after = (np.abs(one - still)[inner].mean() for one in (moved, back))
+    assert after < 0.25 * before
+    assert aligner.distance(found) > 0.25
+    assert aligner.distance(aligner.motion(still)) < 0.05
+
+
+def test_what_shows_something_else_has_not_moved(head):
+    moved, aligner = moved_by(head, 4, 4)
+    other = np.random.default_rng(0).normal(0, 1, moved.shape).astype(np.float32)
+    for volume in (other, moved.max() - moved, np.zeros_like(moved)):
+        assert aligner.distance(aligner.motion(volume)) == 0
+
+
+def test_head_motion_does_not_blur_a_reference(head, tmp_path):
+    """A head that moves for a third of a series, and a volume torn by motion."""
+    moved, _ = moved_by(head, 5, 4)
+    series = noisy(head, 9)
+    series[..., [1, 4, 7]] = (moved + np.random.default_rng(1).normal(0, 5, moved.shape))[
+        ..., None
+    ]
+    path = tmp_path / 'bold.nii.gz'
+    nib.save(nib.Nifti1Image(series.astype(np.float32), np.diag([3.0, 3.0, 3.0, 1.0])), path)
+    reference = make_reference(path)
+    inner = (slice(12, -12),) * 3
+    plain = np.abs(series.mean(-1) - head[0] * 1000)[inner].mean()
+    error = np.abs(reference.volume.data - head[0] * 1000)[inner].mean()
+    assert error < 0.3 * plain
+    assert set(reference.moved) <= {1, 4, 7}
+    assert set(reference.moved) | set(reference.dropped) == {1, 4, 7}
+
+
+def test_frames_of_pet_are_weighted_by_their_duration(head, tmp_path):
+    data = head[0][..., None] * np.array([0.0, 2.0, 4.0])
+    path, sidecar = tmp_path / 'pet.nii.gz', tmp_path / 'pet.json'
+    nib.save(nib.Nifti1Image(data.astype(np.float32), np.eye(4)), path)
+    rising = make_reference(path, beside=Beside(frames=()))
+    np.testing.assert_allclose(rising.volume.data, head[0] * (2 * 2 + 3 * 4) / 5, atol=1e-3)
+    assert rising.dropped == (0,)  # blank
+    sidecar.write_text('{"FrameDuration": [60, 60, 180]}')
+    weighted = make_reference(path, beside=Beside(frames=[sidecar]))
+    np.testing.assert_allclose(weighted.volume.data, head[0] * 3.5, atol=1e-3)
+    sidecar.write_text('{"FrameDuration": [60, "x", 180]}')
+    with pytest.raises(InputError, match='FrameDuration must have 3 numbers'):
+        make_reference(path, beside=Beside(frames=[sidecar]))
+
+
+def test_an_asl_series_is_stood_for_by_its_m0(head, tmp_path):
+    """M0 volumes, an M0 image of another grid where the head lay elsewhere, control volumes."""
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    data = head[0][..., None] * np.array([3.0, 1.0, 0.9, 1.0, 0.9]) * 1000
+    path, context = tmp_path / 'asl.nii.gz', tmp_path / 'context.tsv'
+    nib.save(nib.Nifti1Image(data.astype(np.float32), affine), path)
+    context.write_text('volume_type\nm0scan\ncontrol\nlabel\ncontrol\nlabel\n')
+    found = make_reference(path, beside=Beside(context=context))
+    assert found.used == (0,)
+    inner = (slice(12, -12),) * 3
+    size = float(data[..., 0].mean())
+    assert np.abs(found.volume.data - data[..., 0])[inner].mean() < 0.05 * size
+    context.write_text('volume_type\nn/a\ncontrol\nlabel\ncontrol\nlabel\n')
+    assert make_reference(path, beside=Beside(context=context)).used == (1, 3)
+
+    elsewhere = affine.copy()
+    elsewhere[:3, 3] = (6.0, 0, -3.0)  # the scanner says that it moved, and so it did
+    m0 = tmp_path / 'm0.nii.gz'
+    nib.save(nib.Nifti1Image((head[0] ** 0.7 * 1000).astype(np.float32), elsewhere), m0)
+    found = make_reference(path, beside=Beside(context=context, m0=m0))
+    assert 'M0 image m0.nii.gz, moved by 6.' in found.volume.notes[0]
+    np.testing.assert_array_equal(found.volume.affine, affine)
+    expected = head[0] ** 0.7 * 1000
+    assert np.abs(found.volume.data - expected)[inner].mean() < 0.06 * expected.mean()
+    context.write_text('volume_type\nm0scan\n')
+    with pytest.raises(InputError, match='1 rows for 5 volumes'):
+        make_reference(path, beside=Beside(context=context))
+
+
+def test_a_diffusion_series_needs_its_b_values(head, tmp_path):
+    path = tmp_path / 'dwi.nii.gz'
+    nib.save(nib.Nifti1Image(np.stack([head[0]] * 2, -1), np.eye(4)), path)
+    with pytest.raises(InputError, match='no .bval file says which of 2 volumes'):
+        make_reference(path, beside=Beside(diffusion=True))
+    nib.save(nib.Nifti1Image(head[0], np.eye(4)), path)
+    assert make_reference(path, beside=Beside(diffusion=True)).used == (0,)
