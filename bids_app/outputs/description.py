@@ -29,6 +29,8 @@ BIDSIGNORE = (
     *(f'*_{one.reference}.*' for one in MODALITIES.values() if one.reference),
     *(f'sub-*/{session}{place}/*_{kind}.*' for session in ('', 'ses-*/')
       for place in ('perf', 'pet', 'fmap') for kind in ('mask', 'probseg')),
+    # names that it knows, but wants the parameters of the raw image for
+    'sub-*/fmap/*_epi.*', 'sub-*/ses-*/fmap/*_epi.*',
 )  # fmt: skip
 README_START = 'Brain masks made by pumba_pipe '
 README = (
