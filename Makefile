@@ -1,7 +1,10 @@
 # make demo   real heads in, brain masks out: the main job on a small data set
 # make test   the tests
 # make fuzz   random input to readers, options and runs, for FUZZ_SECONDS (600)
-# make lint   style, types, and which folder may import which
+# make lint   style, spelling, types, and which folder may import which
+# make docs   the documentation site, in build/site; make links: its links to other sites
+# make descriptors   the Boutiques descriptors, from the parsers
+# make image   the container image, with ENGINE (docker)
 # make picture   the picture that README opens with
 # make dist   wheel and source distribution of the last commit; make release: of a tagged one
 #
@@ -15,7 +18,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/_version.py
 
-.PHONY: demo test fuzz lint picture dist release
+.PHONY: demo test fuzz lint docs links descriptors image picture dist release
 .DELETE_ON_ERROR:
 
 # Three people, one with two contrasts, and a phantom whose mask has to be flagged.
@@ -52,17 +55,42 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/installed-dev
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python tests/fuzz/run_long.py $(FUZZ_SECONDS)
 
-# Type checker and import linter cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the
-# package as it will be installed, put together from links.
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev types imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+# Type checker and import linter cannot see that workflows/ and bids_app/ are parts of pumba_pipe: show it the
+# package as it will be installed, put together from links.
+.PHONY: types imports joined
+joined:
 	rm -rf build/typing && mkdir -p build/typing/pumba_pipe
 	cd build/typing/pumba_pipe && \
 	    ln -s ../../../pumba_pipe/* ../../../workflows ../../../bids_app .
+
+types: $(VENV)/installed-dev joined
 	bin="$$(cd $(BIN) && pwd)" && cd build/typing && \
-	    "$$bin/mypy" --config-file ../../pyproject.toml -p pumba_pipe && \
-	    "$$bin/lint-imports" ../../pyproject.toml
+	    "$$bin/mypy" --config-file ../../pyproject.toml -p pumba_pipe
+
+imports: $(VENV)/installed-dev joined
+	bin="$$(cd $(BIN) && pwd)" && cd build/typing && "$$bin/lint-imports" ../../pyproject.toml
+
+# The root is the source, docs/site the settings. A warning, such as of a broken link, is an error.
+SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -E -c docs/site -d build/doctrees
+docs: $(VENV)/installed-docs
+	rm -rf build/site
+	$(SPHINX) -b html . build/site
+	@echo 'Documentation: build/site/index.html'
+
+links: $(VENV)/installed-docs
+	$(SPHINX) -b linkcheck . build/links
+
+descriptors: $(VENV)/installed
+	$(BIN)/python docker/boutiques/make_descriptors.py
+
+ENGINE ?= docker
+image:
+	$(ENGINE) build -f docker/Dockerfile -t pumba_pipe .
 
 dist: $(VENV)/installed-dev
 	$(BIN)/python .ci/release.py
@@ -78,7 +106,12 @@ $(VENV)/installed: $(NEEDS) | $(BIN)/python
 	$(INSTALL) -e .
 	@touch $@
 
+$(VENV)/installed-docs: $(NEEDS) | $(BIN)/python
+	@echo 'Installing into $(VENV); the first time this takes some minutes.'
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
 $(VENV)/installed-dev: $(NEEDS) | $(BIN)/python
 	@echo 'Installing into $(VENV); the first time this takes some minutes.'
 	$(INSTALL) -e '.[dev]'
-	@touch $(VENV)/installed $@
+	@touch $(VENV)/installed $(VENV)/installed-docs $@

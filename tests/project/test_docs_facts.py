@@ -26,7 +26,8 @@ TASKS = {
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
            '--cpus-per-task', '--time', '--standalone', '--nproc-per-node', '--nnodes',
            '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node', '--strict',
-           '--partition', '--account', '--results'}  # fmt: skip
+           '--partition', '--account', '--results', '--disable_tta', '--save_bet_mask',
+           '--no_bet_image', '--verbose'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
 SPELLINGS = {
     '--participant_label', '--session_label', '--skip_bids_validation', '--n_cpus', '--n_procs',

@@ -20,9 +20,10 @@ import pumba_pipe
 
 ROOT = Path(__file__).parents[2]
 EPOCH = 1_700_000_000
-FOLDERS = ('.ci', 'bids_app', 'docker', 'docs', 'pumba_pipe', 'tests', 'workflows')
-FILES = ('.dockerignore', 'CHANGELOG.md', 'CITATION.cff', 'LICENSE', 'MANIFEST.in', 'Makefile',
-         'README.md', 'constraints.txt', 'pyproject.toml', 'setup.py')  # fmt: skip
+FOLDERS = ('.ci', '.github', 'bids_app', 'docker', 'docs', 'pumba_pipe', 'tests', 'workflows')
+FILES = ('.dockerignore', '.pre-commit-config.yaml', 'CHANGELOG.md', 'CITATION.cff',
+         'CODE_OF_CONDUCT.md', 'CONTRIBUTING.md', 'LICENSE', 'MANIFEST.in', 'Makefile',
+         'README.md', 'SECURITY.md', 'constraints.txt', 'pyproject.toml', 'setup.py')  # fmt: skip
 NOT_TO_COPY = shutil.ignore_patterns('__pycache__', '*.pyc')
 
 
