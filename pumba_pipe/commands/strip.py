@@ -20,10 +20,10 @@ from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 
 NAME = 'pumba-strip'
-KINDS = ('mask', 'brain', 'prob', 'sdt')
+KINDS = ('mask', 'brain', 'prob', 'sdt', 'tiv')
 EPILOG = """
-One image: at least one of -o, -m, -d, -p, -q is needed. Of a 4D image, the mean of its b0 volumes
-(with a .bval file beside it) or of all volumes is looked at; -o masks all volumes.
+One image: at least one of -o, -m, -d, -p, -q, --tiv is needed. Of a 4D image, the mean of its b0
+volumes (with a .bval file beside it) or of all volumes is looked at; -o masks all volumes.
 
 Many images: DIR receives NAME_mask.nii.gz, NAME_mask.json (quality record, and how it was made),
 NAME_brain.nii.gz, ... of each NAME.nii.gz, summary.tsv with a row for each image, and
@@ -48,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = CommandParser(
         NAME,
-        usage='%(prog)s -i IN [-o BRAIN] [-m MASK] [-d SDT] [-p PROB] [-q QUALITY] [options]\n'
+        usage='%(prog)s -i IN [-o BRAIN] [-m MASK] [-d SDT] [-p PROB] [-q QUALITY]\n'
+        '                          [--tiv TIV] [options]\n'
         '       %(prog)s FILE|FOLDER|PATTERN ... --out-dir DIR [options]',
         description='Find the brain in MRI scans of any contrast, species and orientation.',
         epilog=EPILOG,
@@ -90,6 +91,9 @@ def _add_one(parser: argparse.ArgumentParser) -> None:
         '-d', '--sdt', type=Path, help='distance to the border in mm, negative inside'
     )
     group.add_argument('-p', '--prob', type=Path, help='probability of being brain, 0..1')
+    group.add_argument(
+        '--tiv', type=Path, help='intracranial space, 0 or 1: brain and CSF up to the dura'
+    )
     group.add_argument('-q', '--quality', type=Path, help='quality record, JSON')
 
 
@@ -104,7 +108,7 @@ def _add_many(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         '--write', type=_kinds, default=('mask', 'brain'), metavar='WHAT,...',
-        help='of mask, brain, prob and sdt; the mask always (default: mask,brain)',
+        help='of mask, brain, prob, sdt and tiv; the mask always (default: mask,brain)',
     )  # fmt: skip
     group.add_argument(
         '--relative-to', type=Path, metavar='DIR',
@@ -136,19 +140,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> bool:
     """Refuse options that do not go together; tell whether it is about many images."""
-    single = (args.out, args.mask, args.sdt, args.prob, args.quality)
+    single = (args.out, args.mask, args.sdt, args.prob, args.tiv, args.quality)
     if args.image is not None:
         if args.images or args.from_file or args.out_dir or args.relative_to:
             parser.error('-i is for one image; many are named without it, and go with --out-dir')
         if not any(single):
-            parser.error('nothing to write: give at least one of -o, -m, -d, -p, -q')
+            parser.error('nothing to write: give at least one of -o, -m, -d, -p, -q, --tiv')
         return False
     if not args.images and args.from_file is None:
         parser.error('no image: give one with -i, or many with --out-dir')
     if args.out_dir is None:
         parser.error('--out-dir DIR, the folder of the results, is needed for images without -i')
     if any(single):
-        parser.error('-o, -m, -d, -p and -q go with -i; with --out-dir it is --write')
+        parser.error('-o, -m, -d, -p, -q and --tiv go with -i; with --out-dir it is --write')
     return True
 
 
@@ -167,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
         args.prob,
         args.sdt,
         args.quality,
+        out_tiv=args.tiv,
         border_mm=args.border,
         csf=args.csf,
         device=args.device,
@@ -177,6 +182,8 @@ def run(args: argparse.Namespace) -> int:
     if args.quiet:
         return 0
     tell(f'{args.image}: brain of {quality.volume_ml:.4g} ml, {quality}')
+    if args.tiv is not None:
+        tell(f'  intracranial volume {quality.intracranial_ml:.4g} ml')
     for line in (*quality.notes, *quality.flags):
         tell(f'  {line}', sys.stderr)
     if args.verbose:

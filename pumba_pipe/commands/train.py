@@ -226,6 +226,10 @@ def _add_constraints(parser: argparse.ArgumentParser) -> None:
         help='weight of what is predicted off the largest piece, or left out within it '
         '(default: %(default)g)',
     )  # fmt: skip
+    group.add_argument(
+        '--only-intracranial', action='store_true',
+        help='learn the intracranial space alone: masks of the brain stay those of --init',
+    )  # fmt: skip
 
 
 def _add_finetuning(parser: argparse.ArgumentParser) -> None:
@@ -262,6 +266,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.finetune is None and _asks_for_finetuning(args):
         parser.error('--bids, --cases, --synthetic-share and --hold-out go with --finetune')
+    if args.only_intracranial and (args.init is None or args.finetune is not None):
+        parser.error('--only-intracranial goes with --init WEIGHTS, and not with --finetune')
     return guarded(NAME, lambda: run(args))
 
 
@@ -328,6 +334,7 @@ def _settings(args: argparse.Namespace) -> TrainingSettings:
         consistency=args.consistency,
         renderings=args.renderings,
         plausible_shape=args.plausible_shape,
+        only_intracranial=args.only_intracranial,
         fine_use_size=args.fine_use_size,
         checkpoint_minutes=args.checkpoint_minutes,
         snapshots=args.snapshots,

@@ -19,7 +19,7 @@ from pumba_pipe.common.file_records import MODIFIED, is_record, is_same, record_
 from pumba_pipe.common.files import atomic_path, files_of, write_json
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.extraction.options import ExtractionOptions
-from pumba_pipe.extraction.pipeline import BrainExtraction, extract
+from pumba_pipe.extraction.pipeline import BrainExtraction, extract, known_intracranial
 from pumba_pipe.images.finding import Found
 from pumba_pipe.images.saving import check_images, save_map, save_mask, save_masked
 from pumba_pipe.images.sidecars import (
@@ -47,6 +47,7 @@ ENDINGS = {
     'brain': '_brain.nii.gz',
     'prob': '_prob.nii.gz',
     'sdt': '_sdt.nii.gz',
+    'tiv': '_tiv.nii.gz',
 }
 KINDS = tuple(ENDINGS)
 OTHER_SOURCES, OTHER_FILES = 'OtherSourceRecords', 'OtherFileRecords'
@@ -350,6 +351,8 @@ def _write(path: Path, partial: Path, task: Task, result: BrainExtraction) -> No
         save_masked(volume, result.mask, partial)
     elif path == task.path('prob'):
         save_map(volume, result.probability, partial)
+    elif path == task.path('tiv'):
+        save_mask(volume, known_intracranial(result), partial)
     else:
         save_map(volume, result.distance(), partial)
 

@@ -13,7 +13,7 @@ import numpy as np
 from pumba_pipe.images.grids import Block, Cube, to_cube
 from pumba_pipe.images.intensity import quantile, rescale_block
 from pumba_pipe.images.masks import bounding_block, clean, dice
-from pumba_pipe.network.config import WITH_CSF, WITHOUT_CSF
+from pumba_pipe.network.config import INTRACRANIAL, WITH_CSF, WITHOUT_CSF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,6 +117,19 @@ class Pass(CubeSample):
         mask = np.zeros(self.values.shape, bool)
         mask[self.inside] = self._wide > 0
         return mask
+
+    @property
+    def intracranial(self) -> NDArray[np.float32] | None:
+        """Logits of the intracranial space, (size, size, size); None where it is not predicted."""
+        return self.logits[INTRACRANIAL] if len(self.logits) > INTRACRANIAL else None
+
+    @property
+    def intracranial_ml(self) -> float | None:
+        """Volume of the intracranial space in millilitres; None where it is not predicted."""
+        if self.intracranial is None:
+            return None
+        inner = self.intracranial[self.inside] > 0
+        return int(np.count_nonzero(clean(inner)[0])) * self.cube.voxel**3 / 1000
 
     def _mask_above(self, threshold: float) -> NDArray[np.bool_]:
         mask = np.zeros(self.values.shape, bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,7 +29,7 @@ from pumba_pipe.extraction.quality import (
     quality_record,
 )
 from pumba_pipe.images.conversion import as_volume
-from pumba_pipe.images.grids import whole_cube
+from pumba_pipe.images.grids import Cube, whole_cube
 from pumba_pipe.images.intensity import has_bright_background, in_safe_range, inverted
 from pumba_pipe.images.masks import moved_border, signed_distance
 from pumba_pipe.images.orientation import oriented_view, restored
@@ -57,6 +57,10 @@ CONSTANT_SHARE = 0.9
 PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 1_200_000_000, 80_000_000, 3
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'
+NO_INTRACRANIAL = (
+    'the intracranial space is not known: the image was stripped before, or these weights do not '
+    'predict it'
+)
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
 
 
@@ -81,6 +85,9 @@ class BrainExtraction:
         Where the time went.
     evidence : Evidence or None
         What the expected Dice is computed from.
+    intracranial : ndarray of uint8, shape (x, y, z), or None
+        Intracranial space: the brain and all CSF around it, up to the dura. Computed when it is
+        first asked for; None where the weights do not predict it, or after an earlier stripping.
 
     Examples
     --------
@@ -101,11 +108,17 @@ class BrainExtraction:
     quality: Quality
     seconds: dict[str, float]
     evidence: Evidence | None = field(default=None, repr=False)
+    _intracranial: Callable[[], NDArray[np.uint8]] | None = field(default=None, repr=False)
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
         """Probability of belonging to the mask, see above."""
         return self._probability() if callable(self._probability) else self._probability
+
+    @cached_property
+    def intracranial(self) -> NDArray[np.uint8] | None:
+        """Intracranial space, see above."""
+        return None if self._intracranial is None else self._intracranial()
 
     def distance(self) -> NDArray[np.float32]:
         """Distance in millimetres to the mask's surface, negative inside, (x, y, z)."""
@@ -138,6 +151,16 @@ class BrainExtraction:
     def distance_image(self) -> Any:
         """Return the distance to the mask's surface, see `distance`, as a nibabel image."""
         return grid_image(self.volume, self.distance().astype(np.float32))
+
+    def intracranial_image(self) -> Any:
+        """Return the intracranial space as a nibabel image of uint8.
+
+        Raises
+        ------
+        InputError
+            It is not known.
+        """
+        return grid_image(self.volume, known_intracranial(self))
 
     def brain_image(self) -> Any:
         """Return the values inside the mask, see `brain`, as a nibabel image."""
@@ -294,13 +317,34 @@ def extract(
         )
     doubtful = (*doubts(visible, contrast), *((SECOND,) if passes.second else ()))
     quality = quality_record(volume, frame.seen, mask, components, agreement, expected, doubtful)
+    space = None if quality.already_stripped else passes.fine.intracranial
+    if space is not None:
+        quality = replace(quality, intracranial_ml=passes.fine.intracranial_ml)
     remarks = (bright and INVERTED, whole is not None and ALL_TAKEN, failure)
     notes = (*quality.notes, *(remark for remark in remarks if remark))
     quality = replace(quality, notes=notes)
     stopwatch.lap('resample')
     return BrainExtraction(
-        volume, mask.view(np.uint8), probability, quality, stopwatch.seconds, evidence
-    )
+        volume, mask.view(np.uint8), probability, quality, stopwatch.seconds, evidence,
+        None if space is None else partial(_intracranial, space, passes.fine.cube, frame),
+    )  # fmt: skip
+
+
+def _intracranial(logits: NDArray[np.float32], cube: Cube, frame: Frame) -> NDArray[np.uint8]:
+    return NativeLogits(logits, cube, frame).mask(False).cleaned()[0].on(frame).view(np.uint8)
+
+
+def known_intracranial(result: BrainExtraction) -> NDArray[np.uint8]:
+    """The intracranial space of an image.
+
+    Raises
+    ------
+    InputError
+        It is not known.
+    """
+    if result.intracranial is None:
+        raise InputError(f'{result.volume.name}: {NO_INTRACRANIAL}')
+    return result.intracranial
 
 
 def memory_needed(voxels: int, threads: int) -> int:
@@ -354,6 +398,7 @@ def strip_file(
     out_sdt: str | Path | None = None,
     out_quality: str | Path | None = None,
     *,
+    out_tiv: str | Path | None = None,
     border_mm: float = ExtractionOptions.border_mm,
     csf: Csf = ExtractionOptions.csf,
     device: str = ExtractionOptions.device,
@@ -371,6 +416,8 @@ def strip_file(
         inside); on the input's own grid, with its affine and codes.
     out_quality : path, optional
         JSON file with the quality record.
+    out_tiv : path, optional
+        Intracranial space, uint8; an error where it is not known.
     border_mm, csf, device, threads
         See `extract`.
     weights : path, optional
@@ -394,7 +441,8 @@ def strip_file(
     True
     """
     source = path_of(in_file, 'in_file')
-    images = {'out_file': out_file, 'out_mask': out_mask, 'out_prob': out_prob, 'out_sdt': out_sdt}
+    images = {'out_file': out_file, 'out_mask': out_mask, 'out_prob': out_prob, 'out_sdt': out_sdt,
+              'out_tiv': out_tiv}  # fmt: skip
     check_images(
         [path_of(path, name) for name, path in images.items() if path is not None],
         [source, *b_value_files(source), optional_path(weights, 'weights') or default_weights()],
@@ -417,6 +465,9 @@ def strip_file(
         if out_sdt is not None:
             written.append(Path(out_sdt))
             save_map(result.volume, result.distance(), out_sdt)
+        if out_tiv is not None:
+            written.append(Path(out_tiv))
+            save_mask(result.volume, known_intracranial(result), out_tiv)
         if out_quality is not None:
             written.append(Path(out_quality))
             write_json(Path(out_quality), result.quality.to_dict())

@@ -60,6 +60,9 @@ class Quality:
         What a person should look at, in plain words.
     notes : tuple of str
         What was done to read the image, and whether the CPU stood in for a GPU that failed.
+    intracranial_ml : float or None
+        Volume of the intracranial space, on the grid of the fine pass; None where the weights do
+        not predict it, or the image was stripped before.
     """
 
     volume_ml: float
@@ -76,6 +79,7 @@ class Quality:
     already_stripped: bool
     flags: tuple[str, ...]
     notes: tuple[str, ...]
+    intracranial_ml: float | None = None
 
     @property
     def confidence(self) -> float | None:

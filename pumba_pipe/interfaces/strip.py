@@ -60,6 +60,7 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
     out_mask = File(desc='name of the mask')
     out_prob = File(desc='name of the probability map; not written unless given')
     out_sdt = File(desc='name of the distance map; not written unless given')
+    out_tiv = File(desc='name of the mask of the intracranial space; not written unless given')
 
 
 class SkullStripOutputSpec(TraitedSpec):
@@ -69,6 +70,7 @@ class SkullStripOutputSpec(TraitedSpec):
     out_mask = File(desc='brain mask, uint8')
     out_prob = File(desc='probability of being brain, 0..1')
     out_sdt = File(desc="distance to the mask's border in mm, negative inside")
+    out_tiv = File(desc='intracranial space, uint8')
     quality = File(desc='quality record, JSON')
 
 
@@ -77,8 +79,8 @@ class SkullStrip(BaseInterface):
 
     The fields are called as in the SynthStrip interface of NiPreps, so that one can stand in
     for the other. Outputs are written to the node's folder; names given for them must be plain
-    file names. The maps `out_prob` and `out_sdt` are written only when they are given a name, the
-    masked image unless `mask_only` is set.
+    file names. `out_prob`, `out_sdt` and `out_tiv` are written only when they are given a name,
+    the masked image unless `mask_only` is set.
     Where a GPU fails or has too little memory, the CPU stands in, with a warning.
 
     Examples
@@ -103,6 +105,7 @@ class SkullStrip(BaseInterface):
             outputs.get('out_prob'),
             outputs.get('out_sdt'),
             out_quality=outputs['quality'],
+            out_tiv=outputs.get('out_tiv'),
             border_mm=inputs.border_mm,
             csf=inputs.csf,
             device=inputs.device if inputs.use_gpu else 'cpu',
@@ -130,7 +133,7 @@ class SkullStrip(BaseInterface):
             'out_mask': f'{name}_desc-brain_mask.nii.gz',
             'quality': f'{name}_desc-brain_quality.json',
         }
-        for field in ('out_file', 'out_mask', 'out_prob', 'out_sdt'):
+        for field in ('out_file', 'out_mask', 'out_prob', 'out_sdt', 'out_tiv'):
             given = getattr(self.inputs, field)
             if isdefined(given):
                 names[field] = given

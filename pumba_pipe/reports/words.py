@@ -53,6 +53,13 @@ MEASURES = (
     Measure('reasons', 'Because', 'What keeps the expected Dice below that of good masks'),
     Measure('volume_ml', 'Volume', 'Volume of the mask', 'mL', worse='both'),
     Measure(
+        'intracranial_ml',
+        'Intracranial volume',
+        'Volume of the brain and all CSF around it, up to the dura',
+        'mL',
+        worse='both',
+    ),
+    Measure(
         'edge_contact',
         'On the edge',
         "Share of the mask's surface on the edge of the field of view, 0..1",

@@ -55,6 +55,7 @@ class TrainingConfig:
     consistency: float = TrainingSettings.consistency
     renderings: int = TrainingSettings.renderings
     plausible_shape: float = TrainingSettings.plausible_shape
+    only_intracranial: bool = TrainingSettings.only_intracranial
     checkpoint_minutes: float = TrainingSettings.checkpoint_minutes
     seed: int = TrainingSettings.seed
     cache_size: int = TrainingSettings.cache_size

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.network.unet import (
     NetworkConfig,
     UNet,
@@ -115,6 +116,11 @@ def train(
     network = UNet(network_config) if initial is None else copy.deepcopy(initial)
     network = with_intracranial_space(network)
     network.requires_grad_(True)
+    if config.only_intracranial:
+        if initial is None:
+            raise InputError('the intracranial space alone is learned from initial weights')
+        keep_brain(network)
+        config = replace(config, weight_decay=0.0)
     checkpoint = folder / 'checkpoint.pt'
     _check(config, network, checkpoint, resume)
     fabric = launch(hardware)
@@ -178,6 +184,8 @@ def train(
                 batch = hardest_pairs(model, batch, config.renderings)
             if teacher is not None:
                 batch = teacher.targets(batch)
+            if config.only_intracranial:
+                batch.target[:, :INTRACRANIAL] = torch.nan
             logits = model(batch.image)
             loss = training_loss(logits, batch, config)
             optimizer.zero_grad()
@@ -212,6 +220,23 @@ def train(
         fabric.global_rank,
         monitor.best,
     )
+
+
+def keep_brain(network: UNet) -> None:
+    """Let a network learn the intracranial space alone, from features that stay as they are.
+
+    Without weight decay its predictions of the brain's borders stay the same to the last bit.
+    """
+    network.requires_grad_(False)
+    cells = network.config.stem**3
+
+    def of_intracranial_space(gradient: Tensor) -> Tensor:
+        kept = gradient.clone()
+        kept[: INTRACRANIAL * cells] = 0
+        return kept
+
+    for parameter in network.head.parameters():
+        parameter.requires_grad_(True).register_hook(of_intracranial_space)
 
 
 def training_loss(logits: Tensor, batch: Batch, config: TrainingConfig) -> Tensor:

@@ -263,6 +263,8 @@ def _described(
         entry |= {'consistency': settings.consistency, 'renderings': settings.renderings}
     if settings.plausible_shape:
         entry['plausible_shape'] = settings.plausible_shape
+    if settings.only_intracranial:
+        entry['learned'] = 'the intracranial space alone'
     return entry
 
 

@@ -58,6 +58,8 @@ class TrainingSettings:
         on are kept. Above two the second is adversarial.
     plausible_shape : float
         Weight of what the network predicts off the largest piece, or leaves out within it.
+    only_intracranial : bool
+        Learn the intracranial space alone; what initial weights say of the brain stays as it is.
     fine_use_size : int or None
         Side of the cube in which the fine network will be used; None: as in training.
     checkpoint_minutes : float
@@ -90,6 +92,7 @@ class TrainingSettings:
     consistency: float = 0.0
     renderings: int = 2
     plausible_shape: float = 0.0
+    only_intracranial: bool = False
     fine_use_size: int | None = None
     checkpoint_minutes: float = 2.0
     snapshots: bool = False

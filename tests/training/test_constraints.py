@@ -13,7 +13,7 @@ from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.constraints import disagreement, hardest_pairs, implausible_shape
-from pumba_pipe.training.loop import train
+from pumba_pipe.training.loop import initialize, train
 from pumba_pipe.training.losses import dice_and_cross_entropy
 from pumba_pipe.training.samples import Batch, SampleGenerator
 from pumba_pipe.training.settings import Hardware
@@ -163,3 +163,20 @@ def test_training_with_all_of_it(taught, tmp_path):
     result = train(load_recipe(), tmp_path / 'run', config, TINY, CPU, quiet=True, teacher=teacher)
     assert result.progress.step == 3
     assert all(bool(p.isfinite().all()) for p in result.network.parameters())
+
+
+def test_the_brain_stays_where_the_intracranial_space_alone_is_learned(tmp_path):
+    from pumba_pipe.network.config import INTRACRANIAL
+
+    config = TrainingConfig(
+        size=32, box_share=1.0, batch=1, steps=4, cache_size=4, warm_up=1, checkpoint_minutes=60,
+        learning_rate=0.05, ema=0.5, only_intracranial=True,
+    )  # fmt: skip
+    before = UNet(replace(TINY, borders=3))
+    initialize(before, 3)
+    result = train(load_recipe(), tmp_path / 'run', config, TINY, CPU, before, quiet=True)
+    image = torch.rand(1, 1, 32, 32, 32)
+    with torch.no_grad():
+        old, new = (network.eval()(image) for network in (before, result.network))
+    assert torch.equal(old[:, :INTRACRANIAL], new[:, :INTRACRANIAL])
+    assert not torch.allclose(old[:, INTRACRANIAL], new[:, INTRACRANIAL])
