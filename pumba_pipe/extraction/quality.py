@@ -61,8 +61,8 @@ class Quality:
     notes : tuple of str
         What was done to read the image, and whether the CPU stood in for a GPU that failed.
     intracranial_ml : float or None
-        Volume of the intracranial space, on the grid of the fine pass; None where the weights do
-        not predict it, or the image was stripped before.
+        Volume of the intracranial space, on the grid of the fine pass; None, and not in the
+        record, where the weights do not predict it or the image was stripped before.
     """
 
     volume_ml: float
@@ -100,6 +100,8 @@ class Quality:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, rounded, for JSON; `confidence` is a copy for older readers."""
         values = asdict(self) | {'confidence': self.expected_dice}
+        if self.intracranial_ml is None:
+            del values['intracranial_ml']
         return {
             key: round(value, 4) if isinstance(value, float) else value
             for key, value in values.items()
