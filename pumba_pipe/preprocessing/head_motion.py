@@ -242,7 +242,7 @@ def brought_onto(
     middle = [(side - 1) / 2 for side in images[0].GetSize()]
     centre = images[0].TransformContinuousIndexToPhysicalPoint(middle)
     transform.SetCenter(centre)
-    found = _by_mutual_information(*images, transform, seed)
+    found = _by_mutual_information(images[0], images[1], transform, seed)
     way = float(np.linalg.norm(np.subtract(found.TransformPoint(centre), centre)))
     if way > MAX_SHIFT * float((fixed.voxel_size * fixed.data.shape).max()):
         found, way = transform, 0.0

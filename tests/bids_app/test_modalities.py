@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from pumba_pipe.bids_app.run import main
 
+# One process makes the results that all these tests look at.
+pytestmark = pytest.mark.xdist_group('modalities')
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 # image, its mask, and the whole image or the volume that stands for it
 IMAGES = {
