@@ -114,7 +114,8 @@ def test_node_writes_to_its_own_folder(head_file, in_folder):
     outputs = strip.run().outputs
     mask, brain = nib.load(outputs.out_mask), nib.load(outputs.out_file)
     source = nib.load(head_file)
-    assert {Path(path).parent for path in outputs.get().values()} == {in_folder / 'strip'}
+    written = {Path(path).parent for path in outputs.get().values() if isinstance(path, str)}
+    assert written == {in_folder / 'strip'}
     assert mask.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(mask.affine, source.affine)
     inside = np.asarray(mask.dataobj) > 0
