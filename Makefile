@@ -49,7 +49,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
-# The same, a third slower; fails where less is covered than before.
+# The same, and slower; fails where less is covered than before.
 coverage: $(VENV)/installed-dev
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
 	    --cov --cov-report=term

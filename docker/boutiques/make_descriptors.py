@@ -37,6 +37,7 @@ OUTPUTS = {
         'mask': 'Brain mask',
         'sdt': 'Distance to the border in mm',
         'prob': 'Probability of being brain',
+        'tiv': 'Intracranial space',
         'quality': 'Quality record',
         'out_dir': 'Results of many images',
     },
