@@ -10,14 +10,15 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
-
-from pumba_pipe.bids_app.options.config import RunConfig, check_folders
-from pumba_pipe.bids_app.options.parser import EXIT_USAGE, parse
+from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.common.cli import guarded, one_line, open_standard_streams, print_any_name, tell
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.processes import end_workers, ending_in_time, why_no_workers
+
+# What takes time to import is imported within `main`, where Ctrl-C is one line.
+if TYPE_CHECKING:
+    from pumba_pipe.bids_app.options.config import RunConfig
 
 WARNING = 'warning: '
 
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse_and_run(argv: Sequence[str] | None) -> int:
+    from pumba_pipe.bids_app.options.parser import parse
+
     try:
         config = parse(argv)
     except SystemExit as stop:
@@ -70,6 +73,9 @@ def _parse_and_run(argv: Sequence[str] | None) -> int:
 
 def run(config: RunConfig) -> int:
     """Check a run, carry it out, and return the exit code."""
+    from pumba_pipe.bids_app.options.config import check_folders
+    from pumba_pipe.bids_app.options.parser import EXIT_USAGE
+
     # what a dry run would do is its result
     say = log_warning if config.quiet and not config.dry_run else log
     try:

@@ -41,6 +41,7 @@ GROUPS = {'head': 'ordinary heads', 'odd': 'odd heads', 'none': 'images without 
 MAKERS = {'head': made_head, 'odd': odd_head, 'none': no_brain}
 PLAIN_FLAGS = {UNIFORM, NOISE, SECOND}
 LEAST_HEADS = 20
+FOUND = 0.5  # least Dice of a mask that is on a brain
 STREAMS = {'head': 1, 'odd': 2, 'none': 3}
 CONFIDENCE = 0.9  # of the interval
 DICE_RANGE = (0.02, 0.995)  # whose logits are learned; what lies beyond is as bad or as good
@@ -79,6 +80,11 @@ class Judged(NamedTuple):
     evidence: Evidence | None
     dice: float
     flags: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """Whether the mask is on the brain, however roughly."""
+        return self.evidence is not None and self.dice >= FOUND
 
 
 def calibrate(
@@ -293,7 +299,7 @@ def learned(rows: Sequence[Judged], origin: dict[str, Any]) -> Calibration:
 
 
 def _check_found(rows: Sequence[Judged], needed: int) -> None:
-    found = sum(row.evidence is not None for row in rows)
+    found = sum(row.found for row in rows)
     if found < needed:
         raise InputError(
             f'these weights found a brain in {found} of {len(rows)} made heads, too few to learn '
@@ -424,7 +430,7 @@ def _flag_limit(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> f
 def _brain_model(with_brain: Sequence[Judged], without: Sequence[Judged]) -> BrainModel:
     """Learn what speaks for "no brain", by logistic regression without negative weights."""
     brains = np.stack(
-        [row.evidence.likeness() for row in with_brain if row.evidence and row.dice >= 0.5]
+        [row.evidence.likeness() for row in with_brain if row.evidence and row.found]
     )
     low, high = (np.quantile(brains, share, axis=0) for share in (USUAL, 1 - USUAL))
     scale = np.maximum(brains.std(0), 1e-3)

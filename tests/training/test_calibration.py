@@ -159,6 +159,9 @@ def test_heads_that_all_are_good_or_alike():
 def test_too_few_heads_are_refused():
     with pytest.raises(InputError, match='found a brain in 9 of 9'):
         learned(drawn(9, 1), {})
+    missed = [row._replace(dice=0.2) for row in drawn(40, 1)]  # a mask, but not of the brain
+    with pytest.raises(InputError, match='found a brain in 0 of 40'):
+        learned(missed, {})
     with pytest.raises(InputError, match='5 heads'):
         calibrate(load_weights(), 5)
 
