@@ -10,6 +10,45 @@ import pytest
 
 HEAD_RECIPE, HEAD_SEED = 'easy', 0  # its mask is good: nothing is flagged
 HEAD_VOXEL = 3.0  # mm
+# Folders of tests about files, options and reports, which any network's masks do for.
+QUICK_FOLDERS = {'bids_app', 'commands', 'faults', 'fuzz', 'interfaces', 'workflows'}
+FINE_SIZE = 64  # voxels, of the quick network's cube
+
+
+@pytest.fixture(scope='session')
+def quick_weights(tmp_path_factory):
+    """The shipped weights with the small coarse network as the fine one too: eight times faster."""
+    from pumba_pipe.common.weights_file import SHIPPED
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    with safe_open(SHIPPED, 'np') as file:
+        metadata = dict(file.metadata())
+    stages = json.loads(metadata['stages'])
+    borders, cells = 2, stages['coarse']['network']['stem'] ** 3
+    tensors = {}
+    for name, values in load_file(SHIPPED).items():
+        stage, layer = name.split('/', 1)
+        if stage == 'coarse':
+            kept = values[: borders * cells] if layer.startswith('head.') else values
+            tensors |= {name: values, f'fine/{layer}': kept.copy()}
+    network = stages['coarse']['network'] | {'borders': borders}
+    stages['fine'] = {'network': network, 'size': FINE_SIZE}
+    path = tmp_path_factory.mktemp('weights') / 'quick.safetensors'
+    save_file(tensors, path, metadata | {'stages': json.dumps(stages)})
+    return path
+
+
+@pytest.fixture(scope='module', autouse=True)
+def weights_of_the_module(request):
+    """Use the quick weights in tests of files, options and reports; not if marked otherwise."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder not in QUICK_FOLDERS or request.node.get_closest_marker('shipped_weights'):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PUMBA_WEIGHTS', str(request.getfixturevalue('quick_weights')))
+        yield
 
 
 @pytest.fixture(scope='session')
