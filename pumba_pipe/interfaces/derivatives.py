@@ -58,7 +58,9 @@ class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
 class SaveDerivativeOutputSpec(TraitedSpec):
     """Outputs of `SaveDerivative`."""
 
-    out_file = File(exists=True, desc='the file in its place')
+    # Not `exists=True`: Nipype looks after the file was written, when another run that writes the
+    # same result may just be about to rename its own into place.
+    out_file = File(desc='the file in its place')
 
 
 class SaveDerivative(BaseInterface):
@@ -154,7 +156,7 @@ class SaveFiguresInputSpec(BaseInterfaceInputSpec):
 class SaveFiguresOutputSpec(TraitedSpec):
     """Outputs of `SaveFigures`."""
 
-    record = File(exists=True, desc='JSON file with the records of the figures')
+    record = File(desc='JSON file with the records of the figures')
 
 
 class SaveFigures(BaseInterface):

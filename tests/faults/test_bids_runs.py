@@ -33,16 +33,14 @@ def write_often(folder: Path, tag: str, times: int) -> None:
     source, place = folder / tag, folder / 'out' / 'sub-01_mask.nii.gz'
     source.write_text(tag)
     for _ in range(times):
-        SaveDerivative(
-            in_file=str(source), out_path=str(place), metadata={'Csf': tag}
-        )._run_interface(None)
+        SaveDerivative(in_file=str(source), out_path=str(place), metadata={'Csf': tag}).run()
 
 
 @POSIX
 def test_file_and_sidecar_are_of_one_run(tmp_path: Path) -> None:
     context = multiprocessing.get_context('fork')
     runs = [
-        context.Process(target=write_often, args=(tmp_path, tag, 150)) for tag in ('one', 'other')
+        context.Process(target=write_often, args=(tmp_path, tag, 60)) for tag in ('one', 'other')
     ]
     for run in runs:
         run.start()
