@@ -15,10 +15,10 @@ from pumba_pipe.bids_app.run import main
 ANAT = 'sub-01/anat/sub-01'
 
 
-def pumba(root: Path, *words: str, level: str = 'participant') -> int:
+def pumba(root: Path, *words: str, level: str = 'participant', n4: str = 'off') -> int:
     return main([
         str(root / 'bids'), str(root / 'out'), level, '-w', str(root / 'work'), '--sloppy',
-        '--skip-bids-validation', '--nprocs', '1', '--device', 'cpu', '--no-n4', *words,
+        '--skip-bids-validation', '--nprocs', '1', '--device', 'cpu', '--n4', n4, *words,
     ])  # fmt: skip
 
 
@@ -52,14 +52,15 @@ def root(bids_dir: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_look_correct_and_go_on(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize('n4', ['mask', 'off'])
+def test_look_correct_and_go_on(n4: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mask, words = result(root, 'desc-brain_mask.nii.gz'), ('--modalities', 'T1w')
-    assert pumba(root, *words) == 0
+    assert pumba(root, *words, n4=n4) == 0
     first = values(mask)
     mine = edit(mask)
 
     # what is made of the mask follows it
-    assert pumba(root, *words) == 0
+    assert pumba(root, *words, n4=n4) == 0
     assert f'{mask}: was edited by hand and is kept' in capsys.readouterr().out
     assert mask.read_bytes() == mine
     content = sidecar(root)
@@ -69,7 +70,7 @@ def test_look_correct_and_go_on(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert 0 < content['Quality']['network_dice'] < 1
     assert not values(result(root, 'desc-brain_T1w.nii.gz'))[values(mask) == 0].any()
     np.testing.assert_array_equal(values(result(root, 'desc-network_mask.nii.gz')), first)
-    assert pumba(root, *words, '--dry-run') == 0
+    assert pumba(root, *words, '--dry-run', n4=n4) == 0
     assert '0 to strip on cpu, 1 done before, 1 kept as edited' in capsys.readouterr().out
 
     # the page and the group show it
@@ -84,20 +85,20 @@ def test_look_correct_and_go_on(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert '1 with a manual mask' in ' '.join((root / 'out/group_T1w.html').read_text().split())
 
     # no option touches it
-    assert pumba(root, *words, '--border-mm', '4') == 0
+    assert pumba(root, *words, '--border-mm', '4', n4=n4) == 0
     assert mask.read_bytes() == mine
     assert sidecar(root)['BrainExtraction']['BorderMm'] == 4
     assert values(result(root, 'desc-network_mask.nii.gz')).sum() > first.sum()
 
     # but the one that says so
     capsys.readouterr()
-    assert pumba(root, *words, '--discard-edits') == 0
+    assert pumba(root, *words, '--discard-edits', n4=n4) == 0
     assert f'{mask}: the edited mask is discarded' in capsys.readouterr().out
     np.testing.assert_array_equal(values(mask), first)
     assert sidecar(root)['Manual'] is False
     assert not list((root / 'out').rglob('*network*'))
     assert 'the mask, a manual one' not in (root / 'out/sub-01.html').read_text()
-    assert pumba(root, *words, '--dry-run', '--discard-edits') == 0
+    assert pumba(root, *words, '--dry-run', '--discard-edits', n4=n4) == 0
     assert '0 to strip on cpu, 1 done before' in capsys.readouterr().out
 
 
