@@ -11,7 +11,7 @@ from typing import Any
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.species import of_species, read_species
 
-from pumba_pipe.common.cli import one_line, tell
+from pumba_pipe.common.cli import counted, one_line, tell
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
 from pumba_pipe.common.tables import write_table
@@ -49,7 +49,7 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
         path = config.output_dir / f'group_{suffix}.tsv'
         write_records(path, found, outliers, kinds, ratings)
         flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
-        count = f'{len(found)} image{"s" * (len(found) != 1)}'
+        count = counted(len(found), 'image')
         manual = sum(is_manual(image.quality) for image in found)
         edited = f', {manual} with a manual mask' if manual else ''
         log(f'{path}: {count}, {flagged} to look at{edited}{rated(found, ratings)}')

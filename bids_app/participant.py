@@ -44,7 +44,7 @@ from pumba_pipe.workflows.manual_masks import remove_network_mask
 from pumba_pipe.workflows.naming import parse_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
-from pumba_pipe.common.cli import tell
+from pumba_pipe.common.cli import counted, tell
 from pumba_pipe.common.resources import available_cpus
 from pumba_pipe.images.sidecars import read_sidecar
 from pumba_pipe.reports.records import Failure
@@ -161,8 +161,8 @@ def _submit_all(plan: Plan, batches: Sequence[Batch], log: Log) -> int:
     for source, reason in plan.broken.items():
         tell(f'pumba: error: {source}: {reason}', sys.stderr)
     log(
-        f'{len(plan.todo)} images submitted ({plan.plugin.name}); when all jobs have ended, '
-        'start the same command again: it writes the pages and does what is missing'
+        f'{counted(len(plan.todo), "image")} submitted ({plan.plugin.name}); when all jobs have '
+        'ended, start the same command again: it writes the pages and does what is missing'
     )
     return EXIT_FAILED if plan.broken else 0
 
@@ -241,7 +241,7 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
         where = '' if str(source) in failure.message else f'{source}: '
         tell(f'pumba: error: {where}{failure.message}', sys.stderr)
     counts = [
-        f'{len(done)} images stripped',
+        f'{counted(len(done), "image")} stripped',
         f'{plan.count("done")} done before',
         *plan.manual_in_words(),
         f'{len(failed)} failed',

@@ -17,10 +17,11 @@ FINE_SIZE = 64  # voxels, of the quick network's cube
 
 @pytest.fixture(scope='session')
 def quick_weights(tmp_path_factory):
-    """The shipped weights with the small coarse network as the fine one too: eight times faster."""
-    from pumba_pipe.common.weights_file import SHIPPED
+    """The shipped weights, with the small coarse network as the fine one too: much faster."""
     from safetensors import safe_open
     from safetensors.numpy import load_file, save_file
+
+    from pumba_pipe.common.weights_file import SHIPPED
 
     with safe_open(SHIPPED, 'np') as file:
         metadata = dict(file.metadata())

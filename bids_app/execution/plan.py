@@ -19,6 +19,7 @@ from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import find_template, parse_space
 
+from pumba_pipe.common.cli import counted
 from pumba_pipe.common.errors import InputError
 
 Log = Callable[[str], None]
@@ -109,7 +110,8 @@ class Plan:
         """One line about what there is to do."""
         outdated = self.count('outdated')
         return (
-            f'{len(self.images)} images: {len(self.todo)} to strip on {self.settings.device}, '
+            f'{counted(len(self.images), "image")}: {len(self.todo)} to strip on '
+            f'{self.settings.device}, '
             f'{self.count("done")} done before'
             + ''.join(f', {words}' for words in self.manual_in_words())
             + (f', {len(self.broken)} more cannot be done' if self.broken else '')

@@ -172,6 +172,17 @@ def print_any_name() -> None:
             stream.reconfigure(errors='backslashreplace')
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many there are.
+
+    Examples
+    --------
+    >>> counted(1, 'image'), counted(20, 'image')
+    ('1 image', '20 images')
+    """
+    return f'{number} {noun}{"s" * (number != 1)}'
+
+
 def one_line(message: str) -> str:
     r"""Make one line of a message that can be printed: control characters are escaped.
 

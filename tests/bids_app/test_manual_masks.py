@@ -133,7 +133,7 @@ def test_a_mask_on_another_grid_is_one_line_and_the_others_go_on(
     assert code == 1
     (line,) = [one for one in lines if 'the mask is (9, 9, 9)' in one]
     assert str(theirs) in line and 'sub-01_T1w.nii.gz' in line
-    assert '1 images: 1 to strip on cpu, 0 done before, 1 more cannot be done' in '\n'.join(lines)
+    assert '1 image: 1 to strip on cpu, 0 done before, 1 more cannot be done' in '\n'.join(lines)
 
 
 @pytest.mark.parametrize('folder', ['nowhere', 'bids'])

@@ -238,7 +238,7 @@ def test_another_file_beside_a_series_makes_it_again(file, content, suffix, own,
     assert '1 done before' in capsys.readouterr().out
     (data / file).write_text(content)
     assert pumba(data, out, *words) == 0
-    assert '1 images stripped' in capsys.readouterr().out
+    assert '1 image stripped' in capsys.readouterr().out
     assert pumba(data, out, *words) == 0
     assert '1 done before' in capsys.readouterr().out
 
@@ -308,5 +308,5 @@ def test_filters_know_them(data, tmp_path, capsys):
     words = ['--modalities', 'bold', 'dwi', '--bids-filter-file', str(file), '--dry-run']
     assert pumba(data, tmp_path / 'out', *words) == 0
     printed = capsys.readouterr().out
-    assert '1 images: 1 to strip' in printed
+    assert '1 image: 1 to strip' in printed
     assert 'dwi/sub-01_dir-AP_dwi.nii.gz: would be stripped' in printed

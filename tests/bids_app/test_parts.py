@@ -108,7 +108,7 @@ def test_a_page_that_cannot_be_written_costs_no_results(own_results, bids_dir, c
     printed, errors = capsys.readouterr()
     assert errors.startswith('pumba: error: report of sub-01: ')
     assert errors.count('\n') == 1
-    assert '1 images stripped, 0 done before, 0 failed' in printed
+    assert '1 image stripped, 0 done before, 0 failed' in printed
 
 
 def test_methods_alone(bids_dir, tmp_path, capsys):

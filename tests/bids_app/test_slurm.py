@@ -182,7 +182,7 @@ def test_each_step_is_a_job(cluster: None, heads: Path, tmp_path: Path) -> None:
 def test_all_jobs_are_handed_over_at_once(cluster: None, heads: Path, tmp_path: Path) -> None:
     code, said, errors = with_plugin(heads, tmp_path, 'SLURMGraph', ['003'])
     assert (code, errors) == (0, '')
-    assert '1 images submitted (SLURMGraph)' in said
+    assert '1 image submitted (SLURMGraph)' in said
     assert not no_jobs()
     wait_until(no_jobs, 'end of all jobs')
     assert masks(tmp_path / 'out') == ['003']

@@ -237,7 +237,7 @@ def test_a_scan_that_changes_during_the_run_fails(
     assert f'{fresh.scan}: has changed while it was worked on; start the run again' in printed
     assert '0 images stripped, 0 done before, 1 failed' in printed
     assert not list(fresh.out.rglob('*.nii.gz'))
-    assert '1 images stripped' in fresh.run()[1]
+    assert '1 image stripped' in fresh.run()[1]
     sidecar = json.loads(fresh.result('desc-brain_mask.json').read_text())
     assert sidecar['SourceRecord']['SHA256'] == record_of(fresh.scan)['SHA256']
     fresh.mask.unlink()
@@ -343,7 +343,7 @@ def test_an_edited_mask_is_kept_said_and_counted(study: Study) -> None:
     assert code == 0
     assert f'{study.mask}: was edited by hand and is kept; what is made of it is made' in printed
     assert '1 to strip on cpu, 0 done before, 1 kept as edited by hand' in printed
-    assert '1 images stripped, 0 done before, 1 kept as edited by hand, 0 failed' in printed
+    assert '1 image stripped, 0 done before, 1 kept as edited by hand, 0 failed' in printed
     assert study.mask.read_bytes() == mine
     assert study.plan(*words).startswith('done before, with a mask that is kept')
 
@@ -495,7 +495,7 @@ def test_results_without_a_record_are_done_again_and_said_once(former: Study) ->
     code, printed = former.run()
     assert code == 0
     assert printed.count('done by an earlier version, which kept no record of their scans') == 1
-    assert '1 images stripped' in printed
+    assert '1 image stripped' in printed
     assert former.plan().startswith(DONE)
 
 
