@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.bids_app.outputs.bibliography import REFERENCES
+from pumba_pipe.workflows.modalities import Volumes, modality_of
 from pumba_pipe.workflows.settings import is_corrected
 
 from pumba_pipe.common.documents import read_text
@@ -62,7 +63,9 @@ class Methods:
 
 def compose(config: RunConfig, methods: Methods) -> str:
     """Write the paragraphs, with marks such as ``[@nipype2011]`` for references."""
-    parts = [part(config, methods) for part in (_images, _strip, _register, _software)]
+    parts = [
+        part(config, methods) for part in (_images, _references, _strip, _register, _software)
+    ]
     return '\n\n'.join(part for part in parts if part)
 
 
@@ -121,6 +124,34 @@ def _images(config: RunConfig, methods: Methods) -> str:
         f'Brain extraction of {total} image{"s" * (total != 1)} ({kinds}) of {people} was run '
         f'with pumba_pipe {_version("pumba_pipe")} on a data set in the Brain Imaging Data '
         'Structure [@bids2016].'
+    )
+
+
+# How the reference of a series is made, by the kind of its volumes (`workflows.modalities`).
+REFERENCE_WORDS: dict[Volumes, str] = {
+    'all': 'the mean of its volumes without outliers',
+    'b0': 'the mean of its volumes of at most 50 s/mm^2',
+    'asl': 'its M0 image, or without one the mean of its control volumes',
+    'frames': 'the mean of its frames weighted by their duration',
+}
+
+
+def _references(config: RunConfig, methods: Methods) -> str:
+    """How series became one volume, empty where there is none."""
+    suffixes: dict[Volumes, list[str]] = {}
+    for suffix in sorted(set(methods.modalities)):
+        if volumes := modality_of(suffix).volumes:
+            suffixes.setdefault(volumes, []).append(suffix)
+    if not suffixes:
+        return ''
+    made = [
+        f'{words} ({_list(suffixes[volumes])})'
+        for volumes, words in REFERENCE_WORDS.items()
+        if volumes in suffixes
+    ]
+    return (
+        f'Each series was stood for by one volume: {"; ".join(made)}. Where the head had moved, '
+        'volumes were aligned to the one nearest to the median first.'
     )
 
 

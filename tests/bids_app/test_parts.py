@@ -157,3 +157,12 @@ def test_methods_name_what_computed_the_networks(monkeypatch, device, there, nam
     text = compose(config, Methods(['T1w'], 1, 'default', 'ab' * 32, device))
     assert name in text and other not in text
     assert all(key in REFERENCES for key in cited(text))
+
+
+def test_methods_say_what_stands_for_a_series():
+    config = RunConfig(Path('in'), Path('out'), 'participant')
+    text = compose(config, Methods(['bold', 'bold', 'epi', 'dwi'], 1, 'default', 'ab' * 32))
+    assert 'the mean of its volumes without outliers (bold and epi)' in text
+    assert 'the mean of its volumes of at most 50 s/mm^2 (dwi)' in text
+    assert 'M0' not in text
+    assert 'series' not in compose(config, Methods(['T1w'], 1, 'default', 'ab' * 32))
