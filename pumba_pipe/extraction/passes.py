@@ -41,7 +41,7 @@ class TtaView(NamedTuple):
 
 COARSE_VIEWS = (TtaView(), TtaView((0, 1, 2)))
 # What is dim, far from a coil or in a blurred image, is more often brain in a brightened view.
-FINE_VIEWS = (TtaView(), TtaView(power=BRIGHTER), TtaView((0, 1, 2)))
+FINE_VIEWS = (TtaView(), TtaView((0, 1, 2), BRIGHTER))
 
 
 @dataclass(frozen=True)

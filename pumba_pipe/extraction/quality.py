@@ -41,10 +41,11 @@ class Quality:
     coarse_fine_dice : float
         Dice overlap of the coarse and the fine pass.
     tta_dice : float
-        Mean Dice overlap of the predictions of mirrored views, some of them brightened, with their
-        average.
+        Mean Dice overlap of the predictions for the image as it is and for other views of it,
+        mirrored or brightened, with their average.
     gamma_dice : float
-        Dice overlap of the prediction for the brightened image with that for the image as it is.
+        Dice overlap of the prediction for the brightened image, which is mirrored too, with that
+        for the image as it is.
     boundary_certainty : float
         Mean distance of the probability from one half near the border, as 0..1.
     expected_dice : float or None

@@ -76,14 +76,14 @@ MEASURES = (
     Measure(
         'tta_dice',
         'Agreement of mirrored images',
-        'Mean Dice overlap of the predictions of mirrored images with their average, 0..1',
+        'Mean Dice overlap of the predictions of image and mirrored image with their mean, 0..1',
         worse='low',
         tolerance=0.01,
     ),
     Measure(
         'gamma_dice',
         'Agreement of brightened image',
-        'Dice overlap of the prediction of a brightened image with the prediction, 0..1',
+        'Dice overlap of the predictions of the mirrored, brightened image and the image, 0..1',
         worse='low',
         tolerance=0.01,
     ),

@@ -148,13 +148,13 @@ def block(first: int, last: int) -> np.ndarray:
 
 def test_a_box_that_does_not_fit_costs_one_view():
     image, voxel = block(20, 44), np.ones(3)
-    for found, asked in ((block(20, 44), 3), (block(22, 42), 4)):
+    for found, asked in ((block(20, 44), 2), (block(22, 42), 3)):
         engine = Rule(48, bright_half)
         cube = whole_cube(image.shape, voxel, 64)
         coarse = Pass(cube, image, image, ALL, both(bright_half(found)), 1)
         fine = run_fine_pass(engine, image, voxel, coarse)
         assert len(engine.views) == asked
-        for (axes, power), view in zip(FINE_VIEWS, engine.views[-3:], strict=True):
+        for (axes, power), view in zip(FINE_VIEWS, engine.views[-2:], strict=True):
             assert np.array_equal(np.flip(fine.scaled, axes) ** np.float32(power), view), axes
         assert fits(box_around(fine.mask, fine.cube, 48), fine.cube)
         assert fine.tta_dice > 0.9
