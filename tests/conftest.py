@@ -1,7 +1,10 @@
 """Fixtures shared by all tests: synthetic heads, made once."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -109,6 +112,25 @@ def bids_dir(tmp_path_factory):
     (root / 'dataset_description.json').write_text(json.dumps(description))
     (root / 'README').write_text('Heads made of random shapes, to try the BIDS-App on.\n')
     return root
+
+
+@pytest.fixture(scope='session')
+def bids_errors():
+    """A function that lists what the BIDS validator calls an error in a data set."""
+    place = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    program = shutil.which('bids-validator-deno', path=place)
+    assert program, 'bids-validator-deno comes with the extra "dev"'
+
+    def errors(root):
+        answer = subprocess.run(
+            [program, '--format', 'json', str(root)], capture_output=True, text=True, check=False
+        )
+        issues = json.loads(answer.stdout)['issues']['issues']
+        found = [issue for issue in issues if issue['severity'] == 'error']
+        assert (answer.returncode == 0) == (not found)
+        return found
+
+    return errors
 
 
 @pytest.fixture
