@@ -1,4 +1,4 @@
-"""``pumba-weights``: look at weights, calibrate them, write model cards, average them."""
+"""``pumba-weights``: look at weights, calibrate, average and export them, write model cards."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ examples:
   pumba-weights card runs/first/weights.safetensors evaluation/scores.tsv card.md
   pumba-weights calibrate runs/first/weights.safetensors
   pumba-weights average before.safetensors after.safetensors mean.safetensors 0.5
+  pumba-weights export onnx-files
 """
 
 
@@ -35,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = CommandParser(
         NAME,
-        description='Look at weights files, calibrate them, write their model cards, and average '
-        'them.',
+        description='Look at weights files, calibrate them, write their model cards, average them '
+        'and export them for other software.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_card(tasks)
     _add_calibrate(tasks)
     _add_average(tasks)
+    _add_export(tasks)
     return parser
 
 
@@ -138,6 +140,24 @@ def _add_average(tasks: Tasks) -> None:
     parser.set_defaults(task=_average)
 
 
+def _add_export(tasks: Tasks) -> None:
+    parser = tasks.add_parser(
+        'export',
+        help='write the networks for other software, as ONNX files',
+        description='Write the networks for other software: coarse.onnx and fine.onnx, whose '
+        'logits are compared with ours; pipeline.json and README.md, which say what goes around '
+        'them; and strip.py, which does so without this package. Needs onnx and onnxruntime '
+        '(extra `export`).',
+        epilog='example: pumba-weights export onnx-files runs/first/weights.safetensors',
+    )
+    parser.add_argument('folder', type=Path, metavar='DIR', help='folder to write')
+    parser.add_argument(
+        'weights', type=Path, nargs='?', metavar='WEIGHTS',
+        help='default: the file named by PUMBA_WEIGHTS, or else the shipped one',
+    )  # fmt: skip
+    parser.set_defaults(task=_export)
+
+
 def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('out', type=Path, metavar='OUT', help='file to write, *.safetensors')
 
@@ -194,6 +214,17 @@ def _average(options: argparse.Namespace) -> int:
 
     digest = average_weights(options.first, options.second, options.out, options.share)
     return _written(options, digest)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pumba_pipe.export.onnx_files import export_onnx, in_words
+
+    exported = export_onnx(options.weights, options.folder)
+    if not options.quiet:
+        tell('\n'.join(in_words(exported.differences)))
+        names = ', '.join(path.name for path in exported.files)
+        tell(f'{options.folder}: written, {names}')
+    return 0
 
 
 def _written(options: argparse.Namespace, digest: str, path: Path | None = None) -> int:

@@ -20,7 +20,7 @@ EXPLAINED = {
 # Commands with tasks, each of which has options of its own.
 TASKS = {
     'pumba-evaluate': ('compare', 'learning-curve', 'study'),
-    'pumba-weights': ('info', 'card', 'calibrate', 'average', 'join'),
+    'pumba-weights': ('info', 'card', 'calibrate', 'average', 'export', 'join'),
 }
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
