@@ -13,7 +13,7 @@ from pumba_pipe.reports.pages import render
 from pumba_pipe.reports.plots import LEFT, RIGHT, WIDTH, ticks
 
 PAGE = 'benchmark.html'
-ROW, TOP, FOOT = 34.0, 6.0, 26.0  # heights in the drawings
+ROW, TOP, FOOT = 40.0, 6.0, 26.0  # heights in the drawings
 SPREAD = (0.0, -3.0, 3.0, -6.0, 6.0)  # dots beside each other lie at these heights, in turn
 
 
@@ -159,7 +159,7 @@ def dots(one: Distribution) -> Dots:
     scale = Scale.of(known)
     rows = []
     for index, (tool, values) in enumerate(one.rows):
-        y = TOP + index * ROW + 24
+        y = TOP + index * ROW + 26
         places = [
             (scale.x(value), y + SPREAD[turn % len(SPREAD)], f'{case}: {value:.{one.places}f}')
             for turn, (case, value) in enumerate(sorted(values, key=lambda pair: pair[1]))
@@ -185,7 +185,7 @@ def bars(one: Comparison) -> Bars:
         for each in differences:
             interval = each.interval
             across = (scale.x(interval[0]), scale.x(interval[1])) if interval else None
-            rows.append((said(each, one.places), y + 22, scale.x(each.value), across))
+            rows.append((said(each, one.places), y + 26, scale.x(each.value), across))
             y += ROW
     return Bars(y + FOOT, scale.marks(), scale.x(0.0), headings, rows)
 
