@@ -143,11 +143,12 @@ def _add_average(tasks: Tasks) -> None:
 def _add_export(tasks: Tasks) -> None:
     parser = tasks.add_parser(
         'export',
-        help='write the networks for other software, as ONNX files',
-        description='Write the networks for other software: coarse.onnx and fine.onnx, whose '
-        'logits are compared with ours; pipeline.json and README.md, which say what goes around '
-        'them; and strip.py, which does so without this package. Needs onnx and onnxruntime '
-        '(extra `export`).',
+        help='write the networks for other software: ONNX files or a MONAI bundle',
+        description='Write the networks for other software, after their logits were compared with '
+        'ours. onnx: coarse.onnx and fine.onnx; pipeline.json and README.md, which say what goes '
+        'around them; and strip.py, which does so without this package; needs onnx and '
+        'onnxruntime (extra `export`). monai: a MONAI bundle, which strips by '
+        '`python -m monai.bundle run`.',
         epilog='example: pumba-weights export onnx-files runs/first/weights.safetensors',
     )
     parser.add_argument('folder', type=Path, metavar='DIR', help='folder to write')
@@ -155,6 +156,9 @@ def _add_export(tasks: Tasks) -> None:
         'weights', type=Path, nargs='?', metavar='WEIGHTS',
         help='default: the file named by PUMBA_WEIGHTS, or else the shipped one',
     )  # fmt: skip
+    parser.add_argument(
+        '--format', choices=('onnx', 'monai'), default='onnx', help='default: %(default)s'
+    )
     parser.set_defaults(task=_export)
 
 
@@ -217,12 +221,14 @@ def _average(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from pumba_pipe.export.onnx_files import export_onnx, in_words
-
-    exported = export_onnx(options.weights, options.folder)
+    if options.format == 'monai':
+        from pumba_pipe.export.monai_bundle import export_monai as export
+    else:
+        from pumba_pipe.export.onnx_files import export_onnx as export
+    exported = export(options.weights, options.folder)
     if not options.quiet:
-        tell('\n'.join(in_words(exported.differences)))
-        names = ', '.join(path.name for path in exported.files)
+        tell(exported.in_words())
+        names = ', '.join(str(path.relative_to(options.folder)) for path in exported.files)
         tell(f'{options.folder}: written, {names}')
     return 0
 

@@ -1,7 +1,7 @@
 """Strip the brain from a scan with exported networks of pumba_pipe, without pumba_pipe.
 
-This file stands beside `pipeline.json`, which holds every number that is used here, and shows how
-to use the networks: it is a program to read, and to run.
+`pipeline.json` holds every number that is used here. This file shows how to use the networks: it
+is a program to read and, beside ONNX files, to run.
 
     python strip.py head.nii.gz mask.nii.gz
 
@@ -271,6 +271,23 @@ def onnx_networks(folder: Path, numbers: dict) -> dict[str, Predict]:
         return lambda cube: session.run(None, {'image': cube[None, None]})[0][0]
 
     return {name: ready(folder / one['file']) for name, one in numbers['networks'].items()}
+
+
+def torch_networks(modules: dict[str, Any], device: Any) -> dict[str, Predict]:
+    """Networks of torch, as those of the MONAI bundle, on a device."""
+    import torch
+
+    def ready(module: Any) -> Predict:
+        module = module.to(device).eval()
+
+        def predict(cube: Array) -> Array:
+            with torch.inference_mode():
+                logits = module(torch.from_numpy(cube).to(device)[None, None])
+            return logits[0].float().cpu().numpy()
+
+        return predict
+
+    return {name: ready(module) for name, module in modules.items()}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pumba_pipe.commands.weights import main
-from pumba_pipe.export import onnx_files, strip
+from pumba_pipe.export import checks, onnx_files, strip
 from pumba_pipe.export.description import describe_pipeline
 from pumba_pipe.extraction import pipeline
 from pumba_pipe.network.unet import NetworkConfig, UNet
@@ -49,11 +49,11 @@ def exported(weights, tmp_path_factory):
 def test_logits_are_ours(name, exported, weights):
     stage = getattr(load_weights(weights), name)
     session = onnxruntime.InferenceSession(exported / f'{name}.onnx')
-    cubes = np.stack([onnx_files.trial_cube(16), 1 - onnx_files.trial_cube(16)])[:, None]
+    cubes = np.stack([checks.trial_cube(16), 1 - checks.trial_cube(16)])[:, None]
     logits = session.run(None, {'image': cubes})[0]
     assert logits.shape == (2, stage.config.borders, 16, 16, 16)
     assert np.ptp(logits) > 0.1, 'a constant would show nothing'
-    ours = np.stack([onnx_files.our_logits(stage, cube[0]) for cube in cubes])
+    ours = np.stack([checks.our_logits(stage, cube[0]) for cube in cubes])
     assert np.abs(logits - ours).max() < 1e-3
     alone = session.run(None, {'image': cubes[1:]})[0]
     assert np.abs(alone - logits[1:]).max() < 1e-4, 'what is beside it in the batch plays no part'
@@ -144,7 +144,7 @@ def test_a_file_that_computes_something_else_is_not_written(
     monkeypatch.setattr(onnx_files, 'difference', lambda *_: 0.5)
     assert main(['export', str(tmp_path / 'files'), str(weights)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert 'coarse.onnx: not written' in line and '0.5 away' in line
+    assert 'not written: by onnxruntime' in line and 'coarse network are 0.5 away' in line
     assert not list((tmp_path / 'files').iterdir())
 
 

@@ -28,7 +28,8 @@ FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--arra
            '--cpus-per-task', '--time', '--standalone', '--nproc-per-node', '--nnodes',
            '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node', '--strict',
            '--partition', '--account', '--results', '--disable_tta', '--save_bet_mask',
-           '--no_bet_image', '--verbose', '--no_gpu'}  # fmt: skip
+           '--no_bet_image', '--verbose', '--no_gpu', '--config_file',
+           '--image', '--mask'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
 SPELLINGS = {
     '--participant_label', '--session_label', '--skip_bids_validation', '--n_cpus', '--n_procs',
