@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,6 +29,7 @@ from pumba_pipe.reports.benchmark import (
     number_cell,
 )
 
+SIMPLE = re.compile(r'[\w{}@%+=:,./-]+')  # needs no quotes to be read
 CPU_INFO = Path('/proc/cpuinfo')
 COMPARED = ('dice', 'surface_dice_1mm', 'hd95_mm', 'seconds')  # of which differences are drawn
 SHOWN = (  # of a case: key, heading, digits
@@ -49,7 +51,7 @@ def page_of(
     """Gather what the page shows."""
     return Benchmark(
         cases=len({result.case.name for result in results}),
-        programs=[(tool.name, shlex.join(tool.words), tool.version) for tool in tools],
+        programs=[(tool.name, command_line(tool), tool.version) for tool in tools],
         conditions=_conditions(results, settings),
         failures=[
             f'{result.case.name}, {result.tool}: {result.failure}'
@@ -61,6 +63,20 @@ def page_of(
         groups=_group_table(rows),
         results=_case_table(results),
     )
+
+
+def command_line(tool: Tool) -> str:
+    """The command of a program as a person would type it; ours without the way to Python.
+
+    Examples
+    --------
+    >>> command_line(Tool('bet', ('bet', '{in}', '{out}', 'two words')))
+    "bet {in} {out} 'two words'"
+    """
+    words = tool.words
+    if tool.name == OURS and '-m' in words:
+        words = ('pumba-strip', *words[words.index('-m') + 2 :])
+    return ' '.join(word if SIMPLE.fullmatch(word) else shlex.quote(word) for word in words)
 
 
 def _conditions(results: Sequence[Result], settings: Settings) -> list[tuple[str, str]]:

@@ -132,8 +132,8 @@ def parse_tool(text: str) -> Tool:
 
     Examples
     --------
-    >>> parse_tool("bet='bet' {in} {out} -f 0.5").words
-    ('bet', '{in}', '{out}', '-f', '0.5')
+    >>> parse_tool("mine=sh 'my tool.sh' {in} {out}").words
+    ('sh', 'my tool.sh', '{in}', '{out}')
     """
     name, equals, line = text.partition('=')
     name = name.strip()
@@ -243,13 +243,13 @@ def _result(case: Case, tool: Tool, folder: Path, settings: Settings) -> Result:
         return Result(case, tool.name, _nothing(), f'cannot read the case ({reason})')
     earlier = None if tool.name in settings.again else _earlier(record_file, asked, inputs, mask)
     if earlier is not None and earlier.get('scores') is not None:
-        scores = Scores(**_with_numbers(earlier['scores']))
-        return Result(case, tool.name, Measured(**earlier['measured']), '', scores, kept=True)
+        kept = Scores(**_with_numbers(earlier['scores']))
+        return Result(case, tool.name, Measured(**earlier['measured']), '', kept, kept=True)
     if earlier is None:
         measured, failure = _run(case, tool, mask, record_file.with_suffix('.log'), settings)
     else:  # the reference is another one, or scores are computed in another way
         measured, failure = Measured(**earlier['measured']), ''
-    scores = None
+    scores: Scores | None = None
     if not failure:
         scores, failure = _scored(case, mask)
     record = {

@@ -96,7 +96,7 @@ def _traced(torch: Any, stage: Stage) -> Any:
 
     from pumba_pipe.network.parameters import torch_network
 
-    class Cut(torch.nn.Module):  # type: ignore[name-defined, misc]
+    class Cut(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             assert stage.parameters is not None

@@ -38,7 +38,7 @@ def strip_file(image: str, mask: str, networks: dict[str, Predict], numbers: dic
     """
     import nibabel as nib
 
-    scan = nib.load(image)
+    scan: Any = nib.load(image)
     data = np.asarray(scan.dataobj, np.float32)
     data = np.nan_to_num(data.reshape(*data.shape[:3], -1).mean(-1), posinf=0, neginf=0)
     found = strip(data, scan.affine, networks, numbers)

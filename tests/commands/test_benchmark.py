@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from pumba_pipe.commands.benchmark_page import command_line
 from pumba_pipe.commands.evaluate import main
 from pumba_pipe.common.tables import read_table
 from pumba_pipe.evaluation import benchmark
@@ -194,6 +195,7 @@ def test_our_own_command_is_run_as_a_process():
     words = ' '.join(tool.words)
     assert '-m pumba_pipe.commands.strip -i {in} -m {out} --device cpu --threads 2' in words
     assert 'weights ' in tool.version
+    assert command_line(tool) == 'pumba-strip -i {in} -m {out} --device cpu --threads 2'
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def ball(shape, zooms, axes, inverted=False):
 @pytest.mark.parametrize(
     ('shape', 'zooms', 'axes', 'inverted'),
     [
-        ((60, 64, 48), (3.0, 3.0, 3.0), 'RAS', False),
+        ((100, 104, 96), (3.0, 3.0, 3.0), 'RAS', False),
         ((70, 40, 30), (1.5, 3.0, 4.5), 'PIR', False),
         ((48, 48, 40), (0.4, 0.4, 0.5), 'LPS', False),
         ((50, 52, 48), (2.5, 2.5, 2.5), 'RAS', True),
