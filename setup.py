@@ -37,6 +37,7 @@ openvino = (
     ' or (sys_platform == "win32" and platform_machine == "AMD64")'
 )
 training = ['lightning>=2.3', 'tensorboard']
+export = ['onnx>=1.16', 'onnxruntime>=1.17']
 # Sphinx and MyST of these versions need Python 3.11.
 site = ['furo', 'myst-parser>=5', 'sphinx>=8']
 site = [f'{name}; python_version >= "3.11"' for name in site]
@@ -83,9 +84,11 @@ setup(
         'ants': ['antspyx'],
         'validate': ['bids-validator-deno'],
         'completion': ['argcomplete'],
+        'export': export,
         'docs': site,
         'dev': [
             *training,
+            *export,
             *site,
             'argcomplete',
             'bids-validator-deno',

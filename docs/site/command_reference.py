@@ -18,6 +18,7 @@ PARSERS = {
     'pumba-train': 'pumba_pipe.commands.train',
     'pumba-synth': 'pumba_pipe.commands.synth',
     'pumba-evaluate': 'pumba_pipe.commands.evaluate',
+    'pumba-evaluate benchmark': 'pumba_pipe.commands.benchmark',
     'pumba-evaluate compare': 'pumba_pipe.commands.compare',
     'pumba-evaluate learning-curve': 'pumba_pipe.commands.learning_curve',
     'pumba-evaluate study': 'pumba_pipe.commands.study',

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.commands import compare, learning_curve, study
+from pumba_pipe.commands import benchmark, compare, learning_curve, study
 from pumba_pipe.common.cli import (
     CommandParser,
     add_device,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME = 'pumba-evaluate'
 TASKS = {
+    'benchmark': benchmark.main,
     'compare': compare.main,
     'learning-curve': learning_curve.main,
     'study': study.main,
@@ -50,13 +51,16 @@ of this process while it stripped the case (on Linux; elsewhere since it started
 Exit codes: 0 done, 1 failed (bad input, or a case failed), 2 wrong usage.
 
 further tasks, each with its own --help:
+  pumba-evaluate benchmark DIR OUT --tool NAME='COMMAND {in} {out}'
+      ours and other programs on the same cases, measured and scored
   pumba-evaluate compare SCORES.tsv TARGET.md [PEERS.md]
       scores beside those of other tools, as a page of tables
   pumba-evaluate learning-curve STAGE CASES OUT.tsv [CASE ...]
       scores of every snapshot of a training run
   pumba-evaluate study DIR OUT
       what fine-tuning on a few labelled cases is worth
-A folder with the name of a task is given as ./compare, ./learning-curve or ./study.
+A folder with the name of a task is given as ./benchmark, ./compare,
+./learning-curve or ./study.
 
 examples:
   pumba-evaluate cases --out scores

@@ -1,4 +1,4 @@
-"""``pumba-weights``: look at weights, calibrate them, write model cards, average them."""
+"""``pumba-weights``: look at weights, calibrate, average and export them, write model cards."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ examples:
   pumba-weights card runs/first/weights.safetensors evaluation/scores.tsv card.md
   pumba-weights calibrate runs/first/weights.safetensors
   pumba-weights average before.safetensors after.safetensors mean.safetensors 0.5
+  pumba-weights export onnx-files
 """
 
 
@@ -35,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = CommandParser(
         NAME,
-        description='Look at weights files, calibrate them, write their model cards, and average '
-        'them.',
+        description='Look at weights files, calibrate them, write their model cards, average them '
+        'and export them for other software.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_card(tasks)
     _add_calibrate(tasks)
     _add_average(tasks)
+    _add_export(tasks)
     return parser
 
 
@@ -138,6 +140,28 @@ def _add_average(tasks: Tasks) -> None:
     parser.set_defaults(task=_average)
 
 
+def _add_export(tasks: Tasks) -> None:
+    parser = tasks.add_parser(
+        'export',
+        help='write the networks for other software: ONNX files or a MONAI bundle',
+        description='Write the networks for other software, after their logits were compared with '
+        'ours. onnx: coarse.onnx and fine.onnx; pipeline.json and README.md, which say what goes '
+        'around them; and strip.py, which does so without this package; needs onnx and '
+        'onnxruntime (extra `export`). monai: a MONAI bundle, which strips by '
+        '`python -m monai.bundle run`.',
+        epilog='example: pumba-weights export onnx-files runs/first/weights.safetensors',
+    )
+    parser.add_argument('folder', type=Path, metavar='DIR', help='folder to write')
+    parser.add_argument(
+        'weights', type=Path, nargs='?', metavar='WEIGHTS',
+        help='default: the file named by PUMBA_WEIGHTS, or else the shipped one',
+    )  # fmt: skip
+    parser.add_argument(
+        '--format', choices=('onnx', 'monai'), default='onnx', help='default: %(default)s'
+    )
+    parser.set_defaults(task=_export)
+
+
 def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('out', type=Path, metavar='OUT', help='file to write, *.safetensors')
 
@@ -194,6 +218,19 @@ def _average(options: argparse.Namespace) -> int:
 
     digest = average_weights(options.first, options.second, options.out, options.share)
     return _written(options, digest)
+
+
+def _export(options: argparse.Namespace) -> int:
+    if options.format == 'monai':
+        from pumba_pipe.export.monai_bundle import export_monai as export
+    else:
+        from pumba_pipe.export.onnx_files import export_onnx as export
+    exported = export(options.weights, options.folder)
+    if not options.quiet:
+        tell(exported.in_words())
+        names = ', '.join(str(path.relative_to(options.folder)) for path in exported.files)
+        tell(f'{options.folder}: written, {names}')
+    return 0
 
 
 def _written(options: argparse.Namespace, digest: str, path: Path | None = None) -> int:

@@ -1,16 +1,17 @@
-"""Robust statistics."""
+"""Robust statistics, and how sure a mean is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
 MAD_TO_SD, MEAN_TO_SD = 1.4826, 1.2533  # of a normal distribution
+LEAST_OWNERS = 5  # for an interval
 
 
 def robust_z(
@@ -58,3 +59,56 @@ def robust_z(
     spread = max(MAD_TO_SD * float(np.median(np.abs(away))), least_sd)
     spread = spread or MEAN_TO_SD * float(np.abs(away).mean())
     return away / spread if spread else np.zeros_like(away)
+
+
+def mean_interval(
+    values: Sequence[float],
+    owners: Sequence[Hashable],
+    share: float = 0.95,
+    repeats: int = 10_000,
+    seed: int = 1,
+) -> tuple[float, float] | None:
+    """Interval of a mean, by drawing owners of values again and again (percentile bootstrap).
+
+    Values of one owner, such as two images of one person, are not independent: they are drawn
+    together.
+
+    Parameters
+    ----------
+    values : sequence of float, shape (n,)
+    owners : sequence, shape (n,)
+        Whose each value is.
+    share : float
+        Of the drawn means, that lie in the interval.
+    repeats, seed : int
+        Of the drawing.
+
+    Returns
+    -------
+    (float, float) or None
+        None with fewer than `LEAST_OWNERS` owners: too few to tell.
+
+    References
+    ----------
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
+
+    Examples
+    --------
+    >>> low, high = mean_interval([0.1, 0.2, 0.3, 0.2, 0.2, 0.2], 'abcdef')
+    >>> 0.1 < low < 0.2 < high < 0.3
+    True
+    >>> mean_interval([0.1, 0.2], 'ab') is None
+    True
+    """
+    import numpy as np
+
+    places = {owner: place for place, owner in enumerate(dict.fromkeys(owners))}
+    if len(places) < LEAST_OWNERS:
+        return None
+    where = [places[owner] for owner in owners]
+    sums = np.bincount(where, np.asarray(values, np.float64))
+    counts = np.bincount(where)
+    drawn = np.random.default_rng(seed).integers(len(places), size=(repeats, len(places)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)

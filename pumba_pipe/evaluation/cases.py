@@ -29,6 +29,8 @@ class Case:
         A mask found elsewhere that is to be scored instead of stripping the image.
     subject : str
         Whose image it is, as far as a table says.
+    group : str
+        With which cases it is to be counted, as far as a table says.
 
     """
 
@@ -39,14 +41,15 @@ class Case:
     mask: Path | None
     prediction: Path | None = None
     subject: str = ''
+    group: str = ''
 
 
 def find_cases(folder: Path) -> list[Case]:
     """List the cases of a folder of ``<case>/{image,mask}.nii.gz``.
 
     Species and modality come from the columns of these names in ``MANIFEST.tsv`` where the
-    folder has one, and else from the case's name, ``<species>_<modality>_<name>``. Its column
-    `subject` is kept.
+    folder has one, and else from the case's name, ``<species>_<modality>_<name>``. Its columns
+    `subject` and `group` are kept.
 
     Raises
     ------
@@ -70,6 +73,7 @@ def find_cases(folder: Path) -> list[Case]:
                 image=image,
                 mask=mask if mask.exists() else None,
                 subject=row.get('subject', ''),
+                group=row.get('group', ''),
             )
         )
     if not cases:

@@ -87,7 +87,7 @@ def comparison_lines(rows: Sequence[Mapping[str, str]], peers: Scores) -> list[s
         _line('', 'cases', OURS, *map(_plain, tools)),
         '|---|---|---|' + '---|' * len(tools),
     ]
-    for name, cases in _groups(rows).items():
+    for name, cases in groups_of(rows).items():
         cells = [_against(ours, peers, tool, cases) for tool in tools]
         middle = statistics.median(ours[case] for case in cases)
         lines.append(_line(name, str(len(cases)), f'{middle:.3f}', *cells))
@@ -117,7 +117,7 @@ def _against(ours: Mapping[str, float], peers: Scores, tool: str, cases: Iterabl
     return f'{theirs:.3f} (on {len(common)}; ours {own:.3f})'
 
 
-def _groups(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+def groups_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     """Cases of each line of the comparison; a case stands in several."""
     tests: dict[str, Callable[[str, str], bool]] = {
         'human T1w': lambda group, modality: group == 'human' and modality == 'T1w',

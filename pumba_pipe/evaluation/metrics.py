@@ -59,6 +59,24 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """An `Overlap`, and how much of the surfaces agrees.
+
+    Attributes
+    ----------
+    overlap : Overlap
+    surface_dice_1mm, surface_dice_2mm : float
+        Share of the surface voxels of both masks that lie within 1 or 2 mm of the other surface
+        (Nikolov et al. 2018, where each surface element counts by its area); 0 where nothing was
+        found.
+    """
+
+    overlap: Overlap
+    surface_dice_1mm: float
+    surface_dice_2mm: float
+
+
+@dataclass(frozen=True)
 class Expected:
     """What the program itself said of a mask, before it was compared.
 
@@ -125,7 +143,14 @@ SUMMARY_COLUMNS = (
 def compare(
     found: NDArray[Any], reference: NDArray[Any], voxel_size: Sequence[float] | NDArray[Any]
 ) -> Overlap:
-    """Compare a found mask with its reference.
+    """Compare a found mask with its reference, see `agreement`."""
+    return agreement(found, reference, voxel_size).overlap
+
+
+def agreement(
+    found: NDArray[Any], reference: NDArray[Any], voxel_size: Sequence[float] | NDArray[Any]
+) -> Agreement:
+    """Compare a found mask and its surface with its reference.
 
     Parameters
     ----------
@@ -150,7 +175,7 @@ def compare(
     outside = reference.size - inside
     forward, backward = surface_distances(found, reference, voxel_size)
     exists = len(forward) > 0
-    return Overlap(
+    overlap = Overlap(
         dice=2 * both / (size + inside),
         hd95_mm=float(max(np.percentile(forward, 95), np.percentile(backward, 95)))
         if exists
@@ -160,6 +185,19 @@ def compare(
         specificity=(outside - (size - both)) / outside if outside else math.nan,
         volume_ratio=size / inside,
     )
+    near = (share_within(np.concatenate([forward, backward]), distance) for distance in (1, 2))
+    return Agreement(overlap, *near)
+
+
+def share_within(distances: NDArray[np.float64], limit: float) -> float:
+    """Share of distances up to a limit; 0 where there are none.
+
+    Examples
+    --------
+    >>> share_within(np.array([0.0, 1.0, 2.5, 3.0]), 1)
+    0.5
+    """
+    return float((distances <= limit + 1e-6).mean()) if len(distances) else 0.0
 
 
 def surface_distances(

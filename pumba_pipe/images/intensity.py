@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 INTENSITY_PERCENTILES = (1.0, 99.0)  # of the field of view, mapped to 0 and 1 for the network
 SAFE_MAGNITUDES = 1e-3, 1e8  # beyond, limits and sums of the network's own arithmetic matter
+LEAST_SHARE = 0.01  # of the range, between the percentiles; else the maximum becomes 1
 BRIGHT = 0.7  # of the grey scale
 BRIGHT_SHARE = 0.25  # of the voxels; fat or fluid is bright in a small part of an image
+BRIGHT_PLANES = 64  # along an axis are looked at, roughly
 
 
 def rescale(
@@ -63,7 +65,7 @@ def _limits(
     low, high = (quantile(values, percentile / 100) for percentile in percentiles)
     top = float(values.max())
     # what is bright may fill less than the share above the percentile
-    return low, top if high - low < 0.01 * (top - low) else high
+    return low, top if high - low < LEAST_SHARE * (top - low) else high
 
 
 def quantile(values: Tensor | NDArray[np.float32], fraction: float) -> float:
@@ -117,7 +119,7 @@ def has_bright_background(values: NDArray[np.float32]) -> bool:
     values : ndarray, shape (x, y, z)
         The field of view, without blank planes at its edges.
     """
-    few = values[tuple(slice(None, None, max(1, side // 64)) for side in values.shape)]
+    few = values[tuple(slice(None, None, max(1, side // BRIGHT_PLANES)) for side in values.shape)]
     low, high = np.percentile(few, INTENSITY_PERCENTILES)
     limit = low + BRIGHT * (high - low)
     faces = [np.moveaxis(values, axis, 0)[end].ravel() for axis in range(3) for end in (0, -1)]

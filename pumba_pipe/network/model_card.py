@@ -14,6 +14,7 @@ from pumba_pipe._version import __version__
 from pumba_pipe.common.errors import InputError, WeightsError
 from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number, read_table
+from pumba_pipe.network import model_card_words as words
 
 NEEDED = ('case', 'species', 'modality', 'dice', 'hd95_mm')
 NUMBERS = (
@@ -110,41 +111,70 @@ def markdown(
     title: str = 'the shipped weights',
     scored_on: str = 'real scans',
 ) -> str:
-    """Write a card as Markdown."""
-    lines = [
-        f'# Model card: {title}',
-        '',
-        card['training_data'],
-        '',
+    """Write a card as Markdown, in the form of Mitchell et al. 2019."""
+    real = bool(real_images(card))
+    lines = [f'# Model card: {title}', '', card['training_data'], '', words.FORM]
+    lines += _section('Model details', *_details(card, sha256, size))
+    lines += _section('Intended use', *_list(words.INTENDED_USE))
+    lines += _section('Factors', *words.FACTORS)
+    lines += _section('Metrics', *words.METRICS)
+    lines += _section('Training data', *_training_data(card))
+    if real:
+        lines += ['', '### Real images', '', *_real_lines(card)]
+    lines += _section('Training', *_training(card))
+    lines += _section('Evaluation data', *(words.EVALUATION if scores else words.NOT_SCORED))
+    if scores:
+        lines += _section(f'Scores on {scored_on}', *_score_lines(scores))
+    privacy = words.REAL_ETHICS if real else words.SYNTHETIC_ETHICS
+    lines += _section('Ethical considerations', *_list((*privacy, *words.ETHICS)))
+    lines += _section('Limits', *_list(words.CAVEATS))
+    return '\n'.join(lines) + '\n'
+
+
+def _section(title: str, *lines: str) -> list[str]:
+    return ['', f'## {title}', '', *lines]
+
+
+def _list(items: Sequence[str]) -> list[str]:
+    return [f'* {item}' for item in items]
+
+
+def _details(card: dict[str, Any], sha256: str, size: int) -> list[str]:
+    return [
         '| | |',
         '|---|---|',
+        '| model | a coarse and a fine 3D U-Net, for a whole field of view and a box around the '
+        'brain; each predicts for every voxel the logits of nested borders of the brain |',
         f'| file | {size / 1e6:.1f} MB, half precision, safetensors |',
         f'| sha256 | `{sha256}` |',
         f'| recipe | `{card["recipe"]}`, sha256 `{card["recipe_sha256"]}` |',
         f'| seed | {card["seed"]} |',
         f'| made with | pumba_pipe {card["code_version"]}, torch {card["torch_version"]}, '
         f'Python {card["python_version"]} |',
+        '| idea | Park et al. 2025, [arXiv:2505.07159](https://arxiv.org/abs/2505.07159) |',
         f'| licence | {card["licence"]} |',
-        '',
-        '## Training',
-        '',
+        '| questions | issues of the repository, see `CONTRIBUTING.md` |',
+    ]
+
+
+def _training_data(card: dict[str, Any]) -> list[str]:
+    return [
+        f'Synthetic heads, drawn at random from the recipe `{card["recipe"]}` and, in earlier '
+        'runs, from those that the table below names: random ellipsoids, shells, tubes and noise '
+        'with random grey values and artefacts. `pumba-synth` draws such heads; the recipes are '
+        'part of the package, their digests stand here.',
+    ]
+
+
+def _training(card: dict[str, Any]) -> list[str]:
+    lines = [
         '| stage | cube | parameters | recipe | seed | steps | samples seen | time | hardware '
         '| started from |',
         '|---|---|---|---|---|---|---|---|---|---|',
     ]
     for name, stage in card['stages'].items():
         lines += _stage_lines(name, stage, card)
-    if real_images(card):
-        lines += ['', '## Real images', '', *_real_lines(card)]
-    if scores:
-        lines += ['', f'## Scores on {scored_on}', '', *_score_lines(scores)]
-    lines += [
-        '',
-        '## Limits',
-        '',
-        'Not a medical device. Look at masks, and first at those with flags.',
-    ]
-    return '\n'.join(lines) + '\n'
+    return [*lines, '', words.training_cost(card['stages'])]
 
 
 def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list[str]:
@@ -203,8 +233,8 @@ def _score_lines(scores: list[dict[str, str]]) -> list[str]:
     return [*lines, '', f'Cases used, with their Dice: {names}.']
 
 
-def write_card(weights: Path, scores: Path | None, target: Path, **words: str) -> None:
-    """Write the Markdown card of a weights file; `words` are `title` and `scored_on`.
+def write_card(weights: Path, scores: Path | None, target: Path, **names: str) -> None:
+    """Write the Markdown card of a weights file; `names` are `title` and `scored_on`.
 
     Raises
     ------
@@ -221,7 +251,7 @@ def write_card(weights: Path, scores: Path | None, target: Path, **words: str) -
     model = load_weights(weights)
     rows = read_scores(scores) if scores is not None else []
     try:
-        text = markdown(model.card, model.sha256, weights.stat().st_size, rows, **words)
+        text = markdown(model.card, model.sha256, weights.stat().st_size, rows, **names)
     except KeyError as error:
         raise WeightsError(f'{weights}: what it says about itself lacks {error}') from None
     except (TypeError, ValueError, AttributeError) as error:

@@ -10,7 +10,7 @@ from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.training.loop import initialize
 
-TASKS = ('info', 'card', 'average')
+TASKS = ('info', 'card', 'average', 'export')
 
 
 @pytest.fixture

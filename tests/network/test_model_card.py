@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from pumba_pipe.common.errors import InputError, WeightsError
+from pumba_pipe.common.weights_file import SHIPPED
 from pumba_pipe.network.model_card import (
     SYNTHETIC_STATEMENT,
     declare_real_images,
@@ -104,3 +105,44 @@ def test_a_card_says_whether_real_images_took_part(card):
     assert 'FINE-TUNED ON REAL IMAGES: 2 ' in markdown(marked, 'abc', 1, [])
     assert real_images(card) == [], 'the first card stays as it is'
     assert declare_real_images(card, []) == card
+
+
+SECTIONS = (
+    'Model details', 'Intended use', 'Factors', 'Metrics', 'Training data', 'Training',
+    'Evaluation data', 'Scores on real scans', 'Ethical considerations', 'Limits',
+)  # fmt: skip
+
+
+def sections(text):
+    return [line[3:] for line in text.splitlines() if line.startswith('## ')]
+
+
+def test_a_card_has_the_sections_of_the_common_form(card, scores):
+    assert sections(markdown(card, 'abc', 1, read_scores(scores))) == list(SECTIONS)
+    bare = markdown(card, 'abc', 1, [])
+    assert sections(bare) == [name for name in SECTIONS if not name.startswith('Scores')]
+    assert 'how accurate these weights are is unknown' in bare
+    assert sections(SHIPPED.with_suffix('.md').read_text('utf-8')) == list(SECTIONS)
+
+
+def test_the_shipped_card_is_what_the_shipped_weights_give():
+    model, page = load_weights(SHIPPED), SHIPPED.with_suffix('.md').read_text('utf-8')
+    without = page[: page.index('## Evaluation data')] + page[page.index('## Ethical') :]
+    made = markdown(model.card, model.sha256, SHIPPED.stat().st_size, [])
+    assert without == made[: made.index('## Evaluation data')] + made[made.index('## Ethical') :]
+
+
+def test_time_of_all_runs_is_told_by_hardware_and_energy_is_unknown(card):
+    # coarse 90 s and before it 90 s, fine 90 s
+    assert '**Time:** 4 minutes on 1 x CPU, all runs' in markdown(card, 'abc', 1, [])
+    card['stages']['fine'] = {**RUN, 'hardware': '1 x GPU', 'seconds': 9000}
+    text = markdown(card, 'abc', 1, [])
+    assert '3 minutes on 1 x CPU, 2.5 hours on 1 x GPU, all runs' in text
+    assert '**Energy and emissions:** not measured, unknown' in text
+
+
+def test_what_is_said_of_privacy_depends_on_real_images(card):
+    assert 'No image of a person' in markdown(card, 'abc', 1, [])
+    marked = markdown(declare_real_images(card, ['b']), 'abc', 1, [])
+    assert 'No image of a person' not in marked
+    assert 'something of them may be found in the weights' in marked

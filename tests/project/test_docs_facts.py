@@ -16,18 +16,20 @@ EXPLAINED = {
     'pumba': 'bids-app.md',
     'pumba-strip': 'single-images.md',
     'pumba-train': 'training.md',
+    'pumba-evaluate benchmark': 'benchmark.md',
 }
 # Commands with tasks, each of which has options of its own.
 TASKS = {
-    'pumba-evaluate': ('compare', 'learning-curve', 'study'),
-    'pumba-weights': ('info', 'card', 'calibrate', 'average', 'join'),
+    'pumba-evaluate': ('benchmark', 'compare', 'learning-curve', 'study'),
+    'pumba-weights': ('info', 'card', 'calibrate', 'average', 'export', 'join'),
 }
 # Options of other programs that the pages name.
 FOREIGN = {'--derivatives', '--no-index', '--find-links', '--index-url', '--array', '--mem',
            '--cpus-per-task', '--time', '--standalone', '--nproc-per-node', '--nnodes',
            '--rdzv-endpoint', '--ntasks-per-node', '--gpus-per-node', '--strict',
            '--partition', '--account', '--results', '--disable_tta', '--save_bet_mask',
-           '--no_bet_image', '--verbose'}  # fmt: skip
+           '--no_bet_image', '--verbose', '--no_gpu', '--config_file',
+           '--image', '--mask'}  # fmt: skip
 # The second spellings that argparse knows for those who are used to them.
 SPELLINGS = {
     '--participant_label', '--session_label', '--skip_bids_validation', '--n_cpus', '--n_procs',
@@ -40,8 +42,10 @@ def text_of(name: str) -> str:
 
 
 def options_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
-    (point,) = distribution('pumba_pipe').entry_points.select(name=command)
-    for task in ((), *((task,) for task in TASKS.get(command, ()))):
+    name, *task_of_it = command.split()
+    (point,) = distribution('pumba_pipe').entry_points.select(name=name)
+    tasks = [(), *((task,) for task in TASKS.get(command, ()))]
+    for task in [tuple(task_of_it)] if task_of_it else tasks:
         with contextlib.suppress(SystemExit):
             point.load()([*task, '--help'])
     return set(re.findall(r'(?<![\w-])--[a-z][\w-]*', capsys.readouterr().out))

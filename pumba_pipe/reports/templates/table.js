@@ -1,4 +1,4 @@
-const table = document.querySelector('table.images');
+const table = document.querySelector('table.sortable') || document.querySelector('table.images');
 const body = table.tBodies[0];
 
 function keyOf(row, column, kind) {

@@ -1,0 +1,165 @@
+"""Networks as ONNX files: they compute what ours do, and what goes around them is told truly."""
+
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pumba_pipe.commands.weights import main
+from pumba_pipe.export import checks, onnx_files, strip
+from pumba_pipe.export.description import describe_pipeline
+from pumba_pipe.extraction import pipeline
+from pumba_pipe.network.unet import NetworkConfig, UNet
+from pumba_pipe.network.weights import Model, Stage, load_weights, save_weights
+from pumba_pipe.training.loop import initialize
+
+onnx = pytest.importorskip('onnx')
+onnxruntime = pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """Weights of two small networks: of three borders and a stem of 2, of two and none."""
+    stages = {}
+    for seed, (name, config) in enumerate(
+        {
+            'coarse': NetworkConfig((4, 8, 8)),
+            'fine': NetworkConfig((4, 8), stem=1, borders=2),
+        }.items()
+    ):
+        network = UNet(config)
+        initialize(network, seed)
+        stages[name] = Stage(network, 16)
+    path = tmp_path_factory.mktemp('weights') / 'small.safetensors'
+    save_weights(stages, {'training_data': 'made heads', 'licence': 'none yet'}, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def exported(weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('exported') / 'files'
+    assert main(['export', str(folder), str(weights)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize('name', ['coarse', 'fine'])
+def test_logits_are_ours(name, exported, weights):
+    stage = getattr(load_weights(weights), name)
+    session = onnxruntime.InferenceSession(exported / f'{name}.onnx')
+    cubes = np.stack([checks.trial_cube(16), 1 - checks.trial_cube(16)])[:, None]
+    logits = session.run(None, {'image': cubes})[0]
+    assert logits.shape == (2, stage.config.borders, 16, 16, 16)
+    assert np.ptp(logits) > 0.1, 'a constant would show nothing'
+    ours = np.stack([checks.our_logits(stage, cube[0]) for cube in cubes])
+    assert np.abs(logits - ours).max() < 1e-3
+    alone = session.run(None, {'image': cubes[1:]})[0]
+    assert np.abs(alone - logits[1:]).max() < 1e-4, 'what is beside it in the batch plays no part'
+
+
+def test_a_file_says_what_it_is(exported, weights):
+    made = onnx.load(exported / 'fine.onnx')
+    said = {one.key: one.value for one in made.metadata_props}
+    assert said['weights_sha256'] == load_weights(weights).sha256
+    assert (said['stage'], said['licence']) == ('fine', 'none yet')
+    assert made.opset_import[0].version >= 17
+    told = json.loads((exported / 'pipeline.json').read_text('utf-8'))
+    assert told['networks']['coarse']['borders'][2] == 'intracranial space'
+    assert len(told['networks']['fine']['borders']) == 2
+    assert 'made heads' in (exported / 'README.md').read_text('utf-8')
+
+
+def test_the_program_runs_without_this_package(exported, tmp_path):
+    image = nib.Nifti1Image(np.random.default_rng(0).random((20, 18, 16)), np.diag([2, 2, 3, 1]))
+    nib.save(image, tmp_path / 'head.nii.gz')
+    code = f"import sys; sys.argv = ['strip.py', 'head.nii.gz', 'mask.nii.gz']; import runpy; \
+runpy.run_path({str(exported / 'strip.py')!r}, run_name='__main__'); \
+print([name for name in sys.modules if name.startswith('pumba')])"
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == '[]\n', done.stderr
+    mask = nib.load(tmp_path / 'mask.nii.gz')
+    assert mask.shape == image.shape and np.array_equal(mask.affine, image.affine)
+
+
+class Bright:
+    """An engine that takes for brain what is bright, at two levels; it needs no training."""
+
+    def __init__(self, size):
+        self.size, self.borders = size, 2
+
+    def predict(self, cube):
+        from scipy import ndimage
+
+        smooth = ndimage.gaussian_filter(cube, 1.0)
+        return np.stack([20 * (smooth - level) for level in (0.5, 0.62)]).astype(np.float32)
+
+
+def ball(shape, zooms, axes, inverted=False):
+    """A bright brain in a darker head in noise, with blank planes at two edges."""
+    centre = np.array(shape) * [0.5, 0.45, 0.6]
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing='ij'), -1)
+    radius = np.sqrt((((grid - centre) * zooms / [1.1, 1.3, 1.0]) ** 2).sum(-1))
+    size = 0.4 * min(np.array(shape) * zooms)
+    values = np.where(radius < 0.6 * size, 800, np.where(radius < 0.9 * size, 300, 20))
+    values = values + np.random.default_rng(3).normal(0, 40, shape)
+    values = (1000 - values) if inverted else values
+    values[:2], values[:, :, -1] = 0, 0
+    image = nib.Nifti1Image(values.astype(np.float32), np.diag([*zooms, 1.0]))
+    turn = nib.orientations.axcodes2ornt(axes)
+    return image.as_reoriented(turn)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'zooms', 'axes', 'inverted'),
+    [
+        ((100, 104, 96), (3.0, 3.0, 3.0), 'RAS', False),
+        ((70, 40, 30), (1.5, 3.0, 4.5), 'PIR', False),
+        ((48, 48, 40), (0.4, 0.4, 0.5), 'LPS', False),
+        ((50, 52, 48), (2.5, 2.5, 2.5), 'RAS', True),
+    ],
+)
+def test_the_program_does_what_the_pipeline_does(shape, zooms, axes, inverted, monkeypatch):
+    stages = [Stage(UNet(NetworkConfig((4, 8), borders=2)), size) for size in (32, 48)]
+    model = Model(*stages, {}, '')
+    engines = {'coarse': Bright(32), 'fine': Bright(48)}
+    monkeypatch.setattr(
+        pipeline, 'engine_for', lambda stage, *_: engines[('coarse', 'fine')[stage.size == 48]]
+    )
+    image = ball(shape, zooms, axes, inverted)
+    ours = pipeline.extract(image, model, 'cpu', 1).mask.astype(bool)
+    told = json.loads(json.dumps(describe_pipeline(model, {'coarse': 'a', 'fine': 'b'})))
+    networks = {name: engine.predict for name, engine in engines.items()}
+    theirs = strip.strip(image.get_fdata(dtype=np.float32), image.affine, networks, told)
+    assert 0.01 < ours.mean() < 0.3
+    assert np.count_nonzero(ours != theirs) <= 1e-4 * np.count_nonzero(ours)
+
+
+def test_a_file_that_computes_something_else_is_not_written(
+    weights, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(onnx_files, 'difference', lambda *_: 0.5)
+    assert main(['export', str(tmp_path / 'files'), str(weights)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'not written: by onnxruntime' in line and 'coarse network are 0.5 away' in line
+    assert not list((tmp_path / 'files').iterdir())
+
+
+def test_what_is_missing_is_said_in_one_line(weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    assert main(['export', str(tmp_path / 'files'), str(weights)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'needs the package onnxruntime' in line and "pip install 'pumba_pipe[export]'" in line
+    assert not (tmp_path / 'files').exists()
+    monkeypatch.undo()
+    (tmp_path / 'taken').write_text('')
+    for words, said in (
+        ([str(tmp_path / 'taken'), str(weights)], 'taken'),
+        ([str(tmp_path / 'files'), str(tmp_path / 'none.safetensors')], 'none.safetensors'),
+    ):
+        assert main(['export', *words]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith('pumba-weights: error: ') and said in line
