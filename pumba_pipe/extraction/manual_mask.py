@@ -30,7 +30,7 @@ def put_manual_mask(
     network_mask: Path,
     quality: Path,
     out_mask: Path,
-    out_file: Path,
+    out_file: Path | None,
     probability: Path | None = None,
 ) -> None:
     """Write a manual mask, and the image masked with it, beside what the network found.
@@ -45,8 +45,10 @@ def put_manual_mask(
     quality : Path
         Quality record of the network's mask, which becomes that of the manual one; see
         `manual_record`.
-    out_mask, out_file : Path
-        Where the mask and the masked image go.
+    out_mask : Path
+        Where the mask goes.
+    out_file : Path, optional
+        Where the masked image goes; none is written without it.
     probability : Path, optional
         The network's map; one of zeros is written where it found no brain.
 
@@ -67,7 +69,8 @@ def put_manual_mask(
         if probability is not None:
             save_map(volume, network, probability)
     save_mask(volume, mask, out_mask)
-    save_masked(volume, mask, out_file)
+    if out_file is not None:
+        save_masked(volume, mask, out_file)
     write_json(quality, manual_record(record, volume, mask, network))
 
 

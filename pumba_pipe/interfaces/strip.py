@@ -189,7 +189,7 @@ class StripWithManualMask(SkullStrip):
             outputs['network_mask'],
             outputs['quality'],
             outputs['out_mask'],
-            outputs['out_file'],
+            outputs.get('out_file'),
             outputs.get('out_prob'),
         )
         self._check_manual(manual)

@@ -18,7 +18,7 @@ ANAT = 'sub-01/anat/sub-01'
 def pumba(root: Path, *words: str, level: str = 'participant') -> int:
     return main([
         str(root / 'bids'), str(root / 'out'), level, '-w', str(root / 'work'), '--sloppy',
-        '--skip-bids-validation', '--nprocs', '1', '--device', 'cpu', '--no-n4', *words,
+        '--skip-bids-validation', '--nprocs', '1', '--device', 'cpu', *words,
     ])  # fmt: skip
 
 
