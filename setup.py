@@ -38,8 +38,9 @@ openvino = (
 )
 training = ['lightning>=2.3', 'tensorboard']
 # Sphinx and MyST of these versions need Python 3.11.
-site = ['furo', 'myst-parser>=5', 'sphinx>=8']
-site = [f'{name}; python_version >= "3.11"' for name in site]
+site = ['furo', 'myst-nb', 'myst-parser>=5', 'sphinx>=8', 'weasyprint']
+notebooks = ['ipykernel', 'matplotlib', 'nbclient', 'nbformat', 'nilearn']
+site = [f'{name}; python_version >= "3.11"' for name in [*site, *notebooks]]
 
 setup(
     name='pumba_pipe',
@@ -83,7 +84,7 @@ setup(
         'ants': ['antspyx'],
         'validate': ['bids-validator-deno'],
         'completion': ['argcomplete'],
-        'docs': site,
+        'docs': [*training, *site],
         'dev': [
             *training,
             *site,

@@ -25,7 +25,7 @@ from pumba_pipe.network.weights import default_weights, load_weights
 from pumba_pipe.reports.drawing import PLANES
 from pumba_pipe.reports.image_and_mask import load_scan
 
-AROUND = 1.7  # side of what is shown, in lengths of the brain
+AROUND = 1.4  # side of what is shown, in lengths of the brain
 HERE = '''# Gallery
 
 Masks by the shipped weights of the real images in [tests/data](../tests/data/ATTRIBUTION.md), drawn
