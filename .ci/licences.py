@@ -1,7 +1,7 @@
 """Write docs/licences.md: every part of an installation, and its licence.
 
-``make licences`` calls this with the Python that pumba_pipe is installed for; pip-licenses reads the
-licences of the packages from their metadata.
+``make licences`` calls this with the Python that pumba_pipe is installed for; pip-licenses reads
+the licences of the packages from their metadata.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ software bill of materials: `build/sbom.json`, in the format CycloneDX.
 |---|---|
 | code, recipes, documentation | [Apache-2.0](../LICENSE) |
 | weights in `pumba_pipe/weights`, trained on synthetic images alone | [Apache-2.0](../LICENSE) |
-| real images in `tests/data`, and pictures of them in `docs/images`; not installed | [their own](../tests/data/ATTRIBUTION.md) |
+| real images in `tests/data`, not installed | [their own](../tests/data/ATTRIBUTION.md) |
+| pictures of them in `docs/images`, not installed | [the same](../tests/data/ATTRIBUTION.md) |
 
 ## Packages that are installed along
 

@@ -1,7 +1,7 @@
 """Read the conda recipe as rattler-build does, and render it; prints what it would build.
 
-``python docker/conda/check.py`` needs the extra ``release``. Nothing is downloaded or built: that is
-``rattler-build build --recipe docker/conda/recipe.yaml``, with the packages of conda-forge at hand.
+``make conda`` calls this. Nothing is downloaded or built: ``rattler-build build --recipe
+docker/conda/recipe.yaml`` does that, with the packages of conda-forge at hand.
 """
 
 import sys

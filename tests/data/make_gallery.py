@@ -26,14 +26,15 @@ from pumba_pipe.reports.drawing import PLANES
 from pumba_pipe.reports.image_and_mask import load_scan
 
 AROUND = 1.4  # side of what is shown, in lengths of the brain
-HERE = '''# Gallery
+HERE = """# Gallery
 
-Masks by the shipped weights of the real images in [tests/data](../tests/data/ATTRIBUTION.md), drawn
-by `make gallery`. The yellow line is the outline of the mask. None of these heads, and no other real
-one, took part in training.
+Masks by the shipped weights of the real images in [tests/data](../tests/data/ATTRIBUTION.md),
+drawn by `make gallery`. The yellow line is the outline of the mask. None of these heads, and no
+other real one, took part in training.
 
-Images of other species and contrasts may be looked at, but not handed on. With a folder of your own
-(`CASES/<case>/image.nii.gz`), the same command makes this page of it:
+All of them are of humans: images of other species that may be handed on were not found. With a
+folder of your own (`CASES/<case>/image.nii.gz`), the same command makes such a page of it, by
+species and contrast:
 
 ```text
 make gallery CASES=CASES GALLERY=build/gallery/index.md
@@ -41,11 +42,11 @@ make gallery CASES=CASES GALLERY=build/gallery/index.md
 
 Images: [IXI](https://brain-development.org/ixi-dataset/), CC BY-SA 3.0, and Lesjak et al., CC BY
 ([sources and changes](../tests/data/ATTRIBUTION.md)); the pictures: CC BY-SA 3.0.
-'''
-ELSEWHERE = '''# Gallery
+"""
+ELSEWHERE = """# Gallery
 
 Masks of the images in `{cases}`. Their licences decide whether these pictures may be shown.
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def describe(case, scan, record, picture):
         words.append(f'Dice with the reference mask {dice(scan.mask, reference):.3f}')
     words += [f'flag: {flag}' for flag in record['flags']] or ['no flag']
     title = f'{case.name}: {case.label}' if case.label else case.name
-    return f'## {title}\n\n![Outline of the mask of {case.name}]({picture})\n\n{"; ".join(words)}.\n'
+    return (
+        f'## {title}\n\n![Outline of the mask of {case.name}]({picture})\n\n{"; ".join(words)}.\n'
+    )
 
 
 def section(case, page, folder):

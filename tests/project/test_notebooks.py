@@ -1,0 +1,47 @@
+"""The notebooks run from top to bottom, and hold no outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / 'docs' / 'notebooks').glob('*.ipynb'))
+
+
+def read(file: Path):
+    nbformat = pytest.importorskip('nbformat', reason='the extra docs is not installed')
+    return nbformat.read(file, as_version=4)
+
+
+def test_there_are_four() -> None:
+    assert [file.stem for file in NOTEBOOKS] == [
+        'compare-masks', 'nipype-workflow', 'strip-and-look', 'train-a-small-network',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize('file', NOTEBOOKS, ids=lambda file: file.stem)
+def test_no_outputs_are_stored(file: Path) -> None:
+    """They would be of one machine and one day, and large."""
+    code = [cell for cell in read(file).cells if cell.cell_type == 'code']
+    assert [cell.outputs for cell in code] == [[]] * len(code)
+    assert {cell.execution_count for cell in code} == {None}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('file', NOTEBOOKS, ids=lambda file: file.stem)
+def test_notebook_runs(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nbclient = pytest.importorskip('nbclient', reason='the extra docs is not installed')
+    pytest.importorskip('ipykernel', reason='the extra docs is not installed')
+    pytest.importorskip('nilearn', reason='the extra docs is not installed')
+    for name, value in {'NIPYPE_NO_ET': '1', 'MPLBACKEND': 'agg', 'OMP_NUM_THREADS': '1'}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    notebook = read(file)
+    where = {'metadata': {'path': str(file.parent)}}
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name='python3', resources=where
+    ).execute()
+    outputs = [out for cell in notebook.cells for out in cell.get('outputs', ())]
+    assert any('image/png' in out.get('data', {}) for out in outputs), 'nothing was drawn'
+    assert any(out.get('name') == 'stdout' for out in outputs), 'nothing was printed'
