@@ -32,8 +32,8 @@ Masks by the shipped weights of the real images in [tests/data](../tests/data/AT
 drawn by `make gallery`. The yellow line is the outline of the mask. None of these heads, and no
 other real one, took part in training.
 
-All of them are of humans: images of other species that may be handed on were not found. With a
-folder of your own (`CASES/<case>/image.nii.gz`), the same command makes such a page of it, by
+All of them are of humans: the repository holds no image of another species. With a folder of
+your own (`CASES/<case>/image.nii.gz`), the same command makes such a page of it, by
 species and contrast:
 
 ```text
@@ -133,6 +133,7 @@ def make(page, cases, head):
         sections = [section(case, page, Path(folder)) for case in cases]
     weights = load_weights(default_weights()).sha256
     parts = [head, *sections, f'Weights: `{weights[:8]}`.\n']
+    page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text('\n'.join(parts), encoding='utf-8')
 
 
