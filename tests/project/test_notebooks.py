@@ -34,9 +34,10 @@ def test_notebook_runs(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     nbclient = pytest.importorskip('nbclient', reason='the extra docs is not installed')
     pytest.importorskip('ipykernel', reason='the extra docs is not installed')
     pytest.importorskip('nilearn', reason='the extra docs is not installed')
-    for name, value in {'NIPYPE_NO_ET': '1', 'MPLBACKEND': 'agg', 'OMP_NUM_THREADS': '1'}.items():
+    monkeypatch.delenv('MPLBACKEND', raising=False)  # the kernel's own shows what is drawn
+    values = {'NIPYPE_NO_ET': '1', 'OMP_NUM_THREADS': '1', 'TMPDIR': str(tmp_path)}
+    for name, value in values.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv('TMPDIR', str(tmp_path))
     notebook = read(file)
     where = {'metadata': {'path': str(file.parent)}}
     nbclient.NotebookClient(
