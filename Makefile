@@ -6,6 +6,10 @@
 # make descriptors   the Boutiques descriptors, from the parsers
 # make image   the container image, with ENGINE (docker)
 # make picture   the picture that README opens with
+# make gallery   masks of real images, in docs/gallery.md; of your own: CASES=DIR GALLERY=PAGE.md
+# make paper   the description of the method as a PDF, build/method.pdf
+# make licences   the licences of all parts, docs/licences.md; make sbom: build/sbom.json
+# make conda   reads and renders the conda recipe
 # make dist   wheel and source distribution of the last commit; make release: of a tagged one
 #
 # Each makes the virtual environment it needs, once. Another Python: make demo PYTHON=python3.12
@@ -18,7 +22,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/_version.py
 
-.PHONY: demo test coverage fuzz lint docs links descriptors image picture dist release
+.PHONY: demo test coverage fuzz lint docs links descriptors image picture gallery paper
+.PHONY: licences sbom conda dist release
 .DELETE_ON_ERROR:
 
 # Three people, one with two contrasts, and a phantom whose mask has to be flagged.
@@ -43,6 +48,11 @@ $(DEMO)/heads/$(PHANTOM)_T1w.nii.gz: tests/data/make_phantom.py | $(VENV)/instal
 
 picture: $(VENV)/installed
 	$(BIN)/python tests/data/make_picture.py docs/images/masks.png
+
+# Pictures of other images than those in tests/data stay out of the repository: see build/gallery.
+GALLERY ?= $(if $(CASES),build/gallery/index.md,docs/gallery.md)
+gallery: $(VENV)/installed
+	$(BIN)/python tests/data/make_gallery.py $(GALLERY) $(if $(CASES),--cases '$(CASES)')
 
 # The tests' images are tiny: more threads only wait for each other. A process a core.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -80,17 +90,40 @@ imports: $(VENV)/installed-dev joined
 	bin="$$(cd $(BIN) && pwd)" && cd build/typing && "$$bin/lint-imports" ../../pyproject.toml
 
 # The root is the source, docs/site the settings. A warning, such as of a broken link, is an error.
+# Notebooks are run, for what they print and draw: none of that is stored in the repository.
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -E -c docs/site -d build/doctrees
 docs: $(VENV)/installed-docs
 	rm -rf build/site
-	$(SPHINX) -b html . build/site
+	NIPYPE_NO_ET=1 $(SPHINX) -D nb_execution_mode=force -b html . build/site
 	@echo 'Documentation: build/site/index.html'
+
+paper: $(VENV)/installed-docs
+	$(BIN)/python .ci/paper.py build/method.pdf
 
 links: $(VENV)/installed-docs
 	$(SPHINX) -b linkcheck . build/links
 
 descriptors: $(VENV)/installed
 	$(BIN)/python docker/boutiques/make_descriptors.py
+
+# Tools that look at an environment have one of their own, or they would find themselves.
+TOOLS := build/tools/bin
+$(TOOLS)/installed: constraints.txt
+	$(PYTHON) -m venv build/tools
+	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    cyclonedx-bom pip-licenses py-rattler-build
+	@touch $@
+
+licences: $(VENV)/installed $(TOOLS)/installed
+	$(BIN)/python .ci/licences.py $(TOOLS)/pip-licenses
+
+sbom: $(VENV)/installed $(TOOLS)/installed
+	$(TOOLS)/cyclonedx-py environment --output-reproducible --of JSON -o build/sbom.json \
+	    $(BIN)/python
+	@echo 'All packages of $(VENV): build/sbom.json'
+
+conda: $(TOOLS)/installed
+	$(TOOLS)/python docker/conda/check.py
 
 ENGINE ?= docker
 image:

@@ -39,8 +39,9 @@ openvino = (
 training = ['lightning>=2.3', 'tensorboard']
 export = ['onnx>=1.16', 'onnxruntime>=1.17']
 # Sphinx and MyST of these versions need Python 3.11.
-site = ['furo', 'myst-parser>=5', 'sphinx>=8']
-site = [f'{name}; python_version >= "3.11"' for name in site]
+site = ['furo', 'myst-nb', 'myst-parser>=5', 'sphinx>=8', 'weasyprint']
+notebooks = ['ipykernel', 'matplotlib', 'nbclient', 'nbformat', 'nilearn']
+site = [f'{name}; python_version >= "3.11"' for name in [*site, *notebooks]]
 
 setup(
     name='pumba_pipe',
@@ -85,7 +86,7 @@ setup(
         'validate': ['bids-validator-deno'],
         'completion': ['argcomplete'],
         'export': export,
-        'docs': site,
+        'docs': [*training, *site],
         'dev': [
             *training,
             *export,

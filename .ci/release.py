@@ -27,6 +27,7 @@ PLACES = {
     'pumba_pipe/_version.py': r"^__version__ = '([^']+)'$",
     'docker/Dockerfile': r'^ARG VERSION=(\S+)$',
     'docker/Apptainer.def': r'^ *VERSION=(\S+)$',
+    'docker/conda/recipe.yaml': r'^  version: (\d\S*)$',
     'CHANGELOG.md': r'^## \[([^\]]+)\]',
 }
 HEADING = r'^## \[[^\]]+\] - (\S+)$'

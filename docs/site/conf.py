@@ -20,7 +20,7 @@ version = release = __version__
 copyright = 'The pumba_pipe developers; Apache-2.0'
 
 extensions = [
-    'myst_parser',
+    'myst_nb',  # reads Markdown as myst_parser does, and notebooks
     'sphinx.ext.autodoc',
     'sphinx.ext.napoleon',
     'command_reference',
@@ -29,6 +29,7 @@ extensions = [
 root_doc = 'docs/site/index'
 include_patterns = [
     'docs/*.md',
+    'docs/notebooks/*.ipynb',
     'docs/site/*.md',
     'docs/site/*.rst',  # what only Sphinx can read
     'docker/README.md',
@@ -45,6 +46,12 @@ myst_heading_anchors = 4
 myst_enable_extensions = ['colon_fence']
 # Shell blocks hold placeholders in capitals, and some show `...`: no error of highlighting.
 suppress_warnings = ['misc.highlighting_failure']
+
+# `make docs` runs the notebooks; a build without that shows their code only.
+nb_execution_mode = 'off'
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_output_stderr = 'remove'
 
 autodoc_typehints = 'none'  # docstrings name the types
 autodoc_member_order = 'bysource'

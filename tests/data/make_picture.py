@@ -37,13 +37,13 @@ def predicted(name, folder):
     return load_scan(image, mask)
 
 
-def shown(scan, axis):
+def shown(scan, axis, side_mm=SIDE_MM):
     """Cut across an axis, and where its upper left corner lies in its square, in pixels."""
     centre = (scan.box.mean(axis=1) + 0.5)[:, None]
-    half = SIDE_MM / 2 / scan.voxel_size[:, None] * np.array([-1, 1])
+    half = side_mm / 2 / scan.voxel_size[:, None] * np.array([-1, 1])
     spans = np.clip(centre + half, 0, np.array(scan.image.shape)[:, None])
     across, up = PLANES[axis]
-    scale = SIDE / SIDE_MM
+    scale = SIDE / side_mm
     left = (spans[across, 0] - (centre + half)[across, 0]) * scan.voxel_size[across] * scale
     top = ((centre + half)[up, 1] - spans[up, 1]) * scan.voxel_size[up] * scale
     middle = [int(places.mean()) for places in np.nonzero(scan.mask)]

@@ -60,6 +60,7 @@ SHORTER = {
     ),
     '-n 3 --size 48': '-n 1 --size 32',
     '-n 2 --seed 7': '-n 1 --seed 7 --size 48',
+    '-n 1 --voxel-mm 0.2 --seed 3': '-n 1 --voxel-mm 0.4 --seed 3 --size 48',
     '--weights runs/first/weights.safetensors': f'--weights {SHIPPED}',
     '--weights runs/vole/weights.safetensors': f'--weights {SHIPPED}',
     # two steps teach nothing, and a network that has learned nothing finds no brain to score

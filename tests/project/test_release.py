@@ -221,10 +221,11 @@ def clone(tmp_path: Path) -> Path:
         'pumba_pipe/_version.py': "__version__ = '1.2.3'\n",
         'docker/Dockerfile': 'ARG VERSION=1.2.3\nFROM x\nARG VERSION=1.2.3\n',
         'docker/Apptainer.def': '%arguments\n    VERSION=1.2.3\n',
+        'docker/conda/recipe.yaml': 'context:\n  version: 1.2.3\n  version: ${{ version }}\n',
         'CHANGELOG.md': '# Changelog\n\n## [1.2.3] - 2026-01-31\n\n## [1.0.0] - 2025-01-31\n',
     }
     for name, text in texts.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     git(tmp_path, 'init', '--quiet')
     commit(tmp_path)
@@ -265,6 +266,7 @@ def test_a_release_needs_the_tag_of_its_version(release: types.ModuleType, clone
         ('pumba_pipe/_version.py', '__version__', 'version', 'is missing, not none'),
         ('docker/Dockerfile', 'FROM x\nARG VERSION=1.2.3', 'FROM x\nARG VERSION=1.0.0', '1.0.0'),
         ('docker/Apptainer.def', 'VERSION=1.2.3', 'VERSION=', 'Apptainer.def'),
+        ('docker/conda/recipe.yaml', 'version: 1.2.3', 'version: 1.2.2', '1.2.2, not 1.2.3'),
         ('CHANGELOG.md', '## [1.2.3] - 2026-01-31\n', '', 'the version is 1.0.0'),
         ('CHANGELOG.md', '2026-01-31', 'unreleased', "the date of 1.2.3 is 'unreleased'"),
     ],

@@ -25,14 +25,20 @@ def listed() -> set[Path]:
 
 
 def test_every_page_is_in_the_contents() -> None:
-    pages = [*ROOT.glob('docs/*.md'), *SITE.glob('*.md'), *SITE.glob('*.rst')]
+    pages = [
+        *ROOT.glob('docs/*.md'),
+        *ROOT.glob('docs/notebooks/*.ipynb'),
+        *SITE.glob('*.md'),
+        *SITE.glob('*.rst'),
+    ]
     missing = [page.name for page in pages if page.with_suffix('').resolve() not in listed()]
     assert missing == ['index.md']
 
 
 def test_every_page_of_the_contents_is_there() -> None:
     files = {
-        page: [page.with_name(page.name + end) for end in ('.md', '.rst')] for page in listed()
+        page: [page.with_name(page.name + end) for end in ('.md', '.rst', '.ipynb')]
+        for page in listed()
     }
     assert [page for page, names in files.items() if not any(map(Path.is_file, names))] == []
 
