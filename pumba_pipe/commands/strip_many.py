@@ -156,6 +156,7 @@ def _run(
         with_former_kinds,
     )
     from pumba_pipe.extraction.options import ExtractionOptions, check_options
+    from pumba_pipe.extraction.pipeline import check_intracranial
     from pumba_pipe.network.devices import choose_device
     from pumba_pipe.network.weights import default_weights, load_weights
 
@@ -168,6 +169,7 @@ def _run(
     depends = parameters(model, options)
     states = [(task, judge(task, depends)) for task in tasks]
     todo = [with_former_kinds(task) for task, state in states if state.state in AGAIN]
+    check_intracranial(model, [task.path('tiv') for task in todo if 'tiv' in task.kinds])
     with ProgressBar(len(todo), 'image', args.quiet) as bar:
         report = Report(bar, log, args.quiet)
         report.write(f'pumba_pipe {version()}, weights {model.sha256}: {_command()}')

@@ -227,10 +227,14 @@ def _others_complete(task: Task, content: Mapping[str, Any]) -> bool:
 
 
 def with_former_kinds(task: Task) -> Task:
-    """Add the results that an earlier run wrote: what is made anew is made anew as a whole."""
+    """Add the results of an earlier run that are there: what is made anew is so as a whole."""
     known = (read_sidecar(task.mask) or {}).get(OTHER_FILES)
     names = set(known) if isinstance(known, Mapping) else set()
-    former = (kind for kind in KINDS if task.path(kind).name in names)
+    former = (
+        kind
+        for kind in KINDS
+        if task.path(kind).name in names and os.path.lexists(task.path(kind))
+    )
     return replace(task, kinds=tuple(dict.fromkeys((*task.kinds, *former))))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -60,6 +60,10 @@ INVERTED = 'bright background: the network was shown the image with inverted gre
 NO_INTRACRANIAL = (
     'the intracranial space is not known: the image was stripped before, or these weights do not '
     'predict it'
+)
+NOT_PREDICTED = (
+    'these weights do not predict the intracranial space; leave it out (move a file of an earlier '
+    'run away), or use weights of pumba-train --only-intracranial'
 )
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
 
@@ -347,6 +351,23 @@ def known_intracranial(result: BrainExtraction) -> NDArray[np.uint8]:
     return result.intracranial
 
 
+def check_intracranial(model: Model, paths: Iterable[Path]) -> None:
+    """Refuse to begin where the intracranial space is to be written and cannot be predicted.
+
+    Parameters
+    ----------
+    model : Model
+    paths : iterable of Path
+        Files of the intracranial space that are to be written.
+
+    Raises
+    ------
+    InputError
+    """
+    if not model.predicts_intracranial and (path := next(iter(paths), None)) is not None:
+        raise InputError(f'{path}: {NOT_PREDICTED}')
+
+
 def memory_needed(voxels: int, threads: int) -> int:
     """Bytes of address space that both passes take on the CPU, measured with the shipped weights.
 
@@ -450,6 +471,7 @@ def strip_file(
     )
     if model is None:
         model = load_weights(weights)
+    check_intracranial(model, [] if out_tiv is None else [Path(out_tiv)])
     result = extract(source, model, device, threads, border_mm, csf)
     stopwatch = Stopwatch()
     with all_or_none() as written:
