@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -23,7 +24,10 @@ def checksum(path: Path) -> str:
     Raises
     ------
     OSError
+        It cannot be read, or is no regular file: to open a pipe may wait for ever.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(None, 'is no regular file', os.fspath(path))
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while block := file.read(BLOCK):

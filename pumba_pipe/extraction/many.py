@@ -25,6 +25,7 @@ from pumba_pipe.images.saving import check_images, save_map, save_mask, save_mas
 from pumba_pipe.images.sidecars import (
     EXTRACTION,
     FILE_RECORD,
+    OTHER_FILES,
     SOURCE_RECORD,
     Judgement,
     check_source,
@@ -50,7 +51,7 @@ ENDINGS = {
     'tiv': '_tiv.nii.gz',
 }
 KINDS = tuple(ENDINGS)
-OTHER_SOURCES, OTHER_FILES = 'OtherSourceRecords', 'OtherFileRecords'
+OTHER_SOURCES = 'OtherSourceRecords'
 AGAIN = ('missing', 'outdated')
 
 

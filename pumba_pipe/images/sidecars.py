@@ -31,6 +31,7 @@ from pumba_pipe.common.files import image_suffix
 SOURCE_RECORD, FILE_RECORD = 'SourceRecord', 'FileRecord'
 EXTRACTION = 'BrainExtraction'  # key of the options that a result depends on
 MARKS = (FILE_RECORD, EXTRACTION)  # keys that no other program writes
+OTHER_FILES = 'OtherFileRecords'  # key in a mask's sidecar: results that lie beside the mask
 COMPANIONS = 'Companions'  # key of a scan's record: checksums of files that are read with it
 MANUAL_MASK = 'ManualMask'  # key: where a manual mask comes from, and its checksum there
 MASK = '_mask'
@@ -140,6 +141,22 @@ def remove(path: Path) -> None:
         path.unlink()
     except OSError as error:
         raise OutputError(f'{path}: cannot replace this file ({error.strerror})') from None
+
+
+def is_result(image: Path) -> bool:
+    """Whether a file is a result of this program, by its sidecar or that of the mask beside it.
+
+    Parameters
+    ----------
+    image : Path
+    """
+    if is_ours(read_sidecar(image)):
+        return True
+    stem, _, kind = sidecar_of(image).stem.rpartition('_')
+    if f'_{kind}' == MASK or not stem:
+        return False
+    known = (read_sidecar(image.with_name(f'{stem}{MASK}.nii.gz')) or {}).get(OTHER_FILES)
+    return isinstance(known, Mapping) and image.name in known
 
 
 def check_replaceable(path: Path, replaces: str = '') -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import read_table
-from pumba_pipe.images.volume import B0_LIMIT
+from pumba_pipe.images.volume import B0_LIMIT, read_b_values
 
 VOLUME_TYPE = 'volume_type'  # column of aslcontext.tsv
 ASL_ORDER = ('control', 'label', 'deltam', 'cbf')  # what a reference is made of, the best first
@@ -44,10 +44,7 @@ def b0_volumes(bval_file: Path, count: int) -> Choice:
     InputError
         The file cannot be read, does not fit the series, or has no such volume.
     """
-    try:
-        values = np.array(bval_file.read_text().split(), dtype=float)
-    except (OSError, ValueError) as error:
-        raise InputError(f'{bval_file}: cannot be read as b-values ({error})') from None
+    values = read_b_values(bval_file)
     if len(values) != count:
         raise InputError(f'{bval_file}: {len(values)} b-values for {count} volumes')
     chosen = tuple(int(index) for index in np.flatnonzero(values <= B0_LIMIT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import os
 import re
 import shutil
 import signal
@@ -187,6 +188,14 @@ def test_one_that_fails_does_not_stop_the_others(scans, stripped, capsys):
         'failed', 'failed', 'failed', 'stripped',
     ]  # fmt: skip
     assert found['empty.nii.gz']['reason'] == 'no brain was found in this image'
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no named pipes')
+def test_a_pipe_is_not_waited_for(scans, stripped, capsys):
+    os.mkfifo(scans / 'pipe.nii')
+    assert run('scans') == 1
+    assert rows()['pipe.nii']['reason'] == 'is a pipe (FIFO), not an image'
+    assert len(list(Path('out').rglob('*_mask.nii.gz'))) == 3
 
 
 def test_dicom_is_a_failure_that_says_what_to_do(scans, stripped, capsys):

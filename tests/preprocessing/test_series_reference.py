@@ -13,6 +13,7 @@ from pumba_pipe.preprocessing.series_reference import (
     make_reference,
     make_reference_file,
 )
+from pumba_pipe.preprocessing.volume_choice import b0_volumes
 
 
 def test_reference_of_a_diffusion_series_is_of_its_b0_volumes(head, tmp_path):
@@ -31,6 +32,24 @@ def test_reference_of_a_diffusion_series_is_of_its_b0_volumes(head, tmp_path):
     bvals.write_text('700 1000 700 2000')
     with pytest.raises(InputError, match='no volume of at most 50'):
         make_reference(series, bvals)
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['0\t1000 5\r\n2000', '0\n1e3\n5.0\n2E+3\n', '\ufeff0 1000 5 2000', '-1 1000 5 inf'],
+)
+def test_b_values_are_read_however_they_are_laid_out(text, tmp_path):
+    (tmp_path / 'dwi.bval').write_text(text, 'utf-8')
+    assert b0_volumes(tmp_path / 'dwi.bval', 4).indices == (0, 2)
+
+
+@pytest.mark.parametrize('text', ['0,1000,5,2000', 'nan 1000 5 2000', 'b=0 1000 5 2000', '\udcff'])
+def test_what_is_no_b_value_is_refused(text, tmp_path):
+    """A volume whose b-value is not known may not be left out in silence."""
+    (tmp_path / 'dwi.bval').write_bytes(text.encode('utf-8', 'surrogateescape'))
+    with pytest.raises(InputError, match=r'dwi\.bval: cannot (be )?read') as refused:
+        b0_volumes(tmp_path / 'dwi.bval', 4)
+    assert '\n' not in str(refused.value)
 
 
 def test_a_steady_series_loses_no_volume():
