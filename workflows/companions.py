@@ -103,10 +103,14 @@ def find_m0(image: Path, m0_type: Any = '') -> Path | None:
     return max(fitting, key=lambda path: len(parse_name(path).entities), default=None)
 
 
+def m0_sidecar(m0: Path) -> Path:
+    """JSON file of an M0 image, whether it exists or not."""
+    return m0.with_name(f'{parse_name(m0).stem}.json')
+
+
 def _intended_for(m0: Path) -> set[str]:
     """Names of the files that an M0 image is for, without ``.nii`` or ``.nii.gz``."""
-    stem = parse_name(m0).stem
-    content = _merged((m0.with_name(f'{stem}.json'),)).get('IntendedFor', [])
+    content = _merged((m0_sidecar(m0),)).get('IntendedFor', [])
     entries = content if isinstance(content, list) else [content]
     return {_stem(entry.rsplit('/', 1)[-1]) for entry in entries if isinstance(entry, str)}
 

@@ -77,7 +77,7 @@ class Report:
 
     def lost(self, path: Path, reason: str) -> None:
         """Note what was named and cannot be stripped, in one line for the user."""
-        reason = one_line(reason).removeprefix(f'{path}: ')
+        reason = one_line(reason).removeprefix(one_line(f'{path}: '))
         self.rows[path] = Row(path, FAILED, None, reason)
         self.write(f'{path}: {FAILED}: {reason}')
         self.bar.say(one_line(f'{NAME}: error: {path}: {reason}'), sys.stderr)
