@@ -150,7 +150,8 @@ def find_masks(
     The mask of an image has the name that this program gives it, or one that
     `pumba_pipe.evaluation.cases.find_bids_cases` finds; one that goes with images of several
     suffixes is that of the T1w image, or of the series. Masks that the network drew are passed
-    over, unless somebody changed them since.
+    over, unless somebody changed them since; so are those whose sidecar cannot be read, which may
+    say that they are of another image.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def find_masks(
     found = {
         source: [mask]
         for source, outputs in wanted.items()
-        if (mask := folder / mask_path(outputs.name)).is_file()
+        if (mask := folder / mask_path(outputs.name)).is_file() and _is_described(mask)
     }
     masks: dict[Path, list[Path]] = defaultdict(list)
     try:
@@ -193,6 +194,11 @@ def find_masks(
                 found.setdefault(source, []).append(mask)
     usable = {source: [one for one in group if _is_manual(one)] for source, group in found.items()}
     return {source: group for source, group in usable.items() if group}
+
+
+def _is_described(mask: Path) -> bool:
+    """Whether the sidecar of a mask, where there is one, can be read."""
+    return read_sidecar(mask) is not None or not sidecar_of(mask).exists()
 
 
 def _is_manual(mask: Path) -> bool:

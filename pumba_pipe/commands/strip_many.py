@@ -84,9 +84,16 @@ class Report:
 
     def left(self, task: Task, found: Judgement, quality: dict[str, Any]) -> None:
         """Note an image that is left as it is."""
-        status = EDITED if found.state == 'edited' else BEFORE
+        status = BEFORE if found.state == 'done' else EDITED
         self.rows[task.source] = Row(task.source, status, task.mask, found.reason, quality)
         self.write(f'{task.source}: {status}')
+
+    def followed(self, task: Task, quality: dict[str, Any]) -> None:
+        """Note an image whose results were made of its edited mask."""
+        said = 'results made of its edited mask'
+        self.rows[task.source] = Row(task.source, EDITED, task.mask, said, quality)
+        self.write(f'{task.source}: {EDITED}: {said}')
+        self._advance(f'{task.source}: {said}')
 
     def _advance(self, line: str = '') -> None:
         self.bar.advance()
@@ -146,8 +153,10 @@ def _run(
     failures: Sequence[tuple[Path, str]],
     log: TextIO,
 ) -> int:
+    from pumba_pipe.extraction.edited_masks import follow_edits
     from pumba_pipe.extraction.many import (
         AGAIN,
+        UNFOLLOWED,
         judge,
         parameters,
         quality_of,
@@ -169,8 +178,9 @@ def _run(
     depends = parameters(model, options)
     states = [(task, judge(task, depends)) for task in tasks]
     todo = [with_former_kinds(task) for task, state in states if state.state in AGAIN]
+    edited = [with_former_kinds(task) for task, state in states if state.state == UNFOLLOWED]
     check_intracranial(model, [task.path('tiv') for task in todo if 'tiv' in task.kinds])
-    with ProgressBar(len(todo), 'image', args.quiet) as bar:
+    with ProgressBar(len(edited) + len(todo), 'image', args.quiet) as bar:
         report = Report(bar, log, args.quiet)
         report.write(f'pumba_pipe {version()}, weights {model.sha256}: {_command()}')
         for path, reason in failures:
@@ -178,9 +188,14 @@ def _run(
         for task, state in states:
             if state.state == 'blocked':
                 report.lost(task.source, state.reason)
-            elif state.state not in AGAIN:
+            elif state.state not in (*AGAIN, UNFOLLOWED):
                 report.left(task, state, quality_of(task))
         try:
+            follow_edits(
+                edited,
+                done=lambda task: report.followed(task, quality_of(task)),
+                failed=report.failed,
+            )
             strip_many(
                 todo, model, options, weights=weights, done=report.stripped, failed=report.failed
             )

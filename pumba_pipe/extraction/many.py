@@ -53,6 +53,7 @@ ENDINGS = {
 KINDS = tuple(ENDINGS)
 OTHER_SOURCES = 'OtherSourceRecords'
 AGAIN = ('missing', 'outdated')
+UNFOLLOWED = 'unfollowed'
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,12 @@ def judge(task: Task, depends: Mapping[str, Any]) -> Judgement:
     task : Task
     depends : mapping
         See `parameters`.
+
+    Returns
+    -------
+    Judgement
+        Its state may also be `UNFOLLOWED`: the mask was edited, and what is made of it is not yet
+        made of the mask as it is now.
     """
     content = read_sidecar(task.mask)
     try:
@@ -198,7 +205,10 @@ def _judge(task: Task, content: dict[str, Any], depends: Mapping[str, Any]) -> J
             'move the mask away to have it made again',
         )
     if edited:
-        return Judgement('edited', f'{task.mask}: was edited by hand and is kept')
+        known = content.get('Manual') is True and is_complete(task.mask, content)
+        followed = known and _others_complete(task, content)
+        state = 'edited' if followed else UNFOLLOWED
+        return Judgement(state, f'{task.mask}: was edited by hand and is kept')
     if changed:
         return Judgement('outdated', 'the image has changed')
     if content.get(EXTRACTION) != depends:
@@ -270,10 +280,11 @@ def strip_many(
             try:
                 done(task, _strip(task, image.result(), model, options, weights))
             except Exception as error:  # one broken image must not stop all others
-                failed(task, _reason(error))
+                failed(task, reason_of(error))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why an image failed, in a line for the user."""
     if isinstance(error, MemoryError) or lacks_memory(error):
         return str(error) if isinstance(error, MemoryError) and str(error) else OUT_OF_MEMORY
     return str(error) if isinstance(error, PumbaError) else repr(error)

@@ -28,6 +28,7 @@ from pumba_pipe.extraction.quality import (
     boundary_certainty,
     quality_record,
 )
+from pumba_pipe.extraction.signal_support import kept_within_signal
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
 from pumba_pipe.images.intensity import has_bright_background, in_safe_range, inverted
@@ -424,6 +425,7 @@ def strip_file(
     csf: Csf = ExtractionOptions.csf,
     device: str = ExtractionOptions.device,
     threads: int | None = ExtractionOptions.threads,
+    within_signal: bool = False,
     weights: str | Path | None = None,
     model: Model | None = None,
 ) -> BrainExtraction:
@@ -441,6 +443,8 @@ def strip_file(
         Intracranial space, uint8; an error where it is not known.
     border_mm, csf, device, threads
         See `extract`.
+    within_signal : bool
+        Leave voxels without signal at the edge of the mask out, as of diffusion images.
     weights : path, optional
         Used when no `model` is given; default: the shipped weights.
     model : Model, optional
@@ -473,6 +477,8 @@ def strip_file(
         model = load_weights(weights)
     check_intracranial(model, [] if out_tiv is None else [Path(out_tiv)])
     result = extract(source, model, device, threads, border_mm, csf)
+    if within_signal:
+        result = kept_within_signal(result)
     stopwatch = Stopwatch()
     with all_or_none() as written:
         if out_mask is not None:

@@ -192,6 +192,13 @@ def test_masks_are_found_by_their_names(fresh: BrainOutputs, tmp_path: Path) -> 
     label = image(theirs / 'sub-01_space-FLAIR_label-brain_mask.nii.gz')
     flair.unlink()
     assert find_masks(tmp_path / 'theirs', others, print) == {others[1].source: [label]}
+    # of which image it is may stand in a sidecar that cannot be read
+    (theirs / 'sub-01_desc-brain_mask.json').write_text('{broken')
+    remarks: list[str] = []
+    assert find_masks(tmp_path / 'theirs', [fresh, others[1]], remarks.append) == {
+        others[1].source: [label]
+    }
+    assert len(remarks) == 1 and remarks[0].startswith('left out: sub-01_desc-brain_mask.nii.gz: ')
 
 
 def test_masks_of_the_network_are_passed_over_unless_they_were_edited(
