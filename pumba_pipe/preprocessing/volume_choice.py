@@ -70,9 +70,7 @@ def asl_volumes(context_file: Path, count: int) -> tuple[Choice | None, Choice]:
     InputError
         The file cannot be read, does not fit the series, or names something that BIDS does not.
     """
-    rows = read_table(context_file)
-    if rows and VOLUME_TYPE not in rows[0]:
-        raise InputError(f'{context_file}: has no column {VOLUME_TYPE}')
+    rows = read_table(context_file, (VOLUME_TYPE,), 'an aslcontext.tsv')
     types = [row[VOLUME_TYPE].strip().lower() for row in rows]
     if len(types) != count:
         raise InputError(f'{context_file}: {len(types)} rows for {count} volumes')
