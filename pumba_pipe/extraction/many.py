@@ -25,6 +25,7 @@ from pumba_pipe.images.saving import check_images, save_map, save_mask, save_mas
 from pumba_pipe.images.sidecars import (
     EXTRACTION,
     FILE_RECORD,
+    NOT_HERE,
     OTHER_FILES,
     SOURCE_RECORD,
     Judgement,
@@ -178,6 +179,8 @@ def _in_the_way(task: Task, content: Mapping[str, Any] | None) -> str:
         return f'{sidecar_of(task.mask)}: {not_ours(task.mask)}'
     known = (content or {}).get(OTHER_FILES)
     for path in task.paths:
+        if path.is_symlink() and not path.exists():
+            return f'{path}: {NOT_HERE}'
         recorded = path == task.mask or (isinstance(known, Mapping) and path.name in known)
         if os.path.lexists(path) and not (is_ours(content) and recorded):
             return f'{path}: {not_ours(task.mask)}'

@@ -19,6 +19,7 @@ from pumba_pipe.common.file_records import (
     CHANGED,
     MODIFIED,
     SHA256,
+    check_regular,
     checksum,
     is_record,
     is_same,
@@ -35,6 +36,7 @@ OTHER_FILES = 'OtherFileRecords'  # key in a mask's sidecar: results that lie be
 COMPANIONS = 'Companions'  # key of a scan's record: checksums of files that are read with it
 MANUAL_MASK = 'ManualMask'  # key: where a manual mask comes from, and its checksum there
 MASK = '_mask'
+NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
 EDIT_SECONDS = 2.0  # of results without a record: a mask this much younger than its sidecar
 
 
@@ -116,9 +118,15 @@ def is_work(image: Path) -> bool:
 
     That is an empty file, one that begins with zeros, and a compressed one that is cut off or
     damaged. Whatever else a person put there is kept, also in a format that cannot be read.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is no regular file.
     """
     from pumba_pipe.images.reading import open_image
 
+    check_regular(image)
     with image.open('rb') as file:
         start = file.read(512)
     if not start.startswith(b'\x1f\x8b'):

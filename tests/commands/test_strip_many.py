@@ -235,6 +235,22 @@ def test_a_pipe_is_not_waited_for(scans, stripped, capsys):
     assert run('scans') == 1
     assert rows()['pipe.nii']['reason'] == 'is a pipe (FIFO), not an image'
     assert len(list(Path('out').rglob('*_mask.nii.gz'))) == 3
+    mask = Path('out/one_mask.nii.gz')
+    mask.unlink()
+    os.mkfifo(mask)
+    assert run('scans/one.nii.gz') == 1
+    assert rows()['one.nii.gz']['reason'].endswith('cannot read this file (is no regular file)')
+
+
+def test_a_link_to_a_mask_that_is_not_here_is_kept(scans, stripped):
+    """It may be an edited one, of a data set whose content was not fetched."""
+    assert run('scans/one.nii.gz') == 0
+    mask = Path('out/one_mask.nii.gz')
+    mask.unlink()
+    mask.symlink_to('annex/objects/one')
+    assert run('scans/one.nii.gz') == 1
+    assert 'is a link to a file that is not here' in rows()['one.nii.gz']['reason']
+    assert os.readlink(mask) == 'annex/objects/one'
 
 
 def test_dicom_is_a_failure_that_says_what_to_do(scans, stripped, capsys):
