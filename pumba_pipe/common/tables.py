@@ -47,7 +47,7 @@ def read_table(
     lacking = [name for name in needed if name not in columns]
     if lacking:
         raise InputError(f'{path}: is not {what}, it has no column {", ".join(lacking)}')
-    twice = sorted({name for name in columns if columns.count(name) > 1 and name in needed})
+    twice = [name for name in needed if columns.count(name) > 1]
     if twice:
         raise InputError(f'{path}: has the column {", ".join(twice)} twice; remove one')
     empty = dict.fromkeys(columns, '')
