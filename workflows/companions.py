@@ -77,7 +77,7 @@ def find_m0(image: Path, m0_type: Any = '') -> Path | None:
     """Find the M0 image of an ASL series in its folder.
 
     It is the one whose sidecar names the series in ``IntendedFor``; else the one whose entities
-    the series has, of several the one that shares most.
+    the series has, of several the one that shares most. One that is for other series is left out.
 
     Parameters
     ----------
@@ -94,20 +94,30 @@ def find_m0(image: Path, m0_type: Any = '') -> Path | None:
         for path in image.parent.glob(f'*_m0scan{ending}')
         if path.is_file()
     )
-    intended = [path for path in found if image.name in _intended_for(path)]
+    meant = {path: _intended_for(path) for path in found}
+    intended = [path for path in found if _stem(image.name) in meant[path]]
     if intended:
         return intended[0]
     own = set(parse_name(image).entities)
-    fitting = [path for path in found if set(parse_name(path).entities) <= own]
+    fitting = [path for path in found if not meant[path] and set(parse_name(path).entities) <= own]
     return max(fitting, key=lambda path: len(parse_name(path).entities), default=None)
 
 
+def m0_sidecar(m0: Path) -> Path:
+    """JSON file of an M0 image, whether it exists or not."""
+    return m0.with_name(f'{parse_name(m0).stem}.json')
+
+
 def _intended_for(m0: Path) -> set[str]:
-    """Names of the files that an M0 image is for."""
-    stem = parse_name(m0).stem
-    content = _merged((m0.with_name(f'{stem}.json'),)).get('IntendedFor', [])
+    """Names of the files that an M0 image is for, without ``.nii`` or ``.nii.gz``."""
+    content = _merged((m0_sidecar(m0),)).get('IntendedFor', [])
     entries = content if isinstance(content, list) else [content]
-    return {entry.rsplit('/', 1)[-1] for entry in entries if isinstance(entry, str)}
+    return {_stem(entry.rsplit('/', 1)[-1]) for entry in entries if isinstance(entry, str)}
+
+
+def _stem(name: str) -> str:
+    ending = next((ending for ending in IMAGES if name.endswith(ending)), '')
+    return name.removesuffix(ending)
 
 
 def _merged(sidecars: tuple[Path, ...]) -> dict[str, Any]:

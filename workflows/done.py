@@ -28,6 +28,7 @@ from pumba_pipe.images.sidecars import (
     EXTRACTION,
     FILE_RECORD,
     MANUAL_MASK,
+    NOT_HERE,
     SOURCE_RECORD,
     Judgement,
     companion_sums,
@@ -51,7 +52,6 @@ RAW = 'bids:raw:'
 OTHER_OPTIONS = 'made with other options or weights'
 OTHER_MASK = 'made with another mask, other options or weights'
 MAX_NAME = 255  # bytes, of file systems
-NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
 
 
 def judge(outputs: BrainOutputs) -> Judgement:

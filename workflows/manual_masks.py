@@ -17,7 +17,7 @@ from pumba_pipe.workflows.naming import mask_path, parse_name
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record, is_same
-from pumba_pipe.evaluation.cases import find_bids_cases
+from pumba_pipe.evaluation.cases import find_bids_cases, source_names
 from pumba_pipe.images.sidecars import (
     FILE_RECORD,
     MANUAL_MASK,
@@ -150,7 +150,8 @@ def find_masks(
     The mask of an image has the name that this program gives it, or one that
     `pumba_pipe.evaluation.cases.find_bids_cases` finds; one that goes with images of several
     suffixes is that of the T1w image, or of the series. Masks that the network drew are passed
-    over, unless somebody changed them since.
+    over, unless somebody changed them since. A mask whose sidecar cannot be read is left out: it
+    may be of another image, as one is whose sidecar names another one in ``Sources``.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def find_masks(
     found = {
         source: [mask]
         for source, outputs in wanted.items()
-        if (mask := folder / mask_path(outputs.name)).is_file()
+        if (mask := folder / mask_path(outputs.name)).is_file() and _may_be_of(mask, source)
     }
     masks: dict[Path, list[Path]] = defaultdict(list)
     try:
@@ -193,6 +194,15 @@ def find_masks(
                 found.setdefault(source, []).append(mask)
     usable = {source: [one for one in group if _is_manual(one)] for source, group in found.items()}
     return {source: group for source, group in usable.items() if group}
+
+
+def _may_be_of(mask: Path, image: Path) -> bool:
+    """Whether the sidecar of a mask, if any, can be read and names no other image there."""
+    try:
+        sources = source_names(mask)
+    except InputError:
+        return False
+    return image.name in sources or not any((image.parent / name).is_file() for name in sources)
 
 
 def _is_manual(mask: Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
+from pumba_pipe.workflows.companions import m0_sidecar
 from pumba_pipe.workflows.modalities import modality_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
@@ -30,6 +31,10 @@ def reference_node(outputs: BrainOutputs, shape: Sequence[int] | None = None) ->
     make = MakeReference(diffusion=volumes == 'b0')
     given = {'bval_file': found.b_values, 'context_file': found.context, 'm0_file': found.m0}
     make.inputs.trait_set(**{field: str(path) for field, path in given.items() if path})
+    if volumes == 'asl':  # by these the M0 image was found, or none
+        m0_files = [m0_sidecar(found.m0)] if found.m0 else []
+        read = [*found.sidecars, *(path for path in m0_files if path.exists())]
+        make.inputs.sidecar_files = [str(path) for path in read]
     if volumes == 'frames':
         make.inputs.frame_files = [str(path) for path in found.sidecars]
     return pe.Node(make, name='reference', mem_gb=reference_mem_gb(shape))

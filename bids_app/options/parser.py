@@ -88,6 +88,8 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         given = parser.parse_args(argv, _from_file(parser, given.config_file))
     if given.deformable and not given.output_spaces:
         parser.error('--deformable: name a template to register to with --output-spaces')
+    if given.discard_edits and given.analysis_level == 'group':
+        parser.error('--discard-edits: goes with the participant level, which makes masks')
     if given.ratings and given.analysis_level != 'group':
         parser.error('--ratings: only the group level reads ratings')
     resources = {

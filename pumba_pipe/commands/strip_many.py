@@ -77,16 +77,23 @@ class Report:
 
     def lost(self, path: Path, reason: str) -> None:
         """Note what was named and cannot be stripped, in one line for the user."""
-        reason = one_line(reason).removeprefix(f'{path}: ')
+        reason = one_line(reason).removeprefix(one_line(f'{path}: '))
         self.rows[path] = Row(path, FAILED, None, reason)
         self.write(f'{path}: {FAILED}: {reason}')
         self.bar.say(one_line(f'{NAME}: error: {path}: {reason}'), sys.stderr)
 
     def left(self, task: Task, found: Judgement, quality: dict[str, Any]) -> None:
         """Note an image that is left as it is."""
-        status = EDITED if found.state == 'edited' else BEFORE
+        status = BEFORE if found.state == 'done' else EDITED
         self.rows[task.source] = Row(task.source, status, task.mask, found.reason, quality)
         self.write(f'{task.source}: {status}')
+
+    def followed(self, task: Task, quality: dict[str, Any]) -> None:
+        """Note an image whose results were made of its edited mask."""
+        said = 'results made of its edited mask'
+        self.rows[task.source] = Row(task.source, EDITED, task.mask, said, quality)
+        self.write(f'{task.source}: {EDITED}: {said}')
+        self._advance(f'{task.source}: {said}')
 
     def _advance(self, line: str = '') -> None:
         self.bar.advance()
@@ -146,8 +153,10 @@ def _run(
     failures: Sequence[tuple[Path, str]],
     log: TextIO,
 ) -> int:
+    from pumba_pipe.extraction.edited_masks import follow_edits
     from pumba_pipe.extraction.many import (
         AGAIN,
+        UNFOLLOWED,
         judge,
         parameters,
         quality_of,
@@ -156,6 +165,7 @@ def _run(
         with_former_kinds,
     )
     from pumba_pipe.extraction.options import ExtractionOptions, check_options
+    from pumba_pipe.extraction.pipeline import check_intracranial
     from pumba_pipe.network.devices import choose_device
     from pumba_pipe.network.weights import default_weights, load_weights
 
@@ -168,7 +178,9 @@ def _run(
     depends = parameters(model, options)
     states = [(task, judge(task, depends)) for task in tasks]
     todo = [with_former_kinds(task) for task, state in states if state.state in AGAIN]
-    with ProgressBar(len(todo), 'image', args.quiet) as bar:
+    edited = [with_former_kinds(task) for task, state in states if state.state == UNFOLLOWED]
+    check_intracranial(model, [task.path('tiv') for task in todo if 'tiv' in task.kinds])
+    with ProgressBar(len(edited) + len(todo), 'image', args.quiet) as bar:
         report = Report(bar, log, args.quiet)
         report.write(f'pumba_pipe {version()}, weights {model.sha256}: {_command()}')
         for path, reason in failures:
@@ -176,9 +188,14 @@ def _run(
         for task, state in states:
             if state.state == 'blocked':
                 report.lost(task.source, state.reason)
-            elif state.state not in AGAIN:
+            elif state.state not in (*AGAIN, UNFOLLOWED):
                 report.left(task, state, quality_of(task))
         try:
+            follow_edits(
+                edited,
+                done=lambda task: report.followed(task, quality_of(task)),
+                failed=report.failed,
+            )
             strip_many(
                 todo, model, options, weights=weights, done=report.stripped, failed=report.failed
             )

@@ -21,13 +21,20 @@ from pumba_pipe.common.cli import (
     positive_int,
     tell,
 )
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
     HELD_OUT_SHARE,
     SYNTHETIC_SHARE,
     finetuning_settings,
 )
-from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingSettings
+from pumba_pipe.training.settings import (
+    DEFAULT_RECIPE,
+    SIZES,
+    Hardware,
+    TrainingSettings,
+    check_constraints,
+)
 
 if TYPE_CHECKING:
     from pumba_pipe.finetuning.adaptation import Adaptation
@@ -268,6 +275,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error('--bids, --cases, --synthetic-share and --hold-out go with --finetune')
     if args.only_intracranial and (args.init is None or args.finetune is not None):
         parser.error('--only-intracranial goes with --init WEIGHTS, and not with --finetune')
+    if args.renderings != DEFAULTS.renderings and not args.consistency:
+        parser.error('--renderings goes with --consistency')
+    try:
+        check_constraints(args.consistency, args.renderings, args.plausible_shape)
+    except InputError as error:
+        parser.error(str(error))
     return guarded(NAME, lambda: run(args))
 
 

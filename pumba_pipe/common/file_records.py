@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -17,13 +18,26 @@ BLOCK = 1 << 20  # bytes
 SIZE, MODIFIED, CHANGED, SHA256 = 'Size', 'Modified', 'Changed', 'SHA256'
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file, before it is opened.
+
+    Raises
+    ------
+    OSError
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(None, 'is no regular file', os.fspath(path))
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file's content.
 
     Raises
     ------
     OSError
+        It cannot be read, or is no regular file: to open a pipe may wait for ever.
     """
+    check_regular(path)
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while block := file.read(BLOCK):

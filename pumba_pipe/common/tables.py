@@ -47,6 +47,9 @@ def read_table(
     lacking = [name for name in needed if name not in columns]
     if lacking:
         raise InputError(f'{path}: is not {what}, it has no column {", ".join(lacking)}')
+    twice = [name for name in needed if columns.count(name) > 1]
+    if twice:
+        raise InputError(f'{path}: has the column {", ".join(twice)} twice; remove one')
     empty = dict.fromkeys(columns, '')
     rows = [empty | dict(zip(columns, _cells(line), strict=False)) for line in lines[1:] if line]
     if needed and not rows:

@@ -138,7 +138,7 @@ def _images_of(mask: Path, derivative: Path, raw: Path) -> Iterator[Path]:
         images = [
             image for image in _images_named(folder, kept) if parse_name(image).suffix == space
         ]
-    sources = _sources(mask)
+    sources = source_names(mask)
     named = [image for image in images if image.name in sources]
     yield from named or images
 
@@ -150,8 +150,14 @@ def _images_named(folder: Path, entities: Sequence[tuple[str, str]]) -> list[Pat
     return [image for image in found if '-' not in image.name.removeprefix(start)]
 
 
-def _sources(mask: Path) -> set[str]:
-    """File names in the `Sources` of a mask's sidecar."""
+def source_names(mask: Path) -> set[str]:
+    """File names in the `Sources` of a mask's sidecar.
+
+    Raises
+    ------
+    InputError
+        The sidecar cannot be read.
+    """
     sidecar = mask.with_name(mask.name.removesuffix('.nii.gz') + '.json')
     if not sidecar.exists():
         return set()

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number
@@ -36,10 +37,7 @@ def read_peers(path: Path) -> dict[str, dict[str, float]]:
     InputError
         The file cannot be read or has no such table.
     """
-    try:
-        lines = path.read_text('utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{path}: cannot read this table ({error})') from None
+    lines = read_text(path, what='table').splitlines()
     tools: list[str] = []
     peers: dict[str, dict[str, float]] = {}
     for line in lines:

@@ -10,7 +10,7 @@ import numpy as np
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
-from pumba_pipe.images.masks import dice, load_mask_of
+from pumba_pipe.images.masks import dice, load_mask_of, millilitres
 from pumba_pipe.images.saving import save_map, save_mask, save_masked
 from pumba_pipe.images.volume import load_volume
 
@@ -85,10 +85,9 @@ def manual_record(
     It keeps the figures of the network's mask, and says that they are. The volume is that of the
     manual mask; the network's flags, which say nothing of it, stand under a name of their own.
     """
-    millilitres = float(np.count_nonzero(mask)) * float(np.prod(volume.voxel_size)) / 1000
     return {
         **record,
-        'volume_ml': round(millilitres, 4),
+        'volume_ml': round(millilitres(mask, volume), 4),
         'flags': [],
         'manual': True,
         'network_dice': round(dice(mask, network), 4),

@@ -25,6 +25,8 @@ from pumba_pipe.images.saving import check_images, save_map, save_mask, save_mas
 from pumba_pipe.images.sidecars import (
     EXTRACTION,
     FILE_RECORD,
+    NOT_HERE,
+    OTHER_FILES,
     SOURCE_RECORD,
     Judgement,
     check_source,
@@ -50,8 +52,9 @@ ENDINGS = {
     'tiv': '_tiv.nii.gz',
 }
 KINDS = tuple(ENDINGS)
-OTHER_SOURCES, OTHER_FILES = 'OtherSourceRecords', 'OtherFileRecords'
+OTHER_SOURCES = 'OtherSourceRecords'
 AGAIN = ('missing', 'outdated')
+UNFOLLOWED = 'unfollowed'
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,12 @@ def judge(task: Task, depends: Mapping[str, Any]) -> Judgement:
     task : Task
     depends : mapping
         See `parameters`.
+
+    Returns
+    -------
+    Judgement
+        Its state may also be `UNFOLLOWED`: the mask was edited, and what is made of it is not yet
+        made of the mask as it is now.
     """
     content = read_sidecar(task.mask)
     try:
@@ -170,6 +179,8 @@ def _in_the_way(task: Task, content: Mapping[str, Any] | None) -> str:
         return f'{sidecar_of(task.mask)}: {not_ours(task.mask)}'
     known = (content or {}).get(OTHER_FILES)
     for path in task.paths:
+        if path.is_symlink() and not path.exists():
+            return f'{path}: {NOT_HERE}'
         recorded = path == task.mask or (isinstance(known, Mapping) and path.name in known)
         if os.path.lexists(path) and not (is_ours(content) and recorded):
             return f'{path}: {not_ours(task.mask)}'
@@ -197,7 +208,10 @@ def _judge(task: Task, content: dict[str, Any], depends: Mapping[str, Any]) -> J
             'move the mask away to have it made again',
         )
     if edited:
-        return Judgement('edited', f'{task.mask}: was edited by hand and is kept')
+        known = content.get('Manual') is True and is_complete(task.mask, content)
+        followed = known and _others_complete(task, content)
+        state = 'edited' if followed else UNFOLLOWED
+        return Judgement(state, f'{task.mask}: was edited by hand and is kept')
     if changed:
         return Judgement('outdated', 'the image has changed')
     if content.get(EXTRACTION) != depends:
@@ -227,10 +241,14 @@ def _others_complete(task: Task, content: Mapping[str, Any]) -> bool:
 
 
 def with_former_kinds(task: Task) -> Task:
-    """Add the results that an earlier run wrote: what is made anew is made anew as a whole."""
+    """Add the results of an earlier run that are there: what is made anew is so as a whole."""
     known = (read_sidecar(task.mask) or {}).get(OTHER_FILES)
     names = set(known) if isinstance(known, Mapping) else set()
-    former = (kind for kind in KINDS if task.path(kind).name in names)
+    former = (
+        kind
+        for kind in KINDS
+        if task.path(kind).name in names and os.path.lexists(task.path(kind))
+    )
     return replace(task, kinds=tuple(dict.fromkeys((*task.kinds, *former))))
 
 
@@ -265,10 +283,11 @@ def strip_many(
             try:
                 done(task, _strip(task, image.result(), model, options, weights))
             except Exception as error:  # one broken image must not stop all others
-                failed(task, _reason(error))
+                failed(task, reason_of(error))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why an image failed, in a line for the user."""
     if isinstance(error, MemoryError) or lacks_memory(error):
         return str(error) if isinstance(error, MemoryError) and str(error) else OUT_OF_MEMORY
     return str(error) if isinstance(error, PumbaError) else repr(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from pumba_pipe.extraction.quality import (
     boundary_certainty,
     quality_record,
 )
+from pumba_pipe.extraction.signal_support import kept_within_signal
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
 from pumba_pipe.images.intensity import has_bright_background, in_safe_range, inverted
@@ -60,6 +61,10 @@ INVERTED = 'bright background: the network was shown the image with inverted gre
 NO_INTRACRANIAL = (
     'the intracranial space is not known: the image was stripped before, or these weights do not '
     'predict it'
+)
+NOT_PREDICTED = (
+    'these weights do not predict the intracranial space; leave it out (move a file of an earlier '
+    'run away), or use weights of pumba-train --only-intracranial'
 )
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
 
@@ -347,6 +352,23 @@ def known_intracranial(result: BrainExtraction) -> NDArray[np.uint8]:
     return result.intracranial
 
 
+def check_intracranial(model: Model, paths: Iterable[Path]) -> None:
+    """Refuse to begin where the intracranial space is to be written and cannot be predicted.
+
+    Parameters
+    ----------
+    model : Model
+    paths : iterable of Path
+        Files of the intracranial space that are to be written.
+
+    Raises
+    ------
+    InputError
+    """
+    if not model.predicts_intracranial and (path := next(iter(paths), None)) is not None:
+        raise InputError(f'{path}: {NOT_PREDICTED}')
+
+
 def memory_needed(voxels: int, threads: int) -> int:
     """Bytes of address space that both passes take on the CPU, measured with the shipped weights.
 
@@ -403,6 +425,7 @@ def strip_file(
     csf: Csf = ExtractionOptions.csf,
     device: str = ExtractionOptions.device,
     threads: int | None = ExtractionOptions.threads,
+    within_signal: bool = False,
     weights: str | Path | None = None,
     model: Model | None = None,
 ) -> BrainExtraction:
@@ -420,6 +443,8 @@ def strip_file(
         Intracranial space, uint8; an error where it is not known.
     border_mm, csf, device, threads
         See `extract`.
+    within_signal : bool
+        Leave voxels without signal at the edge of the mask out, as of diffusion images.
     weights : path, optional
         Used when no `model` is given; default: the shipped weights.
     model : Model, optional
@@ -450,7 +475,10 @@ def strip_file(
     )
     if model is None:
         model = load_weights(weights)
+    check_intracranial(model, [] if out_tiv is None else [Path(out_tiv)])
     result = extract(source, model, device, threads, border_mm, csf)
+    if within_signal:
+        result = kept_within_signal(result)
     stopwatch = Stopwatch()
     with all_or_none() as written:
         if out_mask is not None:

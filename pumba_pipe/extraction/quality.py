@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.images.masks import bounding_block
+from pumba_pipe.images.masks import bounding_block, millilitres
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -198,7 +198,7 @@ def quality_record(
     if stripped:
         flags.append(STRIPPED)
     return Quality(
-        volume_ml=float(np.count_nonzero(mask)) * float(np.prod(volume.voxel_size)) / 1000,
+        volume_ml=millilitres(mask, volume),
         components=components,
         edge_contact=contact,
         **agreement._asdict(),

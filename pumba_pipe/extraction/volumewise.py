@@ -82,13 +82,16 @@ def strip_volumes(
     masks: list[NDArray[np.bool_]] = []
     distances: list[NDArray[np.float32]] = []
     flags: dict[str, list[int]] = {}
-    for number, volume in enumerate(_volumes(file)):
+    volumes = _volumes(file)
+    for number in range(file.count):
         try:
+            volume = next(volumes)
             found = extract(volume, model, device, threads, csf=csf)
         except PumbaError as error:
             if file.count == 1:
                 raise
-            raise type(error)(f'{file.name}: volume {number}: {error}') from None
+            reason = str(error).removeprefix(f'{file.name}: ').removeprefix('image: ')
+            raise type(error)(f'{file.name}: volume {number}: {reason}') from None
         distance = found.distance()
         mask, _, _ = clean(distance < border_mm)
         if not mask.any():

@@ -13,6 +13,7 @@ from pumba_pipe.common.documents import MIB, read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import COMPRESSIONS, files_of, image_suffix
 from pumba_pipe.images.mistakes import dcm2niix, holds_dicom, what_folder_is
+from pumba_pipe.images.sidecars import is_result
 
 LIST_BYTES = 64 * MIB
 PATTERN = '*?['
@@ -63,7 +64,8 @@ def find_images(
     ----------
     names : iterable of str
         Files, whatever they are called; folders, which are looked through for files whose names
-        end as those of images do; and patterns of files and folders (``*``, ``**``, ``?``).
+        end as those of images do, results of this program left out; and patterns of files and
+        folders (``*``, ``**``, ``?``).
     relative_to : Path, optional
         The folders below it are kept in the places of results. Default: those of files that were
         named are not kept, those of files in a folder that was named are kept from there on.
@@ -75,17 +77,22 @@ def find_images(
     InputError
         A pattern matches nothing, or an image does not lie below `relative_to`.
     """
-    images: dict[Path, Found] = {}
+    images: dict[str, Found] = {}  # by their paths, spelt in one way
     failures: list[tuple[Path, str]] = []
     remarks: list[str] = []
     for path in _expanded(names):
         if not path.is_dir():
-            if not any(other in images for other in files_of(path)):
-                images[path] = Found(path, _place(path, relative_to, path.parent))
+            if not any(os.path.abspath(other) in images for other in files_of(path)):
+                images[os.path.abspath(path)] = Found(path, _place(path, relative_to, path.parent))
             continue
         files, folders = _in_folder(path, results)
+        made = {file for file in files if is_result(file)}
         for file in files:
-            images.setdefault(file, Found(file, _place(file, relative_to, path)))
+            if file not in made:
+                place = _place(file, relative_to, path)
+                images.setdefault(os.path.abspath(file), Found(file, place))
+        if made:
+            remarks.append(f'{path}: {len(made)} results of earlier runs left out')
         if not files:
             failures.append((path, what_folder_is(path) or _nothing_in(path)))
         elif folders:

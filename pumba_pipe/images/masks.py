@@ -33,6 +33,8 @@ def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """
     try:
         image, _ = with_sound_header(open_source(path))
+        if image.get_data_dtype().fields is not None:
+            raise InputError(f'{path}: is a colour (RGB) image, not a mask of numbers')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', RuntimeWarning)  # NaN, scales that overflow
             inside = np.asarray(image.dataobj) > 0.5
@@ -104,6 +106,11 @@ def load_mask_of(volume: Volume, path: Path) -> NDArray[np.bool_]:
     mask, affine = load_mask(path)
     check_grid(path, mask.shape, affine, volume.data.shape, volume.affine)
     return mask
+
+
+def millilitres(mask: NDArray[Any], volume: Volume) -> float:
+    """Volume of a mask of an image, by the voxel size in the image's header."""
+    return float(np.count_nonzero(mask)) * float(np.prod(volume.voxel_size)) / 1000
 
 
 def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

@@ -19,6 +19,7 @@ from pumba_pipe.common.file_records import (
     CHANGED,
     MODIFIED,
     SHA256,
+    check_regular,
     checksum,
     is_record,
     is_same,
@@ -31,9 +32,11 @@ from pumba_pipe.common.files import image_suffix
 SOURCE_RECORD, FILE_RECORD = 'SourceRecord', 'FileRecord'
 EXTRACTION = 'BrainExtraction'  # key of the options that a result depends on
 MARKS = (FILE_RECORD, EXTRACTION)  # keys that no other program writes
+OTHER_FILES = 'OtherFileRecords'  # key in a mask's sidecar: results that lie beside the mask
 COMPANIONS = 'Companions'  # key of a scan's record: checksums of files that are read with it
 MANUAL_MASK = 'ManualMask'  # key: where a manual mask comes from, and its checksum there
 MASK = '_mask'
+NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
 EDIT_SECONDS = 2.0  # of results without a record: a mask this much younger than its sidecar
 
 
@@ -115,9 +118,15 @@ def is_work(image: Path) -> bool:
 
     That is an empty file, one that begins with zeros, and a compressed one that is cut off or
     damaged. Whatever else a person put there is kept, also in a format that cannot be read.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is no regular file.
     """
     from pumba_pipe.images.reading import open_image
 
+    check_regular(image)
     with image.open('rb') as file:
         start = file.read(512)
     if not start.startswith(b'\x1f\x8b'):
@@ -140,6 +149,22 @@ def remove(path: Path) -> None:
         path.unlink()
     except OSError as error:
         raise OutputError(f'{path}: cannot replace this file ({error.strerror})') from None
+
+
+def is_result(image: Path) -> bool:
+    """Whether a file is a result of this program, by its sidecar or that of the mask beside it.
+
+    Parameters
+    ----------
+    image : Path
+    """
+    if is_ours(read_sidecar(image)):
+        return True
+    stem, _, kind = sidecar_of(image).stem.rpartition('_')
+    if f'_{kind}' == MASK or not stem:
+        return False
+    known = (read_sidecar(image.with_name(f'{stem}{MASK}.nii.gz')) or {}).get(OTHER_FILES)
+    return isinstance(known, Mapping) and image.name in known
 
 
 def check_replaceable(path: Path, replaces: str = '') -> None:

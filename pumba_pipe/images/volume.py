@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.arguments import path_of
+from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import image_suffix
 from pumba_pipe.images.reading import data_file, open_image, real, usable_image
@@ -165,14 +166,32 @@ def b_value_files(path: Path) -> list[Path]:
     return [path.parent / f'{stem}.{end}' for end in ('bval', 'bvals')]
 
 
+def read_b_values(path: Path) -> NDArray[np.float64]:
+    """Read the b-values of a file: numbers in one or more rows, or in a column.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds something else than numbers.
+    """
+    words = read_text(path, what='file of b-values').split()
+    try:
+        values = np.array(words, dtype=float)
+    except ValueError as error:
+        raise InputError(f'{path}: cannot be read as b-values ({error})') from None
+    if np.isnan(values).any():
+        raise InputError(f'{path}: cannot be read as b-values (one is not a number, NaN)')
+    return values
+
+
 def _unweighted(path: Path, count: int, notes: list[str]) -> list[int] | None:
     """Indices of the volumes with b-values near zero, from a ``.bval`` file beside the image."""
     file = next((file for file in b_value_files(path) if file.is_file()), None)
     if file is None:
         return None
     try:
-        values = np.array(file.read_text().split(), dtype=float)
-    except (OSError, ValueError):
+        values = read_b_values(file)
+    except InputError:
         notes.append(f'{file.name} could not be read and was ignored')
         return None
     chosen = [int(index) for index in np.flatnonzero(values <= B0_LIMIT)]

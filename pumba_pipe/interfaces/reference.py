@@ -29,6 +29,9 @@ class MakeReferenceInputSpec(BaseInterfaceInputSpec):
         exists=True, desc='aslcontext.tsv: M0 volumes are used, else control volumes'
     )
     m0_file = File(exists=True, desc='M0 image of an ASL series, which is used in its place')
+    sidecar_files = traits.List(
+        File(exists=True), desc='JSON files that said what to read; refused if damaged'
+    )
     frame_files = traits.List(
         File(exists=True), desc='JSON files of a PET series: durations weight its frames'
     )
@@ -60,13 +63,14 @@ class MakeReference(BaseInterface):
         from pumba_pipe.preprocessing.series_reference import Beside, make_reference_file
 
         inputs, outputs = self.inputs, self._list_outputs()
-        frames = inputs.frame_files
+        frames, sidecars = inputs.frame_files, inputs.sidecar_files
         beside = Beside(
             b_values=self._given('bval_file'),
             context=self._given('context_file'),
             m0=self._given('m0_file'),
             frames=tuple(map(Path, frames)) if isdefined(frames) else None,
             diffusion=inputs.diffusion,
+            sidecars=tuple(map(Path, sidecars)) if isdefined(sidecars) else (),
         )
         make_reference_file(
             Path(inputs.in_file), Path(outputs['out_file']), Path(outputs['record']), beside=beside

@@ -110,18 +110,9 @@ class SkullStrip(BaseInterface):
             csf=inputs.csf,
             device=inputs.device if inputs.use_gpu else 'cpu',
             threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
+            within_signal=inputs.within_signal,
             weights=inputs.model if isdefined(inputs.model) else None,
         )
-        if inputs.within_signal:
-            from pumba_pipe.extraction.signal_support import keep_within_signal
-
-            masked = outputs.get('out_file')
-            keep_within_signal(
-                Path(inputs.in_file),
-                Path(outputs['out_mask']),
-                Path(masked) if masked else None,
-                Path(outputs['quality']),
-            )
         for note in result.quality.notes:
             logging.getLogger('nipype.interface').warning('%s: %s', inputs.in_file, note)
         return runtime

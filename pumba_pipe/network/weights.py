@@ -21,7 +21,7 @@ from pumba_pipe.common.files import atomic_path, check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.common.weights_file import SHIPPED, default_weights
 from pumba_pipe.network.calibration import Calibration
-from pumba_pipe.network.config import NetworkConfig, parameter_shapes, whole
+from pumba_pipe.network.config import FORMER_BORDERS, NetworkConfig, parameter_shapes, whole
 from pumba_pipe.network.parameters import Parameters, torch_network
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ class Model:
     card: dict[str, Any]
     sha256: str
     calibration: Calibration | None = None
+
+    @property
+    def predicts_intracranial(self) -> bool:
+        """Whether the intracranial space is among what the fine network predicts."""
+        return self.fine.config.borders > FORMER_BORDERS
 
 
 def initial_weights(name: str | None) -> Path | None:

@@ -82,21 +82,27 @@ class Aligner:
         self.sigmas = [np.maximum(share * longest / self.voxel, 0.6) for share in SMOOTH]
         self.levels = [_Level.of(small, sigma, self.voxel) for sigma in self.sigmas]
 
-    def motion(self, moving: NDArray[np.float32]) -> Motion:
+    def motion(self, moving: NDArray[np.float32]) -> tuple[Motion, bool]:
         """Estimate the motion that leads from points of `fixed` to those of a volume.
 
-        It is none where the volumes do not show the same, as early and late frames of a PET
-        series: what is found between them is not motion.
+        Returns
+        -------
+        motion : Motion
+            None where the volumes do not show the same, as early and late frames of a PET series:
+            what is found between them is not motion.
+        alike : bool
+            Whether they show the same.
         """
         found = Motion.none()
         small = shrunken(moving, self.shrink)
         for level, sigma in zip(self.levels, self.sigmas, strict=True):
             if level.solve is None:
-                return found
+                return found, True
             smooth = _smooth(small, sigma)
             found = level.improved(found, smooth)
         reached, before = level.likeness(smooth, found), level.likeness(smooth, Motion.none())
-        return found if reached > max(before, LIKE) else Motion.none()
+        alike = max(reached, before) > LIKE
+        return (found if alike and reached > before else Motion.none()), alike
 
     def distance(self, motion: Motion) -> float:
         """Mean way of the voxels that count, in voxels of the smallest side."""

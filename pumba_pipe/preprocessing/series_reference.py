@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
 from pumba_pipe.common.statistics import robust_z
@@ -75,6 +76,8 @@ class Beside:
         Of a PET series, its JSON files, which may have durations of frames; None for others.
     diffusion : bool
         It is a diffusion series, whose volumes cannot be told from each other without `b_values`.
+    sidecars : sequence of Path
+        JSON files by which the M0 image was found, or none: one that cannot be read is an error.
     """
 
     b_values: Path | None = None
@@ -82,6 +85,7 @@ class Beside:
     m0: Path | None = None
     frames: Sequence[Path] | None = None
     diffusion: bool = False
+    sidecars: Sequence[Path] = ()
 
 
 def make_reference(
@@ -110,6 +114,8 @@ def make_reference(
     beside = beside or Beside()
     if bval_file is not None:
         beside = replace(beside, b_values=bval_file)
+    for sidecar in beside.sidecars:
+        read_json(sidecar)
     file = open_image(path)
     m0: Choice | None = None
     choice = Choice(tuple(range(file.count)))
@@ -141,6 +147,11 @@ def make_reference(
 def _calibration(m0: Reference, series: Reference, what: str) -> Reference:
     """Put an M0 image in the place of a reference, where the head was in the series."""
     data, way = brought_onto(m0.volume, series.volume)
+    if data.min() == data.max():
+        raise InputError(
+            f'{m0.volume.name}: this M0 image does not lie where its series {series.volume.name} '
+            'does; repair the header of one of them, or name another series in IntendedFor'
+        )
     note = f'ASL: {what}, moved by {way:.1f} mm to where the head is in the series'
     volume = series.volume
     return replace(series, volume=Volume(data, volume.affine, volume.path, (note,), volume.source))
@@ -153,12 +164,12 @@ def _mean(file: ImageFile, choice: Choice) -> Reference:
     if len(chosen) > MAX_FRAMES:
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, MAX_FRAMES).astype(int)]
     with file.frames() as frames:
-        samples = np.stack([_sampled(_values(frames, index)) for index in chosen])
+        samples = np.stack([_sampled(_values(frames, index, file.name)) for index in chosen])
         kept = _comparable(samples, choice)
         used = [index for index, keep in zip(chosen, kept, strict=True) if keep]
         best = _best(samples[kept], [weights[index] for index in used])
         aligned = _Aligned(frames, used, used[best], _voxel_size(file))
-        if aligned.moved:
+        if aligned.moved or aligned.unlike:
             used = aligned.steady(weights if choice.weights else None)
         total, weight = np.zeros(file.shape[:3]), 0.0
         for index, values in aligned.volumes(used):
@@ -187,9 +198,11 @@ class _Aligned:
     ) -> None:
         self.frames, self.best = frames, best
         self.aligner = Aligner(_values(frames, best), voxel)
-        self.motions: dict[int, Motion] = {
+        found = {
             index: self.aligner.motion(_values(frames, index)) for index in used if index != best
-        } | {best: Motion.none()}
+        } | {best: (Motion.none(), True)}
+        self.motions = {index: motion for index, (motion, _) in found.items()}
+        self.unlike = {index for index, (_, alike) in found.items() if not alike}
         self.ways = {index: self.aligner.distance(one) for index, one in self.motions.items()}
         self.moved = {index for index, way in self.ways.items() if way > STILL}
 
@@ -200,11 +213,14 @@ class _Aligned:
     def steady(self, weights: dict[int, float] | None) -> list[int]:
         """Volumes that are like the others once motion is undone, those that moved least.
 
-        With weights all volumes are needed, and no two are alike.
+        With weights all volumes are needed, and no two are alike. Where most are unlike the best,
+        as in noise, that says nothing of them.
         """
         indices = sorted(self.motions)
         if weights is not None:
             return indices
+        if 2 * len(self.unlike) <= len(indices):
+            indices = [index for index in indices if index not in self.unlike]
         nearest = sorted(sorted(indices, key=self.ways.__getitem__)[:MAX_MOVED])
         samples = np.stack([_sampled(values) for _, values in self.volumes(nearest)])
         kept = inliers(samples)
@@ -220,11 +236,13 @@ class _Aligned:
 
 
 def _comparable(samples: NDArray[np.float32], choice: Choice) -> NDArray[np.bool_]:
-    """Say which volumes are used: those like the others, or all that hold something."""
+    """Say which volumes are used: of those that hold something all, or those like the others."""
+    kept = samples.min(axis=1) < samples.max(axis=1)
+    if not kept.any():
+        return np.ones(len(samples), bool)
     if not choice.weights:
-        return inliers(samples)
-    full = samples.min(axis=1) < samples.max(axis=1)
-    return full if full.any() else np.ones(len(samples), bool)
+        kept[kept] = inliers(samples[kept])
+    return kept
 
 
 def _best(samples: NDArray[np.float32], weights: Sequence[float]) -> int:
@@ -264,10 +282,20 @@ def inliers(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
     return kept if kept.any() else np.ones(len(samples), bool)
 
 
-def _values(frames: Frames, index: int) -> NDArray[np.float32]:
-    """One volume, with finite values."""
-    data = frames[index].astype(np.float32)
-    scaled = data * np.float32(frames.slope) + np.float32(frames.inter)
+def _values(frames: Frames, index: int, name: Path | str = '') -> NDArray[np.float32]:
+    """One volume, with finite values.
+
+    Raises
+    ------
+    InputError
+        A `name` is given, and values are lost because single precision cannot hold them.
+    """
+    stored = frames[index]
+    with np.errstate(over='ignore', invalid='ignore'):
+        data = stored.astype(np.float32)
+        scaled = data * np.float32(frames.slope) + np.float32(frames.inter)
+    if name and (np.isinf(scaled) & np.isfinite(stored)).any():
+        raise InputError(f'{name}: has values above 3.4e38; scale them, or repair the header')
     return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
 
 

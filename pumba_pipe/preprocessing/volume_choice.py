@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.documents import brief, read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import read_table
-from pumba_pipe.images.volume import B0_LIMIT
+from pumba_pipe.images.volume import B0_LIMIT, read_b_values
 
 VOLUME_TYPE = 'volume_type'  # column of aslcontext.tsv
+NOT_USED = ('noRF', 'n/a')  # further types that BIDS knows
 ASL_ORDER = ('control', 'label', 'deltam', 'cbf')  # what a reference is made of, the best first
 
 
@@ -44,10 +45,7 @@ def b0_volumes(bval_file: Path, count: int) -> Choice:
     InputError
         The file cannot be read, does not fit the series, or has no such volume.
     """
-    try:
-        values = np.array(bval_file.read_text().split(), dtype=float)
-    except (OSError, ValueError) as error:
-        raise InputError(f'{bval_file}: cannot be read as b-values ({error})') from None
+    values = read_b_values(bval_file)
     if len(values) != count:
         raise InputError(f'{bval_file}: {len(values)} b-values for {count} volumes')
     chosen = tuple(int(index) for index in np.flatnonzero(values <= B0_LIMIT))
@@ -70,14 +68,19 @@ def asl_volumes(context_file: Path, count: int) -> tuple[Choice | None, Choice]:
     Raises
     ------
     InputError
-        The file cannot be read, or does not fit the series.
+        The file cannot be read, does not fit the series, or names something that BIDS does not.
     """
-    rows = read_table(context_file)
-    if rows and VOLUME_TYPE not in rows[0]:
-        raise InputError(f'{context_file}: has no column {VOLUME_TYPE}')
+    rows = read_table(context_file, (VOLUME_TYPE,), 'an aslcontext.tsv')
     types = [row[VOLUME_TYPE].strip().lower() for row in rows]
     if len(types) != count:
         raise InputError(f'{context_file}: {len(types)} rows for {count} volumes')
+    known = (*ASL_ORDER, 'm0scan', *map(str.lower, NOT_USED))
+    odd = next((number for number, name in enumerate(types) if name not in known), None)
+    if odd is not None:
+        raise InputError(
+            f'{context_file}: {VOLUME_TYPE} {brief(types[odd])} of volume {odd} is none of '
+            f'{", ".join([*ASL_ORDER, "m0scan", *NOT_USED])}'
+        )
     found = {
         kind: Choice(tuple(i for i, name in enumerate(types) if name == kind), f'{kind} volumes')
         for kind in (*ASL_ORDER, 'm0scan')
@@ -120,7 +123,13 @@ def pet_frames(sidecars: Sequence[Path], count: int) -> Choice:
             indices, 'frames, late ones with more weight', tuple(i + 1.0 for i in indices)
         )
     given = durations if isinstance(durations, list) else [durations]
-    good = all(isinstance(one, int | float) and np.isfinite(one) and one >= 0 for one in given)
+    good = all(
+        isinstance(one, int | float)
+        and not isinstance(one, bool)
+        and np.isfinite(one)
+        and one >= 0
+        for one in given
+    )
     if len(given) != count or not good or not sum(given):
         raise InputError(
             f'{where}: FrameDuration must have {count} numbers of seconds, one for each frame'

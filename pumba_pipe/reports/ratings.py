@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,8 +94,15 @@ def read_ratings(paths: Sequence[Path], found: Sequence[Finding]) -> ReadRatings
                     f'{where[name]}; keep one of both'
                 )
             else:
-                read.ratings[name], where[name] = rating, path
+                read.ratings[name] = _with_notes_of(rating, read.ratings.get(name))
+                where[name] = path
     return read
+
+
+def _with_notes_of(rating: Rating, other: Rating | None) -> Rating:
+    """Keep the note of the same rating in another row, too."""
+    notes = [one.note for one in (other, rating) if one is not None and one.note]
+    return replace(rating, note='; '.join(dict.fromkeys(notes)))
 
 
 def _rating(row: Mapping[str, str]) -> Rating:

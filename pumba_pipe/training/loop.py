@@ -46,7 +46,7 @@ from pumba_pipe.training.losses import dice_and_cross_entropy
 from pumba_pipe.training.optimizers import make_optimizer
 from pumba_pipe.training.protocols import FineTuning, Monitor, SampleSource
 from pumba_pipe.training.samples import Batch, SampleGenerator, StreamSource
-from pumba_pipe.training.settings import Hardware
+from pumba_pipe.training.settings import Hardware, check_constraints
 from pumba_pipe.training.teacher import Teacher
 from pumba_pipe.training.validation import SyntheticValidation
 
@@ -250,6 +250,7 @@ def training_loss(logits: Tensor, batch: Batch, config: TrainingConfig) -> Tenso
 
 
 def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool) -> None:
+    check_constraints(config.consistency, config.renderings, config.plausible_shape)
     multiple = network.config.multiple
     # Statistics over fewer than 3x3x3 voxels say nothing, and in bfloat16 the gradient of a
     # convolution on 2x2x2 voxels came out wrong (oneDNN, torch 2.13).

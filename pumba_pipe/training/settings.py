@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from pumba_pipe.common.errors import InputError
+
 if TYPE_CHECKING:
     from pumba_pipe.network.weights import Stage
     from pumba_pipe.training.checkpoint import TrainingConfig
@@ -15,6 +17,7 @@ DEFAULT_RECIPE = 'default'
 CALIBRATION_HEADS = 120  # from which the Dice to expect is learned after a training
 SIZES = {'coarse': 64, 'fine': 96}  # sides of the cubes, in voxels
 BOX_SHARES = {'coarse': 0.3, 'fine': 1.0}
+MAX_WEIGHT = 1000  # of what is asked beside the labels
 EFFORT = {'coarse': 0.4, 'fine': 0.6}  # share of steps and time when both are trained
 
 
@@ -147,6 +150,29 @@ class TrainingSettings:
         }
         names = {field.name for field in fields(TrainingConfig)} - set(own)
         return TrainingConfig(**own, **{name: getattr(self, name) for name in names})
+
+
+def check_constraints(consistency: float, renderings: int, plausible_shape: float) -> None:
+    """Refuse what would fail after hours, or have no step taken: see `TrainingSettings`.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> check_constraints(0.5, 3, 0.0)
+    >>> check_constraints(0.5, 1, 0.0)
+    Traceback (most recent call last):
+    pumba_pipe.common.errors.InputError: renderings 1: consistency needs two or more
+    """
+    for name, weight in (('consistency', consistency), ('plausible shape', plausible_shape)):
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise InputError(
+                f'{name} {weight:g}: must be a weight from 0 to {MAX_WEIGHT} (labels have 1)'
+            )
+    if consistency and renderings < 2:
+        raise InputError(f'renderings {renderings}: consistency needs two or more')
 
 
 def trained_size(history: Mapping[str, Any], stage: str, used: int) -> int:

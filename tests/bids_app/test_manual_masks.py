@@ -144,3 +144,9 @@ def test_a_folder_without_masks_is_wrong_usage(
     printed = capsys.readouterr()
     assert f'--masks {root / folder}: no ' in printed.err
     assert 'Traceback' not in printed.err
+
+
+def test_the_group_level_discards_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was accepted there, and did nothing."""
+    assert main([str(root / 'bids'), str(root / 'out'), 'group', '--discard-edits']) == 2
+    assert '--discard-edits: goes with the participant level' in capsys.readouterr().err

@@ -167,10 +167,50 @@ def test_an_edited_mask_is_kept(scans, stripped, capsys):
     assert stripped == ['two.nii.gz', 'three.nii.gz']
     assert path.read_bytes() == before
     assert rows()['one.nii.gz']['status'] == 'edited'
+    assert float(rows()['one.nii.gz']['volume_ml']) == pytest.approx(edited.sum() * 0.027)
     save(scans / 'one.nii.gz', 9)
     assert run('scans') == 1
     assert path.read_bytes() == before
     assert 'the image has changed since' in capsys.readouterr().err
+
+
+def test_what_is_made_of_an_edited_mask_follows_it(scans, stripped, capsys):
+    words = ('scans/one.nii.gz', '--write', 'brain,sdt,prob')
+    assert run(*words) == 0
+    del stripped[:]
+    path, image = Path('out/one_mask.nii.gz'), np.asarray(nib.load('scans/one.nii.gz').dataobj)
+
+    def edit(edited):
+        nib.save(nib.Nifti1Image(edited.astype(np.uint8), nib.load(path).affine), path)
+
+    for cut in (8, 9):  # edited, and edited again
+        kept = image > 0
+        kept[:cut] = False
+        edit(kept)
+        assert run('scans/one.nii.gz', '-b', '3') == 0
+        brain = np.asarray(nib.load('out/one_brain.nii.gz').dataobj)
+        np.testing.assert_array_equal(brain, np.where(kept, image, 0))
+        assert ((np.asarray(nib.load('out/one_sdt.nii.gz').dataobj) < 0) == kept).all()
+        assert json.loads(Path('out/one_mask.json').read_text())['Manual'] is True
+    before = {file: file.stat().st_mtime_ns for file in Path('out').glob('one*')}
+    assert run(*words) == 0
+    assert before == {file: file.stat().st_mtime_ns for file in Path('out').glob('one*')}
+    Path('out/one_brain.nii.gz').unlink()
+    assert run(*words) == 0
+    assert Path('out/one_brain.nii.gz').is_file(), 'what is asked for is there'
+    capsys.readouterr()
+    for wrong, said in ((image < 0, 'this edited mask is empty'), (kept[:8], 'resample the mask')):
+        edit(wrong)
+        assert run(*words) == 1
+        assert said in capsys.readouterr().err
+    edit(kept)
+    Path('out/one_prob.nii.gz').unlink()
+    assert run(*words) == 1
+    assert 'one_prob.nii.gz: is not there as the network made it' in capsys.readouterr().err
+    assert stripped == [], 'the network has nothing to do with it'
+    path.unlink()
+    assert run(*words) == 0
+    assert stripped == ['one.nii.gz'] and rows()['one.nii.gz']['status'] == 'stripped'
 
 
 def test_one_that_fails_does_not_stop_the_others(scans, stripped, capsys):
@@ -187,6 +227,30 @@ def test_one_that_fails_does_not_stop_the_others(scans, stripped, capsys):
         'failed', 'failed', 'failed', 'stripped',
     ]  # fmt: skip
     assert found['empty.nii.gz']['reason'] == 'no brain was found in this image'
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no named pipes')
+def test_a_pipe_is_not_waited_for(scans, stripped, capsys):
+    os.mkfifo(scans / 'pipe.nii')
+    assert run('scans') == 1
+    assert rows()['pipe.nii']['reason'] == 'is a pipe (FIFO), not an image'
+    assert len(list(Path('out').rglob('*_mask.nii.gz'))) == 3
+    mask = Path('out/one_mask.nii.gz')
+    mask.unlink()
+    os.mkfifo(mask)
+    assert run('scans/one.nii.gz') == 1
+    assert rows()['one.nii.gz']['reason'].endswith('cannot read this file (is no regular file)')
+
+
+def test_a_link_to_a_mask_that_is_not_here_is_kept(scans, stripped):
+    """It may be an edited one, of a data set whose content was not fetched."""
+    assert run('scans/one.nii.gz') == 0
+    mask = Path('out/one_mask.nii.gz')
+    mask.unlink()
+    mask.symlink_to('annex/objects/one')
+    assert run('scans/one.nii.gz') == 1
+    assert 'is a link to a file that is not here' in rows()['one.nii.gz']['reason']
+    assert os.readlink(mask) == 'annex/objects/one'
 
 
 def test_dicom_is_a_failure_that_says_what_to_do(scans, stripped, capsys):

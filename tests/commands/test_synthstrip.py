@@ -80,6 +80,12 @@ def test_a_series_is_stripped_volume_by_volume(whole, head_file, tmp_path, capsy
     assert dice(mask[..., 0] > 0, data(whole['mask']) > 0) > 0.999
     assert dice(np.roll(mask[..., 0], 4, 0) > 0, mask[..., 1] > 0) > 0.97
     assert np.array_equal(data(names['o']), np.stack([first, second], -1) * (mask > 0))
+    capsys.readouterr()
+    nothing = nib.Nifti1Image(np.stack([first, np.zeros_like(first)], -1), image.affine)
+    nib.save(nothing, tmp_path / '4d.nii.gz')
+    assert main(['-i', str(tmp_path / '4d.nii.gz'), '-m', str(tmp_path / 'n.nii'), '-t', '1']) == 1
+    assert '4d.nii.gz: volume 1: every voxel has the same value' in capsys.readouterr().err
+    assert not (tmp_path / 'n.nii').exists()
 
 
 def test_exit_codes(tmp_path, capsys, head_file):

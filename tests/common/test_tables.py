@@ -53,6 +53,14 @@ def test_a_table_that_does_not_serve_is_named(tmp_path, content, message):
         read_table(path, ('a', 'b'), 'a list of b')
 
 
+def test_a_needed_column_is_there_once(tmp_path):
+    """Which of both counts, nobody knows."""
+    path = written(tmp_path, b'a\tb\tb\tc\tc\n1\t2\t3\t4\t5\n')
+    assert read_table(path, ('a',))[0]['a'] == '1'
+    with pytest.raises(InputError, match=r'table\.tsv: has the column b twice; remove one'):
+        read_table(path, ('a', 'b'))
+
+
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(InputError, match=r'none\.tsv: cannot read .*No such file'):
         read_table(tmp_path / 'none.tsv')

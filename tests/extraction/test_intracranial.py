@@ -70,19 +70,53 @@ def test_of_a_node(head_file, weights, tmp_path, monkeypatch):
     assert nib.load(found.out_tiv).get_fdata().sum() > 0
 
 
-def test_weights_that_do_not_predict_it_say_so_and_write_nothing(head_file, tmp_path, capsys):
+def test_of_weights_that_do_not_predict_it_nothing_is_known(head_file):
     """As the shipped ones do not."""
     found = extract(load_volume(head_file))
     assert found.intracranial is None and 'intracranial_ml' not in found.quality.to_dict()
     with pytest.raises(InputError, match='intracranial space is not known'):
         found.intracranial_image()
-    mask, tiv = tmp_path / 'mask.nii.gz', tmp_path / 'tiv.nii.gz'
-    with pytest.raises(InputError, match='intracranial space is not known'):
+
+
+def test_weights_that_do_not_predict_it_are_refused_before_any_work(
+    head_file, weights, tmp_path, monkeypatch, capsys
+):
+    def no_work(*_, **__):
+        pytest.fail('the network ran')
+
+    monkeypatch.setattr('pumba_pipe.extraction.pipeline._run_passes', no_work)
+    monkeypatch.chdir(tmp_path)
+    mask, tiv, out = tmp_path / 'mask.nii.gz', tmp_path / 'tiv.nii.gz', tmp_path / 'out'
+    refused = 'do not predict the intracranial space'
+    with pytest.raises(InputError, match=refused):
         strip_file(head_file, out_mask=mask, out_tiv=tiv)
-    words = ['-i', str(head_file), '--tiv', str(tiv), '-m', str(mask)]
-    assert command.main(words) == 1
-    assert capsys.readouterr().err.count('\n') == 1
-    assert not mask.exists() and not tiv.exists()
+    from pumba_pipe.interfaces import SkullStrip
+
+    with pytest.raises(InputError, match=refused):
+        SkullStrip(in_file=str(head_file), num_threads=1, out_tiv='tiv.nii.gz').run()
+    single = ['-i', str(head_file), '--tiv', str(tiv), '-m', str(mask)]
+    many = [str(head_file), '--out-dir', str(out), '--write', 'mask,tiv']
+    for words in (single, many):
+        assert command.main(words) == 1
+        said = capsys.readouterr()
+        assert said.err.count('\n') == 1 and refused in said.err and not said.out
+    assert not mask.exists() and not tiv.exists() and not list(out.glob('*.nii.gz'))
+
+
+def test_what_other_weights_wrote_is_no_longer_asked_for_once_it_is_removed(
+    head_file, weights, tmp_path, capsys
+):
+    """Else weights that do not predict it could never be used in that folder."""
+    out = tmp_path / 'out'
+    words = [str(head_file), '--out-dir', str(out), '--quiet']
+    assert command.main([*words, '--write', 'tiv', '--weights', str(weights)]) == 0
+    before = (out / 'head_mask.nii.gz').read_bytes()
+    assert command.main([*words, '--write', 'mask']) == 1
+    assert 'head_tiv.nii.gz' in capsys.readouterr().err
+    assert (out / 'head_mask.nii.gz').read_bytes() == before
+    (out / 'head_tiv.nii.gz').unlink()
+    assert command.main([*words, '--write', 'mask']) == 0
+    assert not (out / 'head_tiv.nii.gz').exists()
 
 
 def test_of_a_brain_that_was_stripped_before_nothing_is_said(result, weights):

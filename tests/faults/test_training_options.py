@@ -1,4 +1,4 @@
-"""Options of `pumba-train` that would have no effect."""
+"""Options of `pumba-train` that would have no effect, or the wrong one."""
 
 import pytest
 
@@ -16,4 +16,26 @@ def test_options_of_fine_tuning_without_it_are_refused(tmp_path, capsys, words):
         main([str(tmp_path / 'out'), '--steps', '1', *words])
     assert stop.value.code == 2
     assert 'go with --finetune' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['--consistency', 'nan'], 'consistency nan: must be a weight from 0 to 1000'),
+        (['--consistency', '-1'], 'consistency -1: must be a weight'),
+        (['--consistency', 'inf'], 'consistency inf: must be a weight'),
+        (['--plausible-shape', 'nan'], 'plausible shape nan: must be a weight'),
+        (['--plausible-shape', '1e30'], 'plausible shape 1e+30: must be a weight'),
+        (['--consistency', '1', '--renderings', '1'], 'renderings 1: consistency needs two'),
+        (['--renderings', '3'], '--renderings goes with --consistency'),
+    ],
+    ids=str,
+)
+def test_constraints_that_no_step_can_follow_are_refused(tmp_path, capsys, words, said):
+    """With a loss that is not finite no step is taken, and untrained weights were written."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path / 'out'), '--steps', '1', *words])
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()

@@ -1,5 +1,6 @@
 """Which files are images, of all that a user names, and where their results go."""
 
+import json
 from pathlib import Path, PurePath
 
 import pytest
@@ -46,12 +47,34 @@ def test_the_folder_of_the_results_is_no_input(scans):
     ]  # fmt: skip
 
 
+def test_results_of_earlier_runs_in_a_folder_are_no_input(scans):
+    """Whatever folder of results that run was given."""
+    (scans / 'masks').mkdir()
+    for name in (
+        'T1_mask.nii.gz',
+        'T1_brain.nii.gz',
+        'T1_label.nii.gz',
+        'sub-1_desc-brain_T1w.nii',
+    ):
+        (scans / 'masks' / name).touch()
+    ours = {'FileRecord': {}, 'OtherFileRecords': {'T1_brain.nii.gz': {}}}
+    (scans / 'masks/T1_mask.json').write_text(json.dumps(ours))
+    (scans / 'masks/sub-1_desc-brain_T1w.json').write_text('{"FileRecord": {}}')
+    (scans / 'masks/T1_label.json').write_text('{"Manufacturer": "x"}')
+    found = find_images(['scans'])
+    assert places(found) == ['pair', 'a/T1', 'b/T1', 'b/T2', 'masks/T1_label']
+    assert found.remarks == ['scans: 3 results of earlier runs left out']
+    assert places(find_images(['scans/masks/T1_brain.nii.gz'])) == ['T1_brain'], 'it was named'
+
+
 def test_named_files_and_patterns(scans):
     assert places(find_images(['scans/a/T1.nii.gz', 'scans/notes.txt'])) == ['T1', 'notes']
     assert places(find_images(['scans/*/T1.nii.gz'], Path())) == ['scans/a/T1', 'scans/b/T1']
     assert places(find_images(['scans/**/T2*'], scans)) == ['b/T2']
     assert places(find_images(['scans/pair.*'])) == ['pair']  # both halves are one image
     assert places(find_images(['scans/a', 'scans/a/T1.nii.gz'])) == ['T1']  # named twice
+    spelt = ['scans/a/T1.nii.gz', str(scans / 'a/T1.nii.gz'), 'scans/b/../a/T1.nii.gz']
+    assert places(find_images(spelt)) == ['T1']  # one file, spelt in several ways
     (scans / 'odd[1].nii').touch()
     assert places(find_images(['scans/odd[1].nii'])) == ['odd[1]']
 

@@ -53,7 +53,7 @@ def test_what_is_not_a_number_is_outside(tmp_path):
 def test_a_colour_image_is_no_mask(tmp_path):
     colours = np.zeros((4, 4, 4), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')])
     path = save(tmp_path / 'mask.nii.gz', colours)
-    with pytest.raises(InputError, match='cannot read this mask'):
+    with pytest.raises(InputError, match=r'mask\.nii\.gz: is a colour \(RGB\) image, not a mask'):
         load_mask(path)
 
 

@@ -13,6 +13,7 @@ from pumba_pipe.preprocessing.series_reference import (
     make_reference,
     make_reference_file,
 )
+from pumba_pipe.preprocessing.volume_choice import asl_volumes, b0_volumes, pet_frames
 
 
 def test_reference_of_a_diffusion_series_is_of_its_b0_volumes(head, tmp_path):
@@ -31,6 +32,24 @@ def test_reference_of_a_diffusion_series_is_of_its_b0_volumes(head, tmp_path):
     bvals.write_text('700 1000 700 2000')
     with pytest.raises(InputError, match='no volume of at most 50'):
         make_reference(series, bvals)
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['0\t1000 5\r\n2000', '0\n1e3\n5.0\n2E+3\n', '\ufeff0 1000 5 2000', '-1 1000 5 inf'],
+)
+def test_b_values_are_read_however_they_are_laid_out(text, tmp_path):
+    (tmp_path / 'dwi.bval').write_text(text, 'utf-8')
+    assert b0_volumes(tmp_path / 'dwi.bval', 4).indices == (0, 2)
+
+
+@pytest.mark.parametrize('text', ['0,1000,5,2000', 'nan 1000 5 2000', 'b=0 1000 5 2000', '\udcff'])
+def test_what_is_no_b_value_is_refused(text, tmp_path):
+    """A volume whose b-value is not known may not be left out in silence."""
+    (tmp_path / 'dwi.bval').write_bytes(text.encode('utf-8', 'surrogateescape'))
+    with pytest.raises(InputError, match=r'dwi\.bval: cannot (be )?read') as refused:
+        b0_volumes(tmp_path / 'dwi.bval', 4)
+    assert '\n' not in str(refused.value)
 
 
 def test_a_steady_series_loses_no_volume():
@@ -103,21 +122,23 @@ def moved_by(head, millimetres, degrees):
 def test_head_motion_is_found_and_undone(millimetres, degrees, head):
     moved, aligner, motion = moved_by(head, millimetres, degrees)
     still = (head[0] * 1000).astype(np.float32)
-    found = aligner.motion(1.2 * moved)
+    found, alike = aligner.motion(1.2 * moved)
+    assert alike
     points = np.random.default_rng(0).uniform(-60, 60, (3, 100))  # mm
     assert np.abs(found.of(points) - motion.of(points)).mean() < 0.3
     back = aligner.undone(moved, found)
     inner = (slice(12, -12),) * 3  # what was out of view cannot come back
     before, after = (np.abs(one - still)[inner].mean() for one in (moved, back))
     assert after < 0.5 * before  # it was interpolated twice
-    assert aligner.distance(aligner.motion(still)) < 0.05
+    assert aligner.distance(aligner.motion(still)[0]) < 0.05
 
 
 def test_what_shows_something_else_has_not_moved(head):
     moved, aligner, _ = moved_by(head, 4, 4)
     other = np.random.default_rng(0).normal(0, 1, moved.shape).astype(np.float32)
     for volume in (other, moved.max() - moved, np.zeros_like(moved)):
-        assert aligner.distance(aligner.motion(volume)) == 0
+        found, alike = aligner.motion(volume)
+        assert aligner.distance(found) == 0 and not alike
 
 
 def test_head_motion_does_not_blur_a_reference(head, tmp_path):
@@ -188,3 +209,75 @@ def test_a_diffusion_series_needs_its_b_values(head, tmp_path):
         make_reference(path, beside=Beside(diffusion=True))
     nib.save(nib.Nifti1Image(head[0], np.eye(4)), path)
     assert make_reference(path, beside=Beside(diffusion=True)).used == (0,)
+
+
+def saved(data, path):
+    nib.save(nib.Nifti1Image(data, np.diag([3.0, 3.0, 3.0, 1.0])), path)
+    return path
+
+
+@pytest.mark.parametrize('count', [2, 3, 6])
+@pytest.mark.parametrize('nothing', [0, 500, np.nan])
+def test_volumes_that_hold_nothing_do_not_dilute_a_mean(nothing, count, head, tmp_path):
+    """Also where there are too few volumes to tell an outlier: M0 values would be halved."""
+    series = noisy(head, count).astype(np.float32)
+    series[..., 0] = nothing
+    reference = make_reference(saved(series, tmp_path / 'bold.nii'))
+    assert reference.used == tuple(range(1, count)) and reference.dropped == (0,)
+    np.testing.assert_allclose(reference.volume.data, series[..., 1:].mean(-1), rtol=1e-4, atol=15)
+
+
+def test_volumes_that_cannot_be_aligned_are_left_out(head, tmp_path):
+    """Half of them lie half the field of view away: the median tells nothing of either half."""
+    series = noisy(head, 6)
+    series[..., 3:] = np.roll(series[..., 3:], 32, axis=0)
+    reference = make_reference(saved(series.astype(np.int16), tmp_path / 'bold.nii'))
+    assert reference.used in ((0, 1, 2), (3, 4, 5))
+
+
+def test_noise_is_averaged_all_the_same(tmp_path):
+    """As difference images are, of which no two look alike."""
+    series = np.random.default_rng(0).normal(0, 1, (32, 32, 32, 6)).astype(np.float32)
+    assert len(make_reference(saved(series, tmp_path / 'asl.nii')).used) >= 4
+
+
+def test_values_that_single_precision_cannot_hold_are_refused(head, tmp_path):
+    """They would become zero."""
+    large = saved(noisy(head, 2) * 1e36, tmp_path / 'large.nii')
+    with pytest.raises(InputError, match=r'large\.nii: has values above 3\.4e38'):
+        make_reference(large)
+
+
+def test_an_m0_image_elsewhere_is_named(head, tmp_path):
+    series = saved(noisy(head, 3).astype(np.int16), tmp_path / 'asl.nii')
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine[:3, 3] = 1000
+    nib.save(nib.Nifti1Image(head[0], affine), tmp_path / 'm0scan.nii')
+    with pytest.raises(InputError, match=r'm0scan\.nii: this M0 image does not lie where'):
+        make_reference(series, beside=Beside(m0=tmp_path / 'm0scan.nii'))
+
+
+def test_a_sidecar_that_cannot_be_read_is_named(head, tmp_path):
+    """It may say that there is no M0 image, or which series an M0 image is for."""
+    series = saved(noisy(head, 3).astype(np.int16), tmp_path / 'asl.nii')
+    (tmp_path / 'asl.json').write_text('[1, 2]')
+    with pytest.raises(InputError, match=r'asl\.json'):
+        make_reference(series, beside=Beside(sidecars=(tmp_path / 'asl.json',)))
+
+
+def test_types_that_bids_does_not_know_are_refused(tmp_path):
+    """An M0 volume called m0 would else be left out in silence."""
+    table = tmp_path / 'aslcontext.tsv'
+    table.write_text('\ufeffvolume_type\r\nM0scan\r\nControl\r\nn/a\r\nnoRF\r\n', 'utf-8')
+    m0, control = asl_volumes(table, 4)
+    assert (m0.indices, control.indices) == ((0,), (1,))
+    table.write_text('volume_type\nm0\ncontrol\n')
+    with pytest.raises(InputError, match="volume_type 'm0' of volume 0 is none of control, "):
+        asl_volumes(table, 2)
+
+
+@pytest.mark.parametrize('durations', ['["1", "2"]', '[true, true]', '[-1, 2]', '[0, 0]', '[1]'])
+def test_durations_have_to_be_numbers(durations, tmp_path):
+    (tmp_path / 'pet.json').write_text(f'{{"FrameDuration": {durations}}}')
+    with pytest.raises(InputError, match='FrameDuration must have 2 numbers'):
+        pet_frames([tmp_path / 'pet.json'], 2)

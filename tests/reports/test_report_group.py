@@ -228,6 +228,15 @@ class TestRatings:
         assert 'data-rating="exclude"' in (results / 'index.html').read_text()
         assert 'ask Ann' in (results / 'group_T2w.html').read_text()
 
+    def test_no_note_is_lost_where_an_image_is_in_several_tables(self, raw, results, rate):
+        first = rate(('sub-h0_T1w', 'keep', 'blurred', ''), ('sub-h0_T1w', 'keep', '', ''))
+        second = rate(('sub-h0_T1w', 'keep', 'ask Ann', ''), name='b.tsv')
+        assert group(raw, results, '--ratings', str(first), str(second)) == 0
+        (row,) = (
+            row for row in table(results / 'group_T1w.tsv') if row['bids_name'] == 'sub-h0_T1w'
+        )
+        assert row['rating_note'] == 'blurred; ask Ann'
+
     def test_without_them_nothing_is_said_of_them(self, raw, results, capsys):
         assert group(raw, results) == 0
         assert 'rating' not in capsys.readouterr().out

@@ -58,6 +58,21 @@ def test_an_m0_image_is_found_by_its_name_or_by_what_it_says(data):
     assert m0(1) == folder / 'sub-01_run-2_m0scan.nii.gz'
 
 
+def test_an_m0_image_that_is_for_another_series_is_not_taken(data):
+    def m0(run):
+        return find_companions(data / f'sub-01/perf/sub-01_run-{run}_asl.nii.gz', data).m0
+
+    folder = data / 'sub-01/perf'
+    (folder / 'sub-01_run-2_m0scan.nii.gz').unlink()
+    sidecar, image = folder / 'sub-01_m0scan.json', folder / 'sub-01_m0scan.nii.gz'
+    for entry in ('perf/sub-01_run-1_asl.nii.gz', ['bids::sub-01/perf/sub-01_run-1_asl.nii']):
+        sidecar.write_text(json.dumps({'IntendedFor': entry}))
+        assert (m0(1), m0(2)) == (image, None)
+    for nothing in ([], None, 7, [None]):
+        sidecar.write_text(json.dumps({'IntendedFor': nothing}))
+        assert (m0(1), m0(2)) == (image, image)
+
+
 def test_other_images_need_nothing(data):
     (data / 'bold.json').write_text('{}')
     assert find_companions(data / 'sub-01/func/sub-01_task-rest_bold.nii.gz', data).files == ()

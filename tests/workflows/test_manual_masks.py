@@ -192,6 +192,27 @@ def test_masks_are_found_by_their_names(fresh: BrainOutputs, tmp_path: Path) -> 
     label = image(theirs / 'sub-01_space-FLAIR_label-brain_mask.nii.gz')
     flair.unlink()
     assert find_masks(tmp_path / 'theirs', others, print) == {others[1].source: [label]}
+    # of which image it is may stand in a sidecar that cannot be read
+    for damaged in ('{broken', '{"Sources": 5}'):
+        (theirs / 'sub-01_desc-brain_mask.json').write_text(damaged)
+        remarks: list[str] = []
+        assert find_masks(tmp_path / 'theirs', [fresh, others[1]], remarks.append) == {
+            others[1].source: [label]
+        }
+        assert len(remarks) == 1 and remarks[0].startswith('left out: sub-01_desc-brain_mask.nii')
+
+
+def test_a_mask_is_that_of_the_image_it_was_made_from(fresh: BrainOutputs, tmp_path: Path) -> None:
+    """Also where it has the plain name, which that of the T1w image has."""
+    t2w = replace(fresh, source=image(fresh.source.with_name('sub-01_T2w.nii.gz')))
+    mask = image(tmp_path / 'theirs/sub-01/anat/sub-01_desc-brain_mask.nii.gz')
+    for sources, source in (
+        (['bids:raw:sub-01/anat/sub-01_T2w.nii.gz'], t2w.source),
+        (['bids:raw:sub-01/anat/sub-01_T1w.nii.gz'], fresh.source),
+        (['bids::sub-01/anat/sub-01_desc-preproc_T1w.nii.gz'], fresh.source),
+    ):
+        mask.with_name('sub-01_desc-brain_mask.json').write_text(json.dumps({'Sources': sources}))
+        assert find_masks(tmp_path / 'theirs', [fresh, t2w], print) == {source: [mask]}
 
 
 def test_masks_of_the_network_are_passed_over_unless_they_were_edited(
