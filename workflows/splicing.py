@@ -1,4 +1,4 @@
-"""Brain extraction in place of a part that is tagged for it in another workflow, as in NiBabies."""
+"""Brain extraction in place of a part that other workflows have tagged for it, as in NiBabies."""
 
 from __future__ import annotations
 
