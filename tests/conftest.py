@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,7 @@ HEAD_VOXEL = 3.0  # mm
 # Folders of tests about files, options and reports, which any network's masks do for.
 QUICK_FOLDERS = {'bids_app', 'commands', 'faults', 'fuzz', 'interfaces', 'workflows'}
 FINE_SIZE = 64  # voxels, of the quick network's cube
+REAL = Path(__file__).parent / 'data'
 
 
 @pytest.fixture(scope='session')
@@ -55,13 +57,34 @@ def weights_of_the_module(request):
         yield
 
 
-@pytest.fixture(scope='session')
-def head():
-    """One synthetic head and its brain, arrays (64, 64, 64)."""
+def make_head(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A synthetic head and its brain; where there is no torch, which makes it, a real one."""
+    if find_spec('torch') is None:
+        return real_head(size)
     from pumba_pipe import load_recipe, synthesize
 
-    sample = synthesize(load_recipe(HEAD_RECIPE), HEAD_SEED, (64, 64, 64))
+    sample = synthesize(load_recipe(HEAD_RECIPE), HEAD_SEED, (size, size, size))
     return sample.image.numpy(), sample.label.numpy()
+
+
+def real_head(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A head of the demo with the mask of its source, in as much space as the synthetic one."""
+    from nibabel.processing import conform
+
+    name = 'sub-ms12/anat/sub-ms12'
+    files = (REAL / f'bids/{name}_T1w.nii.gz', REAL / f'references/{name}_desc-brain_mask.nii.gz')
+    grid = {'out_shape': (size,) * 3, 'voxel_size': (64 * HEAD_VOXEL / size,) * 3}
+    image, mask = (
+        np.asarray(conform(nib.load(file), order=order, **grid).dataobj)
+        for file, order in zip(files, (1, 0), strict=True)
+    )
+    return (image / image.max()).clip(0).astype(np.float32), (mask > 0).astype(np.uint8)
+
+
+@pytest.fixture(scope='session')
+def head():
+    """One head and its brain, arrays (64, 64, 64)."""
+    return make_head(64)
 
 
 @pytest.fixture(scope='session')
@@ -76,8 +99,6 @@ def head_file(head, tmp_path_factory):
 @pytest.fixture(scope='session')
 def bids_dir(tmp_path_factory):
     """A small valid BIDS data set: three participants, two with sessions or several contrasts."""
-    from pumba_pipe import load_recipe, synthesize
-
     root = tmp_path_factory.mktemp('data') / 'bids'
     names = (
         'sub-01/anat/sub-01_T1w.nii.gz',
@@ -87,7 +108,7 @@ def bids_dir(tmp_path_factory):
         'sub-03/anat/sub-03_inv-1_part-mag_MP2RAGE.nii.gz',
         'sub-03/anat/sub-03_inv-1_part-phase_MP2RAGE.nii.gz',
     )
-    sample = synthesize(load_recipe(HEAD_RECIPE), HEAD_SEED, (48, 48, 48)).image.numpy()
+    sample, _ = make_head(48)
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     for number, name in enumerate(names):
         path = root / name

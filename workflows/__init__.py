@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pumba_pipe.workflows.reference import init_reference_wf
     from pumba_pipe.workflows.registration import init_registration_wf
     from pumba_pipe.workflows.settings import StripSettings
+    from pumba_pipe.workflows.splicing import (
+        init_infant_brain_extraction_wf,
+        splice_brain_extraction,
+    )
     from pumba_pipe.workflows.templates import Space, Template, find_template, parse_space
     from pumba_pipe.workflows.training import init_synthetic_training_wf
 
@@ -27,11 +31,13 @@ _HOMES = {
     'init_ds_brain_wf': 'outputs',
     'init_ds_space_wf': 'outputs',
     'init_image_preproc_wf': 'anat',
+    'init_infant_brain_extraction_wf': 'splicing',
     'init_participant_wf': 'base',
     'init_reference_wf': 'reference',
     'init_registration_wf': 'registration',
     'init_synthetic_training_wf': 'training',
     'parse_space': 'templates',
+    'splice_brain_extraction': 'splicing',
 }
 
 __all__ = [
@@ -44,11 +50,13 @@ __all__ = [
     'init_ds_brain_wf',
     'init_ds_space_wf',
     'init_image_preproc_wf',
+    'init_infant_brain_extraction_wf',
     'init_participant_wf',
     'init_reference_wf',
     'init_registration_wf',
     'init_synthetic_training_wf',
     'parse_space',
+    'splice_brain_extraction',
 ]
 
 

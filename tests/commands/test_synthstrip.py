@@ -149,8 +149,9 @@ def test_nipreps_synthstrip(whole, head_file, shims, tmp_path, monkeypatch):
     ).run()
     assert np.array_equal(data(run.outputs.out_mask), data(whole['mask']))
     assert np.array_equal(data(run.outputs.out_file), data(whole['brain']))
+    model = str(tmp_path / 'synthstrip.1.pt')
     run = wrappers.SynthStrip(
-        in_file=str(head_file), model=str(tmp_path / 'synthstrip.1.pt'), border_mm=4
+        in_file=str(head_file), model=model, border_mm=4, num_threads=1
     ).run()
     assert np.array_equal(data(run.outputs.out_mask) > 0, clean(data(whole['sdt']) < 4)[0])
 
@@ -184,3 +185,25 @@ def test_mriqc(whole, head_file, shims, tmp_path, monkeypatch):
         in_file=str(head_file), model=str(tmp_path / 'synthstrip.1.pt'), num_threads=1
     ).run()
     assert np.array_equal(data(run.outputs.out_mask), data(whole['mask']))
+
+
+def test_the_interfaces_strip_a_real_head(shims, tmp_path, monkeypatch):
+    """A whole head of the demo, by the classes of nipreps-synthstrip and QSIPrep: our masks."""
+    wrappers = pytest.importorskip(
+        'nipreps.synthstrip.wrappers.nipype', reason='nipreps-synthstrip is not installed'
+    )
+    freesurfer = pytest.importorskip(
+        'qsiprep.interfaces.freesurfer', reason='qsiprep is not installed', exc_type=ImportError
+    )
+    head = ROOT / 'tests/data/bids/sub-ixi012/anat/sub-ixi012_T1w.nii.gz'
+    direct = tmp_path / 'direct.nii.gz'
+    assert main(['-i', str(head), '-m', str(direct), '-t', '1', '-q']) == 0
+    (tmp_path / 'synthstrip.1.pt').write_bytes(b'a model')
+    monkeypatch.chdir(tmp_path)
+    nipreps = wrappers.SynthStrip(
+        in_file=str(head), model=str(tmp_path / 'synthstrip.1.pt'), num_threads=1
+    ).run()
+    qsiprep = freesurfer.FixHeaderSynthStrip(input_image=str(head), num_threads=1).run()
+    assert 1e6 < data(direct).sum() * abs(np.linalg.det(nib.load(head).affine)) < 2e6  # mm3
+    for mask in (nipreps.outputs.out_mask, qsiprep.outputs.out_brain_mask):
+        assert np.array_equal(data(mask), data(direct))

@@ -9,14 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nipype.interfaces.utility import Merge
-from nipype.pipeline import engine as pe
 from pumba_pipe.workflows import (
     Space,
     StripSettings,
     Template,
     init_anat_preproc_wf,
-    init_brain_extraction_wf,
     init_participant_wf,
     init_reference_wf,
 )
@@ -88,17 +85,6 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 
-def run_for(workflow: pe.Workflow, fields: tuple[str, ...], folder: Path) -> dict:
-    """Run a workflow in one process and return fields of its outputnode."""
-    parent = pe.Workflow('test', base_dir=str(folder))
-    gather = pe.Node(Merge(len(fields), no_flatten=True), name='gather')
-    for number, field in enumerate(fields, 1):
-        parent.connect(workflow, f'outputnode.{field}', gather, f'in{number}')
-    graph = parent.run(plugin='Linear')
-    (node,) = [node for node in graph.nodes if node.name == 'gather']
-    return dict(zip(fields, node.result.outputs.out, strict=True))
-
-
 def test_a_participant_from_images_to_derivatives(data, settings, template, head, tmp_path):
     images = [BrainOutputs(data / T1W, data, tmp_path / 'out', settings)]
     workflow = init_participant_wf(images=images, settings=settings, crash_dir=tmp_path / 'log')
@@ -140,7 +126,7 @@ def test_a_figure_that_fails_does_not_lose_the_mask(data, settings, tmp_path, mo
     assert outputs.state() == 'missing'
 
 
-def test_preparation_without_bids(data, settings, tmp_path):
+def test_preparation_without_bids(data, settings, tmp_path, run_for):
     images = sorted(data.rglob('*.nii.gz'))
     plain = dataclasses.replace(settings, reports=False, probability=False)
     workflow = init_anat_preproc_wf(images=images, settings=plain)
@@ -149,38 +135,7 @@ def test_preparation_without_bids(data, settings, tmp_path):
         assert [Path(file).name.split('_')[1] for file in files] == ['T1w', 'T2w']
 
 
-@pytest.mark.parametrize('n4', ['mask', 'both'])
-def test_brain_extraction_as_niworkflows_has_it(head_file, head, tmp_path, n4):
-    workflow = init_brain_extraction_wf(
-        in_template='OASIS30ANTs', template_spec={}, normalization_quality='testing',
-        atropos_use_random_seed=False, omp_nthreads=1, n4=n4,
-    )  # fmt: skip
-    assert ('inu_n4' in workflow.list_node_names()) == (n4 == 'both')
-    workflow.inputs.inputnode.in_files = [str(head_file)]
-    fields = ('out_file', 'out_mask', 'bias_corrected', 'bias_image', 'out_segm', 'out_tpms')
-    found = run_for(workflow, fields, tmp_path)
-    for field in ('out_file', 'bias_corrected', 'bias_image'):
-        assert len(found[field]) == 1
-    mask = values(found['out_mask']).astype(bool)
-    assert dice(mask, head[1].astype(bool)) > 0.8
-    corrected, bias = values(found['bias_corrected'][0]), values(found['bias_image'][0])
-    np.testing.assert_allclose(corrected * bias, values(head_file), rtol=1e-3, atol=1e-2)
-    np.testing.assert_array_equal(values(found['out_file'][0]), np.where(mask, corrected, 0))
-    classes = values(found['out_segm'])
-    np.testing.assert_array_equal(np.unique(classes), [0, 1, 2, 3])
-    np.testing.assert_array_equal(classes > 0, mask)
-    means = [corrected[classes == number].mean() for number in (1, 2, 3)]
-    assert means == sorted(means)
-    shares = sum(values(path) for path in found['out_tpms'])
-    np.testing.assert_allclose(shares, mask, atol=1e-5)
-
-
-def test_an_argument_nobody_knows_is_refused():
-    with pytest.raises(TypeError, match='no argument in_templat'):
-        init_brain_extraction_wf(in_templat='X')
-
-
-def test_reference_of_a_series_and_its_mask(head, tmp_path):
+def test_reference_of_a_series_and_its_mask(head, tmp_path, run_for):
     rng = np.random.default_rng(0)
     frames = [head[0] * 1000 + rng.normal(0, 5, head[0].shape) for _ in range(8)]
     frames[0] = frames[0] * 1.4  # not yet steady
