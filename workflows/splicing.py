@@ -151,6 +151,13 @@ def splice_brain_extraction(workflow: pe.Workflow, **settings: Any) -> pe.Workfl
     InputError
         There is no such part, or it is connected by fields that ours does not have, or
         niworkflows is not installed.
+
+    Examples
+    --------
+    >>> whole = pe.Workflow(name='whole')
+    >>> whole.add_nodes([init_infant_brain_extraction_wf(omp_nthreads=1, name='skull_strip')])
+    >>> splice_brain_extraction(whole, omp_nthreads=2).list_node_names()[1]
+    'skull_strip.inputnode'
     """
     try:
         from niworkflows.engine.splicer import splice_workflow

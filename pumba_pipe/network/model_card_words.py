@@ -36,7 +36,7 @@ METRICS = (
 )
 EVALUATION = (
     'The cases are listed below with their scores. They are not part of the weights, and of '
-    'the repository only those in `tests/data`. Reference masks are of varying quality: of the '
+    'the repository only the few of its demo. Reference masks are of varying quality: of the '
     "project's own real scans hardly any was drawn by hand (`docs/accuracy.md`). Where weights "
     'or settings were chosen on the cases that are scored, as those of the project were on its '
     'real scans, scores are too good: expect somewhat less on other scans.',

@@ -70,17 +70,18 @@ def test_of_a_node(head_file, weights, tmp_path, monkeypatch):
     assert nib.load(found.out_tiv).get_fdata().sum() > 0
 
 
-def test_of_weights_that_do_not_predict_it_nothing_is_known(head_file):
-    """As the shipped ones do not."""
-    found = extract(load_volume(head_file))
+def test_of_weights_that_do_not_predict_it_nothing_is_known(head_file, quick_weights):
+    found = extract(load_volume(head_file), load_weights(quick_weights))
     assert found.intracranial is None and 'intracranial_ml' not in found.quality.to_dict()
     with pytest.raises(InputError, match='intracranial space is not known'):
         found.intracranial_image()
 
 
 def test_weights_that_do_not_predict_it_are_refused_before_any_work(
-    head_file, weights, tmp_path, monkeypatch, capsys
+    head_file, quick_weights, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setenv('PUMBA_WEIGHTS', str(quick_weights))
+
     def no_work(*_, **__):
         pytest.fail('the network ran')
 
@@ -104,9 +105,10 @@ def test_weights_that_do_not_predict_it_are_refused_before_any_work(
 
 
 def test_what_other_weights_wrote_is_no_longer_asked_for_once_it_is_removed(
-    head_file, weights, tmp_path, capsys
+    head_file, weights, quick_weights, tmp_path, monkeypatch, capsys
 ):
     """Else weights that do not predict it could never be used in that folder."""
+    monkeypatch.setenv('PUMBA_WEIGHTS', str(quick_weights))
     out = tmp_path / 'out'
     words = [str(head_file), '--out-dir', str(out), '--quiet']
     assert command.main([*words, '--write', 'tiv', '--weights', str(weights)]) == 0

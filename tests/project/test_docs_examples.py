@@ -145,7 +145,10 @@ def at_hand(bids_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     scaled = (head / head.max() * 255).astype(np.uint8)  # as FreeSurfer does
     nib.save(nib.MGHImage(scaled, affine), root / 'subject/mri/T1.mgz')
     (root / 'list.txt').write_text('head.nii.gz\n')
-    save(root / 'bold.nii.gz', np.stack([head] * 5, -1))
+    series = nib.Nifti1Image(np.stack([head] * 5, -1), np.diag([4.0, 4.0, 4.0, 1.0]))
+    series.header.set_xyzt_units('mm', 'sec')
+    series.header.set_zooms((4.0, 4.0, 4.0, 2.0))  # the page says so in the sidecar
+    nib.save(series, root / 'bold.nii.gz')
     template = root / 'templates/tpl-MNI152NLin2009cAsym/tpl-MNI152NLin2009cAsym_res-02'
     save(template.with_name(f'{template.name}_T1w.nii.gz'), head)
     save(template.with_name(f'{template.name}_desc-brain_mask.nii.gz'), brain)
