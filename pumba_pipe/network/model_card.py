@@ -189,8 +189,20 @@ def _stage_lines(name: str, stage: dict[str, Any], card: dict[str, Any]) -> list
         f'| {name} | {stage["size"]}³{used} | {stage["parameters"]:,} | `{recipe}` {digest[:8]} '
         f'| {stage.get("seed", card["seed"])} | {stage["steps"]:,} | {stage["samples"]:,} '
         f'| {stage["seconds"] / 60:.0f} min | {stage["hardware"]} '
-        f'| {stage["initial"]}{averaged} |',
+        f'| {stage["initial"]}{averaged}{_taught(stage)} |',
     ]
+
+
+def _taught(stage: dict[str, Any]) -> str:
+    """Name the weights whose predictions were part of the target; nothing without any."""
+    teachers = stage.get('teachers')
+    if not teachers:
+        return ''
+    names = ', '.join(f'`{sha256[:8]}`' for sha256 in teachers)
+    share = stage.get('teacher_share')
+    return (
+        f'; taught by weights with sha256 {names}, {share:g} of the target, their time not counted'
+    )
 
 
 def _real_lines(card: dict[str, Any]) -> list[str]:

@@ -46,6 +46,11 @@ def test_a_mask_without_overlap_has_a_dice_and_no_distance(scores, tmp_path):
     assert '| human | T1w | 1 | 0.000 | 0.000 | n/a |' in card.read_text('utf-8')
 
 
+def test_teachers_are_named():
+    text = markdown(load_weights().card, 'ab' * 32, 1, [])
+    assert 'taught by weights with sha256 `3b552a66`, 0.65 of the target' in text
+
+
 def test_another_table_is_refused(scores):
     scores.write_text('participant_id\tspecies\nsub-01\thuman\n', encoding='utf-8')
     with pytest.raises(InputError, match=r'is not a scores\.tsv of pumba-evaluate.* case, modal'):
