@@ -30,7 +30,8 @@ def mapped_packages() -> tuple[list[str], dict[str, str]]:
 
 
 packages, package_dir = mapped_packages()
-# Where there are wheels of OpenVINO; elsewhere PyTorch computes on the CPU too.
+# Where there are wheels of OpenVINO; elsewhere PyTorch computes on the CPU too. ISA-L has them on
+# Intel Macs as well; elsewhere Python's own gzip stands in.
 openvino = (
     '(sys_platform == "linux" and (platform_machine == "x86_64" or platform_machine == "aarch64"))'
     ' or (sys_platform == "darwin" and platform_machine == "arm64")'
@@ -68,6 +69,7 @@ setup(
         'nibabel>=5',
         'nipype>=1.10,<1.13',  # bids_app/execution/plugin.py overrides private methods
         'numpy>=1.24',
+        f'isal>=1.6; {openvino}',
         f'openvino>=2025.2; {openvino}',
         'pillow>=10.1',
         'pybids>=0.17',

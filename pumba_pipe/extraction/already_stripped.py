@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pumba_pipe.common.imports import import_ndimage
 from pumba_pipe.images.masks import bounding_block, filled, largest_component
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def detect_stripped_brain(
     ndarray of bool, shape (x, y, z), or None
         None when the image does not look stripped.
     """
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     # A few voxels are enough to rule out most whole heads, in no time.
     few = data[tuple(slice(None, None, 3 if side > 128 else 1) for side in data.shape)]
     values, counts = np.unique(few, return_counts=True)

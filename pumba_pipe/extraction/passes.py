@@ -210,7 +210,7 @@ class Predictions:
     def __init__(self, engine: Engine, sample: CubeSample) -> None:
         self.engine, self.sample = engine, sample
         self.masks: list[NDArray[np.bool_]] = []
-        self.plain, self.brightened = _Sum(engine.borders, sample), _Sum(engine.borders, sample)
+        self.plain, self.brightened = _Sum(), _Sum()
 
     def add(self, views: Sequence[TtaView]) -> None:
         """Predict further views."""
@@ -225,8 +225,7 @@ class Predictions:
         gamma_dice = 1.0
         if plain.count and brightened.count:
             gamma_dice = dice(self._within(plain.total), self._within(brightened.total))
-        total = plain.total + brightened.total if brightened.count else plain.total
-        mean = np.divide(total, plain.count + brightened.count, dtype=np.float32)
+        mean = plain.mean_with(brightened)
         together = self._within(mean)
         agreement = float(np.mean([dice(mask, together) for mask in self.masks]))
         return Pass(
@@ -239,15 +238,24 @@ class Predictions:
 
 
 class _Sum:
-    """A sum of logits, and of how many."""
+    """A sum of logits, and of how many. It never changes an array: a cube of them is large."""
 
-    def __init__(self, borders: int, sample: CubeSample) -> None:
-        self.total = np.zeros((borders, *sample.values.shape), np.float32)
+    def __init__(self) -> None:
+        self.total: NDArray[np.float32] = np.float32(0)  # type: ignore[assignment]
         self.count = 0
 
     def add(self, logits: NDArray[np.float32]) -> None:
-        self.total += logits
+        self.total = self.total + logits if self.count else logits
         self.count += 1
+
+    def mean_with(self, other: _Sum) -> NDArray[np.float32]:
+        """Mean of what was added to either; not for the caller to change."""
+        first, second = (self, other) if self.count else (other, self)
+        if first.count == 1 and not second.count:
+            return first.total
+        mean = first.total + second.total
+        mean /= np.float32(first.count + second.count)
+        return mean
 
 
 def intensity_ceiling(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pumba_pipe.common.imports import import_ndimage
 from pumba_pipe.images.masks import bounding_block
 
 if TYPE_CHECKING:
@@ -62,11 +63,13 @@ def noise_ratio(data: NDArray[np.float32]) -> float:
     Of the axis along which neighbours are most alike: those of thick slices may not be.
     """
     data = data[tuple(_middle(side) for side in data.shape)]
-    spread = float(data.var(dtype=np.float64))
+    few = [slice(None, None, 1 + (side > LONGEST)) for side in data.shape]
+    spread = float(data[tuple(few)].var(dtype=np.float64))
     if spread == 0:
         return 0.0
-    steps = (np.square(np.diff(data, axis=axis), dtype=np.float64).mean() for axis in range(3))
-    return min(float(step) for step in steps) / (2 * spread)
+    lines = ([*few[:axis], slice(None), *few[axis + 1 :]] for axis in range(3))
+    steps = (np.diff(data[tuple(line)], axis=axis) for axis, line in enumerate(lines))
+    return min(float(np.square(step).mean(dtype=np.float64)) for step in steps) / (2 * spread)
 
 
 def _middle(side: int) -> slice:
@@ -85,8 +88,7 @@ def inner_contrast(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> InnerC
     InnerContrast, or None
         None where there are too few voxels to say.
     """
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     block = bounding_block(mask)
     steps = [math.ceil((span.stop - span.start) / LONGEST) for span in block]
     view = tuple(
@@ -100,8 +102,7 @@ def inner_contrast(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> InnerC
         return None
     blank = float(np.percentile(data[tuple(slice(None, None, step) for step in steps)], 1))
     level = abs(float(values[core].mean()) - blank)
-    detail = np.zeros(core.shape)
-    detail[core] = _without_shading(values[core], np.argwhere(core))
+    detail = _without_shading(values, core)
     diameter = (6 * np.count_nonzero(inside) / math.pi) ** (1 / 3)
     sigma = max(0.7, FINE * diameter)
     smooth = ndimage.gaussian_filter(detail, sigma)[core]
@@ -114,15 +115,29 @@ def inner_contrast(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> InnerC
     return InnerContrast(spread / max(level, tiny), spread / left if left > tiny else math.inf)
 
 
-def _without_shading(
-    values: NDArray[np.float64], positions: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Values (n,) less the quadratic function of their positions (n, 3) that fits them best."""
-    x, y, z = ((positions - positions.mean(0)) / np.maximum(positions.std(0), 1e-9)).T
+def _without_shading(values: NDArray[np.float64], core: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values (x, y, z) less the quadratic function of position that fits them best in `core`.
+
+    Zero elsewhere.
+    """
+    axes = []
+    for axis, length in enumerate(core.shape):
+        counts = np.count_nonzero(core, tuple(other for other in range(3) if other != axis))
+        place = np.arange(length) - np.average(np.arange(length), weights=counts)
+        spread = math.sqrt(np.average(place**2, weights=counts))
+        axes.append(place / max(spread, 1e-9))
+    few = np.flatnonzero(core)
+    few = few[:: max(1, len(few) // 20_000)]
+    at = zip(axes, np.unravel_index(few, core.shape), strict=True)
+    x, y, z = (place[index] for place, index in at)
     terms = np.stack([np.ones(len(x)), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z], 1)
-    few = slice(None, None, max(1, len(x) // 20_000))
-    factors = np.linalg.lstsq(terms[few], values[few], rcond=None)[0]
-    return np.asarray(values - terms @ factors)
+    one, *of = np.linalg.lstsq(terms, values.ravel()[few], rcond=None)[0]
+    x, y, z = axes[0][:, None, None], axes[1][:, None], axes[2]
+    in_plane = one + of[1] * y + of[2] * z + of[4] * y * y + of[5] * z * z + of[8] * y * z
+    result = values - in_plane
+    result -= x * (of[0] + of[3] * x + of[6] * y + of[7] * z)
+    result *= core
+    return result
 
 
 def _step(detail: NDArray[np.float64], core: NDArray[np.bool_], axis: int) -> float:
@@ -147,16 +162,14 @@ def second_object(brain: NDArray[np.bool_], scaled: NDArray[np.float32]) -> bool
     scaled : ndarray, shape (x, y, z)
         The image on the network's grey scale, 0..1.
     """
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     if _two(brain, apart=False):
         return True
     return _two(ndimage.binary_fill_holes(scaled > FOREGROUND), apart=True)
 
 
 def _two(objects: NDArray[np.bool_], *, apart: bool) -> bool:
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     labels, count = ndimage.label(objects, np.ones((3, 3, 3)))
     if count < 2:
         return False

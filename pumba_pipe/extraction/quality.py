@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.imports import import_ndimage
 from pumba_pipe.images.masks import bounding_block, millilitres
 
 if TYPE_CHECKING:
@@ -137,8 +138,7 @@ def _outer_faces(mask: NDArray[np.bool_]) -> int:
 
 def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
     """Whether everything but the brain was blank before: next to no signal outside the mask."""
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     # Every other voxel of a large image says as much, in an eighth of the time.
     steps = tuple(slice(None, None, 2 if side > 128 else 1) for side in mask.shape)
     if mask[steps].any():

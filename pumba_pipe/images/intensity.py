@@ -102,7 +102,7 @@ def clip_limits(values: NDArray[Any], lower: float, upper: float) -> tuple[float
 
 def in_safe_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return values as they are, or times a power of two where all are tiny or some are huge."""
-    largest = float(np.abs(values).max())
+    largest = max(abs(float(values.min())), abs(float(values.max())))
     if largest == 0 or SAFE_MAGNITUDES[0] <= largest <= SAFE_MAGNITUDES[1]:
         return values
     return np.ldexp(values, -int(np.floor(np.log2(largest))))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.imports import import_ndimage
 from pumba_pipe.images.headers import mm_per_unit
 from pumba_pipe.images.reading import open_source, with_sound_header
 
@@ -140,8 +141,7 @@ def largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, 
     share : float
         Share of all voxels that the largest held.
     """
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     labels, count = ndimage.label(mask, np.ones((3, 3, 3)))
     if count <= 1:
         return mask, count, 1.0
@@ -152,8 +152,7 @@ def largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, 
 
 def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what is not connected to the outside (6 neighbours)."""
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     padded = np.pad(~mask, 1, constant_values=True)
     labels, _ = ndimage.label(padded)
     return (labels != labels[0, 0, 0])[1:-1, 1:-1, 1:-1]
@@ -202,8 +201,7 @@ def _distance_to(where: NDArray[np.bool_], voxel_size: NDArray[np.float64]) -> N
     Distances within the axes of the smallest voxels come first, in each plane for itself; they
     are then carried along the other axes. Where there are no such voxels, all are infinite.
     """
-    from scipy import ndimage
-
+    ndimage = import_ndimage()
     if not where.any():
         return np.full(where.shape, np.inf)
     core = (voxel_size - voxel_size.min()) / 2

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import logging
 import math
 import os
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import check_readable, files_of
+from pumba_pipe.images.compression import DAMAGE, GZIP, open_gzip
 from pumba_pipe.images.headers import invented_sizes, mm_per_unit, repaired
 from pumba_pipe.images.mistakes import what_folder_is, what_it_is
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 MIN_SIDE = 3  # voxels; fewer slices show no volume
 MAX_GZIP_RATIO = 1040  # deflate cannot do better
-GZIP = ('.gz', '.mgz')
 COMPRESSED = (*GZIP, '.bz2', '.zst')
 
 
@@ -95,7 +93,7 @@ class ImageFile:
         InputError
             The file is damaged, or too large for this machine's memory.
         """
-        with self._damage_named(), self._proxy() as proxy:
+        with self._damage_named(), values_of(self.source, self._data_file) as proxy:
             return np.asarray(proxy[(..., *self._trailing)])
 
     @contextlib.contextmanager
@@ -110,7 +108,7 @@ class ImageFile:
             As of `values`.
         """
         with self._damage_named():
-            with self._proxy() as proxy:
+            with values_of(self.source, self._data_file) as proxy:
                 if not hasattr(proxy, 'get_unscaled'):
                     yield Frames(proxy, self._trailing)
                     return
@@ -128,33 +126,6 @@ class ImageFile:
             return None
         return data_file(self.source) or Path(self.source.file_map['image'].filename or self.path)
 
-    @property
-    def _suffix(self) -> str:
-        file = self._data_file
-        return '' if file is None else file.suffix.lower()
-
-    @contextlib.contextmanager
-    def _proxy(self) -> Iterator[Any]:
-        """Give what values are cut from.
-
-        A gzip file is read through one stream from its start to its end, where its checksum is:
-        nibabel stops before that.
-        """
-        from nibabel.arrayproxy import ArrayProxy
-
-        proxy, file = self.source.dataobj, self._data_file
-        if file is None or self._suffix not in GZIP:
-            yield proxy
-        elif type(proxy) is not ArrayProxy:  # formats that know their file by its name only
-            _read_to_end(file)
-            yield proxy
-        else:
-            layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
-            with gzip.open(file) as stream:
-                yield ArrayProxy(stream, layout, order=proxy.order)
-                while stream.read(1 << 20):
-                    pass
-
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:
         """Turn what readers raise on damaged files into one clear error."""
@@ -166,7 +137,7 @@ class ImageFile:
             raise InputError(
                 f'{self.name}: does not fit into memory (shape {self.shape})'
             ) from None
-        except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        except (*DAMAGE, ValueError, OverflowError) as error:
             raise InputError(
                 f'{self.name}: damaged or incomplete image ({_first_line(error)})'
             ) from None
@@ -219,6 +190,35 @@ def data_file(image: Any) -> Path | None:
     return Path(file) if isinstance(file, (str, os.PathLike)) else None
 
 
+@contextlib.contextmanager
+def values_of(image: Any, file: Path | None) -> Iterator[Any]:
+    """Give what the values of a nibabel image are cut from.
+
+    A gzip file is read through one stream from its start to its end, where its checksum is:
+    nibabel stops before that.
+
+    Parameters
+    ----------
+    image : nibabel image
+    file : Path or None
+        Where its values lie; None for those in memory.
+    """
+    from nibabel.arrayproxy import ArrayProxy
+
+    proxy = image.dataobj
+    if file is None or file.suffix.lower() not in GZIP:
+        yield proxy
+    elif type(proxy) is not ArrayProxy:  # formats that know their file by its name only
+        _read_to_end(file)
+        yield proxy
+    else:
+        layout = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+        with open_gzip(file) as stream:
+            yield ArrayProxy(stream, layout, order=proxy.order)
+            while stream.read(1 << 20):
+                pass
+
+
 def open_source(path: Path) -> Any:
     """Read a file's header: a nibabel image whose values lie on disk.
 
@@ -243,7 +243,7 @@ def open_source(path: Path) -> Any:
                 f'{path}: damaged or incomplete image ({_first_line(error)})'
             ) from None
         raise InputError(f'{path}: cannot read this file: {error.strerror}') from None
-    except (nib.filebasedimages.ImageFileError, EOFError, zlib.error) as error:
+    except (nib.filebasedimages.ImageFileError, *DAMAGE) as error:
         if mistake := what_it_is(path):
             raise InputError(f'{path}: {mistake}') from None
         if _is_damaged_gzip(path):
@@ -334,7 +334,7 @@ def _is_damaged_gzip(path: Path) -> bool:
             return False
     try:
         _read_to_end(path)
-    except (OSError, EOFError, zlib.error):
+    except DAMAGE:
         return True
     return False
 
@@ -422,7 +422,7 @@ def _check_size(path: Path, image: Any) -> None:
 
 
 def _read_to_end(path: Path) -> None:
-    with gzip.open(path) as file:
+    with open_gzip(path) as file:
         while file.read(1 << 20):
             pass
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.files import atomic_path, check_outputs, image_suffix
+from pumba_pipe.images.compression import DAMAGE, save_image
 from pumba_pipe.images.headers import name_unit
-from pumba_pipe.images.reading import data_file, real
+from pumba_pipe.images.reading import data_file, real, values_of
 from pumba_pipe.images.volume import outside_value
 
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ def _masked(
     if file is not None and not file.is_file():  # indexed_gzip can crash, not only raise
         raise InputError(f'{file}: this file is needed again, and is not there any more')
     try:
-        data = real(np.asarray(proxy.get_unscaled() if raw else proxy))
-    except (OSError, EOFError, ValueError) as error:
+        with values_of(source, file) as stored_values:
+            data = real(np.asarray(stored_values.get_unscaled() if raw else stored_values))
+    except (*DAMAGE, ValueError) as error:
         raise InputError(f'{volume.name}: cannot read this file again ({error})') from None
     in_memory = isinstance(proxy, np.ndarray)
     if data.dtype.kind == 'f' and not raw and not (in_memory and data.dtype.itemsize in (4, 8)):
@@ -142,7 +144,7 @@ def _save(
     else:
         image = _nifti(volume, data, scale)
     with atomic_path(path) as partial:
-        nib.save(image, partial)
+        save_image(image, partial)
         if image_suffix(path) in ('.img', '.hdr'):
             _move_pair(partial, path)
 

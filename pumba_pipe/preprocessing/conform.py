@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.files import atomic_path
+from pumba_pipe.images.compression import save_image
 from pumba_pipe.images.intensity import check_percentiles, clip_limits
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.saving import check_images, save_map, save_masked
@@ -43,14 +44,8 @@ def conform_file(in_file: Path, out_file: Path) -> tuple[str, ...]:
     volume = load_volume(in_file, flat=True)
     image = _plain_nifti(volume)
     with atomic_path(out_file) as partial:
-        _save(image, partial)
+        save_image(image, partial)
     return volume.notes
-
-
-def _save(image: Any, path: Path) -> None:
-    import nibabel as nib
-
-    nib.save(image, path)
 
 
 def _plain_nifti(volume: Volume) -> Any:

@@ -14,6 +14,7 @@ from pumba_pipe.common.errors import RecipeError
 from pumba_pipe.common.file_records import checksum
 from pumba_pipe.common.files import atomic_path, write_json, write_text
 from pumba_pipe.common.tables import write_table
+from pumba_pipe.images.compression import save_image
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
 from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, make_room
 from pumba_pipe.synthesis.dataset_names import MASKS, head_files, subject_label
@@ -216,7 +217,7 @@ def _save(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
     image.header.set_xyzt_units('mm')
     image.set_sform(affine, 1)
     image.set_qform(affine, 1)
-    nib.save(image, path)
+    save_image(image, path)
 
 
 def _panel(head: Head) -> Panel:
