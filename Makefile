@@ -7,6 +7,7 @@
 # make image   the container image, with ENGINE (docker)
 # make picture   the picture that README opens with
 # make gallery   masks of real images, in docs/gallery.md; of your own: CASES=DIR GALLERY=PAGE.md
+# make ablation CASES=DIR   what each part of the synthesis is worth; two hours of a core
 # make paper   the description of the method as a PDF, build/method.pdf
 # make licences   the licences of all parts, docs/licences.md; make sbom: build/sbom.json
 # make conda   reads and renders the conda recipe
@@ -23,7 +24,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/_version.py
 
 .PHONY: demo test coverage fuzz lint docs links descriptors image picture gallery paper
-.PHONY: licences sbom conda dist release
+.PHONY: ablation licences sbom conda dist release
 .DELETE_ON_ERROR:
 
 # Three people, one with two contrasts, and a phantom whose mask has to be flagged.
@@ -96,6 +97,9 @@ docs: $(VENV)/installed-docs
 	rm -rf build/site
 	NIPYPE_NO_ET=1 $(SPHINX) -D nb_execution_mode=force -b html . build/site
 	@echo 'Documentation: build/site/index.html'
+
+ablation: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python .ci/ablation.py $(CASES)
 
 paper: $(VENV)/installed-docs
 	$(BIN)/python .ci/paper.py build/method.pdf

@@ -96,7 +96,7 @@ def inner_contrast(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> InnerC
     )
     values, inside = data[view].astype(np.float64), np.pad(mask[view], 1)
     values = np.pad(values, 1, mode='edge')
-    depth = ndimage.distance_transform_edt(inside)
+    depth = _depth(inside)
     core = depth > CORE * depth.max() + 1
     if np.count_nonzero(core) < FEWEST:
         return None
@@ -113,6 +113,19 @@ def inner_contrast(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> InnerC
     left = noise * (2 * math.sqrt(math.pi) * sigma) ** -1.5
     tiny = np.finfo(np.float32).eps * level + np.finfo(np.float64).tiny
     return InnerContrast(spread / max(level, tiny), spread / left if left > tiny else math.inf)
+
+
+def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance of each voxel to the nearest one outside, in voxels.
+
+    From the place of that one: to say the distance, scipy takes three times the memory.
+    """
+    find = import_ndimage().distance_transform_edt
+    nearest = find(inside, return_distances=False, return_indices=True)
+    squared = np.zeros(inside.shape, np.int32)
+    for axis, place in enumerate(np.ogrid[tuple(map(slice, inside.shape))]):
+        squared += np.square(nearest[axis] - place, dtype=np.int32)
+    return np.sqrt(squared)
 
 
 def _without_shading(values: NDArray[np.float64], core: NDArray[np.bool_]) -> NDArray[np.float64]:

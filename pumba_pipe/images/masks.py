@@ -11,6 +11,7 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.imports import import_ndimage
+from pumba_pipe.images.grids import span_of
 from pumba_pipe.images.headers import mm_per_unit
 from pumba_pipe.images.reading import open_source, with_sound_header
 
@@ -122,12 +123,17 @@ def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 def bounding_block(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice, slice]:
     """Smallest block of voxels that holds a mask, grown by `margin` within the grid."""
-    spans = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        low = max(0, int(used[0]) - margin)
-        spans.append(slice(low, min(mask.shape[axis], int(used[-1]) + 1 + margin)))
-    return spans[0], spans[1], spans[2]
+    plane = np.asarray(mask.any(0))
+    second, third = plane.any(1), plane.any(0)
+    # all of the mask is looked at once, what is left of it a second time
+    first = mask[:, span_of(second), span_of(third)].any((1, 2))
+    sides = zip((first, second, third), mask.shape, strict=True)
+    x, y, z = (_grown(span_of(used), margin, side) for used, side in sides)
+    return x, y, z
+
+
+def _grown(span: slice, margin: int, length: int) -> slice:
+    return slice(max(0, span.start - margin), min(length, span.stop + margin))
 
 
 def largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, float]:

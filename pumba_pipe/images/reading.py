@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MIN_SIDE = 3  # voxels; fewer slices show no volume
 MAX_GZIP_RATIO = 1040  # deflate cannot do better
+UNREADABLE: tuple[type[Exception], ...] = (*DAMAGE, ValueError, OverflowError)
 COMPRESSED = (*GZIP, '.bz2', '.zst')
 
 
@@ -137,7 +138,7 @@ class ImageFile:
             raise InputError(
                 f'{self.name}: does not fit into memory (shape {self.shape})'
             ) from None
-        except (*DAMAGE, ValueError, OverflowError) as error:
+        except UNREADABLE as error:
             raise InputError(
                 f'{self.name}: damaged or incomplete image ({_first_line(error)})'
             ) from None
@@ -229,6 +230,7 @@ def open_source(path: Path) -> Any:
     """
     import nibabel as nib
 
+    broken: tuple[type[Exception], ...] = (nib.filebasedimages.ImageFileError, *DAMAGE)
     _check_files(path)
     try:
         with path.open('rb') as file:
@@ -243,7 +245,7 @@ def open_source(path: Path) -> Any:
                 f'{path}: damaged or incomplete image ({_first_line(error)})'
             ) from None
         raise InputError(f'{path}: cannot read this file: {error.strerror}') from None
-    except (nib.filebasedimages.ImageFileError, *DAMAGE) as error:
+    except broken as error:
         if mistake := what_it_is(path):
             raise InputError(f'{path}: {mistake}') from None
         if _is_damaged_gzip(path):

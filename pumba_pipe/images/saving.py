@@ -9,9 +9,9 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.files import atomic_path, check_outputs, image_suffix
-from pumba_pipe.images.compression import DAMAGE, save_image
+from pumba_pipe.images.compression import save_image
 from pumba_pipe.images.headers import name_unit
-from pumba_pipe.images.reading import data_file, real, values_of
+from pumba_pipe.images.reading import UNREADABLE, data_file, real, values_of
 from pumba_pipe.images.volume import outside_value
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _masked(
     try:
         with values_of(source, file) as stored_values:
             data = real(np.asarray(stored_values.get_unscaled() if raw else stored_values))
-    except (*DAMAGE, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(f'{volume.name}: cannot read this file again ({error})') from None
     in_memory = isinstance(proxy, np.ndarray)
     if data.dtype.kind == 'f' and not raw and not (in_memory and data.dtype.itemsize in (4, 8)):
