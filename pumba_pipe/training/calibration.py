@@ -45,8 +45,8 @@ FOUND = 0.5  # least Dice of a mask that is on a brain
 STREAMS = {'head': 1, 'odd': 2, 'none': 3}
 CONFIDENCE = 0.9  # of the interval
 DICE_RANGE = (0.02, 0.995)  # whose logits are learned; what lies beyond is as bad or as good
-GOOD = 0.93
-POOR, CAUGHT = 0.85, 0.9  # Dice of masks that must be flagged, and the share of them that is
+GOOD, ALARMS = 0.93, 0.1  # Dice of good masks, and the share of them that is flagged
+POOR = 0.85  # Dice of masks that should be flagged
 FALSE_ALARMS = 0.02  # of made heads, taken for no brain
 GOOD_SHARE = 0.5  # of heads, those with the best masks, count as good
 PENALTY = 30.0  # of the ridge, in heads: agreements that say the same share their weight
@@ -419,9 +419,13 @@ def _ends(scaled: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _flag_limit(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """Least expected Dice below which nearly all poor masks of made heads lie."""
-    poor = predicted[truth < POOR]
-    return float(np.quantile(poor, CAUGHT)) if len(poor) else POOR
+    """Expected Dice below which few good masks of made heads lie.
+
+    Not the one that finds most poor masks: many of those, on heads made to be hard, look good, and
+    people who are shown every second mask look at none.
+    """
+    good = predicted[truth >= GOOD]
+    return float(np.quantile(good, ALARMS)) if len(good) else POOR
 
 
 # No brain.

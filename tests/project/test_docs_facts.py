@@ -117,8 +117,8 @@ def test_the_score_is_learned_as_the_page_says() -> None:
         f'`edge_contact` is above {EDGE_SHARE}',
         f'a note says `{NO_CALIBRATION}`',
         f'of {low:g} to {high:,.0f} ml of brain',
-        f'{calibration.CAUGHT:.0%} of the made heads'.replace('%', ' %'),
-        f'with a Dice below {calibration.POOR} lie',
+        f'below which {calibration.ALARMS:.0%} of the good masks'.replace('%', ' %'),
+        f'(Dice from {calibration.GOOD})',
         f'{calibration.FALSE_ALARMS:.0%} of the made heads are beyond'.replace('%', ' %'),
     ):
         assert words in page

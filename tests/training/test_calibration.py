@@ -115,8 +115,8 @@ def test_poor_masks_are_flagged_and_most_good_ones_are_not(made):
     rows = drawn(2000, 9)
     flags = np.array([expected_dice(made, row.evidence).flagged for row in rows])
     dice = np.array([row.dice for row in rows])
-    assert flags[dice < calibration.POOR].mean() > 0.85
-    assert flags[dice >= 0.93].mean() < 0.5
+    assert flags[dice < calibration.POOR].mean() > 0.6
+    assert 0.02 < flags[dice >= calibration.GOOD].mean() < 0.2, 'one in ten'
     assert 0.7 < made.dice.flag_below < 0.97
 
 
