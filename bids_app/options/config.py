@@ -173,7 +173,9 @@ def check_folders(config: RunConfig) -> None:
         raise UsageError(f'bids_dir {bids_dir}: {found}')
     if not (bids_dir / 'dataset_description.json').is_file():
         raise UsageError(
-            f'bids_dir {bids_dir}: no dataset_description.json here; this is not a BIDS data set'
+            f'bids_dir {bids_dir}: no dataset_description.json here; this is not a BIDS data set. '
+            'If it is one but for this file, save there as dataset_description.json: '
+            '{"Name": "My data", "BIDSVersion": "1.10.0"}'
         )
     if output_dir == bids_dir:
         raise UsageError(

@@ -39,6 +39,7 @@ OUTPUTS = {
         'prob': 'Probability of being brain',
         'tiv': 'Intracranial space',
         'quality': 'Quality record',
+        'picture': 'Slices with the outline of the mask',
         'out_dir': 'Results of many images',
     },
 }

@@ -62,7 +62,8 @@ def describe(parser: argparse.ArgumentParser) -> Iterator[nodes.Node]:
     docutils.nodes.Node
     """
     yield nodes.paragraph(text=parser.description)
-    yield literal(parser.format_usage().removeprefix('usage: '))
+    lines = parser.format_usage().splitlines()  # all as far in as the word `usage: `
+    yield literal('\n'.join(line[len('usage: ') :] for line in lines))
     for group in parser._action_groups:
         shown = [a for a in group._group_actions if a.help != argparse.SUPPRESS]
         if shown:

@@ -25,6 +25,7 @@ extensions = [
     'sphinx.ext.napoleon',
     'command_reference',
     'node_reference',
+    'search_words',
 ]
 root_doc = 'docs/site/index'
 include_patterns = [
@@ -47,11 +48,15 @@ myst_enable_extensions = ['colon_fence']
 # Shell blocks hold placeholders in capitals, and some show `...`: no error of highlighting.
 suppress_warnings = ['misc.highlighting_failure']
 
+# `--csf` and quotes in the reference of commands stay what one types.
+smartquotes = False
+
 # `make docs` runs the notebooks; a build without that shows their code only.
 nb_execution_mode = 'off'
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_output_stderr = 'remove'
+nb_merge_streams = True  # lines of a log in one block
 
 autodoc_typehints = 'none'  # docstrings name the types
 autodoc_member_order = 'bysource'
@@ -62,6 +67,9 @@ napoleon_use_ivar = True
 html_theme = 'furo'
 html_title = f'pumba_pipe {version}'
 html_extra_path = ['extra']  # index.html, which leads to the first page
+html_static_path = ['static']
+html_css_files = ['tables.css']
+html_search_scorer = str(HERE / 'scorer.js')
 html_copy_source = False
 html_show_sourcelink = False
 html_last_updated_fmt = None  # the same sources give the same site

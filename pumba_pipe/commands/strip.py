@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import (
     CommandParser,
@@ -16,14 +17,21 @@ from pumba_pipe.common.cli import (
     guarded,
     tell,
 )
+from pumba_pipe.common.errors import OutputError
+from pumba_pipe.common.files import all_or_none, check_outputs
 from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 
+if TYPE_CHECKING:
+    from pumba_pipe.extraction.pipeline import BrainExtraction
+
 NAME = 'pumba-strip'
+SINGLE = '-o, -m, -d, -p, -q, --picture, --tiv'
 KINDS = ('mask', 'brain', 'prob', 'sdt', 'tiv')
 EPILOG = """
-One image: at least one of -o, -m, -d, -p, -q, --tiv is needed. Of a 4D image, the mean of its b0
-volumes (with a .bval file beside it) or of all volumes is looked at; -o masks all volumes.
+One image: at least one of -o, -m, -d, -p, -q, --picture, --tiv is needed. Of a 4D image, the mean
+of its b0 volumes (with a .bval file beside it) or of all volumes is looked at; -o masks all
+volumes.
 
 Many images: DIR receives NAME_mask.nii.gz, NAME_mask.json (quality record, and how it was made),
 NAME_brain.nii.gz, ... of each NAME.nii.gz, summary.tsv with a row for each image, and
@@ -36,6 +44,7 @@ usage, 130 interrupted.
 
 examples:
   pumba-strip -i head.nii.gz -o brain.nii.gz -m mask.nii.gz
+  pumba-strip -i head.nii.gz -m mask.nii.gz --picture mask.png
   pumba-strip -i head.nii.gz -m wide.nii.gz -b 2 --csf include
   pumba-strip one.nii.gz two.nii.gz --out-dir masks
   pumba-strip scans --out-dir masks --write mask
@@ -49,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         NAME,
         usage='%(prog)s -i IN [-o BRAIN] [-m MASK] [-d SDT] [-p PROB] [-q QUALITY]\n'
-        '                          [--tiv TIV] [options]\n'
+        '                          [--picture PNG] [--tiv TIV] [options]\n'
         '       %(prog)s FILE|FOLDER|PATTERN ... --out-dir DIR [options]',
         description='Find the brain in MRI scans of any contrast, species and orientation.',
         epilog=EPILOG,
@@ -95,6 +104,12 @@ def _add_one(parser: argparse.ArgumentParser) -> None:
         '--tiv', type=Path, help='intracranial space, 0 or 1: brain and CSF up to the dura'
     )
     group.add_argument('-q', '--quality', type=Path, help='quality record, JSON')
+    group.add_argument(
+        '--picture',
+        type=Path,
+        metavar='PNG',
+        help='slices with the outline of the mask, to look at',
+    )
 
 
 def _add_many(parser: argparse.ArgumentParser) -> None:
@@ -140,20 +155,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> bool:
     """Refuse options that do not go together; tell whether it is about many images."""
-    single = (args.out, args.mask, args.sdt, args.prob, args.tiv, args.quality)
+    single = _outputs(args)
     if args.image is not None:
         if args.images or args.from_file or args.out_dir or args.relative_to:
             parser.error('-i is for one image; many are named without it, and go with --out-dir')
         if not any(single):
-            parser.error('nothing to write: give at least one of -o, -m, -d, -p, -q, --tiv')
+            parser.error(f'nothing to write: give at least one of {SINGLE}')
         return False
     if not args.images and args.from_file is None:
         parser.error('no image: give one with -i, or many with --out-dir')
     if args.out_dir is None:
         parser.error('--out-dir DIR, the folder of the results, is needed for images without -i')
     if any(single):
-        parser.error('-o, -m, -d, -p, -q and --tiv go with -i; with --out-dir it is --write')
+        parser.error(f'{SINGLE} go with -i; with --out-dir it is --write')
     return True
+
+
+def _outputs(args: argparse.Namespace) -> list[Path]:
+    """Files to write of a single image."""
+    named = (args.out, args.mask, args.prob, args.sdt, args.tiv, args.quality, args.picture)
+    return [path for path in named if path is not None]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -164,20 +185,26 @@ def run(args: argparse.Namespace) -> int:
     from pumba_pipe.extraction.pipeline import strip_file
 
     imported = time.perf_counter() - started
-    result = strip_file(
-        args.image,
-        args.out,
-        args.mask,
-        args.prob,
-        args.sdt,
-        args.quality,
-        out_tiv=args.tiv,
-        border_mm=args.border,
-        csf=args.csf,
-        device=args.device,
-        threads=args.threads,
-        weights=args.weights,
-    )
+    if args.picture is not None:
+        _check_picture(args)
+    with all_or_none() as written:
+        result = strip_file(
+            args.image,
+            args.out,
+            args.mask,
+            args.prob,
+            args.sdt,
+            args.quality,
+            out_tiv=args.tiv,
+            border_mm=args.border,
+            csf=args.csf,
+            device=args.device,
+            threads=args.threads,
+            weights=args.weights,
+        )
+        if args.picture is not None:
+            written += _outputs(args)  # the picture is the last
+            _draw(result, args)
     quality = result.quality
     if args.quiet:
         return 0
@@ -190,6 +217,26 @@ def run(args: argparse.Namespace) -> int:
         parts = {'import': imported, **result.seconds}
         tell('  seconds: ' + ', '.join(f'{name} {s:.2f}' for name, s in parts.items()))
     return 0
+
+
+def _check_picture(args: argparse.Namespace) -> None:
+    """Refuse, before any work, a picture of another format or in place of another file."""
+    from pumba_pipe.images.volume import b_value_files
+    from pumba_pipe.network.weights import default_weights
+
+    if args.picture.suffix.lower() != '.png':
+        raise OutputError(f'{args.picture}: is not the name of a picture; let it end with .png')
+    inputs = [args.image, *b_value_files(args.image), args.weights or default_weights()]
+    check_outputs(_outputs(args), inputs)
+
+
+def _draw(result: BrainExtraction, args: argparse.Namespace) -> None:
+    """Draw slices in three planes with the outline of the mask."""
+    from pumba_pipe.reports.figures import draw_mosaic
+    from pumba_pipe.reports.image_and_mask import scan_of
+
+    scan = scan_of(result.volume, result.mask > 0, args.image.name)
+    draw_mosaic(scan, args.picture, result.quality.to_dict())
 
 
 if __name__ == '__main__':

@@ -244,11 +244,14 @@ def _carried(
 def moved_border(
     mask: NDArray[np.bool_], voxel_size: NDArray[np.float64], border_mm: float
 ) -> NDArray[np.bool_]:
-    """Grow (positive) or shrink (negative) a mask by a length in millimetres."""
+    """Grow (positive) or shrink (negative) a mask by a length in millimetres.
+
+    Voxels are taken whose distance to the border is below it, as in SynthStrip.
+    """
     if border_mm == 0 or not mask.any():
         return mask
     margin = 2 + int(np.ceil(max(0.0, border_mm) / float(np.min(voxel_size))))
     block = bounding_block(mask, margin)
     result = np.zeros_like(mask)
-    result[block] = signed_distance(mask[block], voxel_size) <= border_mm
+    result[block] = signed_distance(mask[block], voxel_size) < border_mm
     return result

@@ -12,7 +12,7 @@ import numpy as np
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_affine
-from pumba_pipe.images.volume import load_volume
+from pumba_pipe.images.volume import Volume, load_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,11 +97,22 @@ def load_scan(in_file: Path, in_mask: Path, network_mask: Path | None = None) ->
     mask = load_mask_of(volume, in_mask)
     if not mask.any():
         raise InputError(f'{in_mask}: the mask is empty, there is nothing to show')
+    network = None if network_mask is None else load_mask_of(volume, network_mask)
+    return scan_of(volume, mask, in_file.name, network)
+
+
+def scan_of(
+    volume: Volume,
+    mask: NDArray[np.bool_],
+    name: str,
+    network: NDArray[np.bool_] | None = None,
+) -> Scan:
+    """Turn an image in memory and its mask, see `Scan`."""
     axes = canonical_axes(volume.affine)
     return Scan(
         oriented(volume.data, axes),
         oriented(mask, axes),
         oriented_affine(volume.affine, axes, mask.shape),
-        in_file.name,
-        None if network_mask is None else oriented(load_mask_of(volume, network_mask), axes),
+        name,
+        None if network is None else oriented(network, axes),
     )

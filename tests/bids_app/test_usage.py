@@ -94,7 +94,8 @@ def test_folders_that_cannot_be_used(bids_dir, tmp_path, capsys):
     (tmp_path / 'file').touch()
     (tmp_path / 'empty').mkdir()
     out = tmp_path / 'out'
-    assert 'not a BIDS data set' in refused('empty', out, 'participant')
+    line = refused('empty', out, 'participant')
+    assert 'not a BIDS data set' in line and '"BIDSVersion"' in line, 'and what to write there'
     assert 'is not a folder' in refused('file', out, 'participant')
     assert 'is the input data set' in refused(bids_dir, bids_dir, 'participant')
     assert 'lies inside the input' in refused(bids_dir, bids_dir / 'out', 'participant')

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pumba_pipe.commands.shims import NAMES, write_shims
+from pumba_pipe.commands.strip import main as strip
 from pumba_pipe.commands.synthstrip import main
 from pumba_pipe.images.masks import clean, dice
 
@@ -48,6 +49,16 @@ def test_the_mask_is_where_the_distance_is_below_the_border(whole, head_file):
     image = data(head_file)
     assert np.array_equal(data(whole['brain']), np.where(mask > 0, image, 0))
     assert np.array_equal(nib.load(whole['mask']).affine, nib.load(head_file).affine)
+
+
+@pytest.mark.parametrize(('theirs', 'ours'), [((), 'include'), (('--no-csf',), 'exclude')])
+def test_pumba_strip_draws_the_same_border(theirs, ours, head_file, tmp_path):
+    """Also where voxels lie exactly at that distance: here 1.5 mm, half a voxel."""
+    one, other = (str(tmp_path / f'{name}.nii.gz') for name in ('theirs', 'ours'))
+    words = ['-i', str(head_file), '-b', '1.5', '-t', '1', '-m']
+    assert main([*words, one, *theirs]) == 0
+    assert strip([*words, other, '--csf', ours]) == 0
+    assert np.array_equal(data(one), data(other))
 
 
 def test_border_and_csf(whole, head_file, tmp_path):

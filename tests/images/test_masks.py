@@ -160,7 +160,8 @@ def test_a_border_moves_as_far_along_thick_slices_as_within_them():
     assert extent(3) == [20, 6]
     assert extent(-2) == [10, 4]
     assert extent(-3) == [8, 2], 'the centres of the end slices lie 2.5 mm below the surface'
-    assert extent(7.5) == [30, 8]
+    assert extent(7.5) == [28, 6], 'a centre at the very distance is outside, as in SynthStrip'
+    assert extent(7.6) == [30, 8]
 
 
 def test_a_border_in_cubes():

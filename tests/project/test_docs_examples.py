@@ -39,6 +39,8 @@ OUTPUT = 'text'  # what a command prints, or a listing of files; not checked
 INSTALLING = ('python3 -m venv', '. .venv', 'pip ', 'make ')
 # How a line begins that starts several processes: test_distributed.py does that, not these tests.
 SEVERAL = ('torchrun ', 'sbatch ')
+# How a line begins that the shell itself carries out.
+SHELL = ('cp ', 'mkdir ', 'ls ', 'echo ')
 # Packages that an example needs and the tests do not install.
 OPTIONAL = ('monai', 'torchio')
 PLACEHOLDERS = {'BIDS_DIR': 'bids', 'OUT_DIR': 'out', 'DIR': 'cases'}
@@ -60,6 +62,7 @@ SHORTER = {
     ),
     '-n 3 --size 48': '-n 1 --size 32',
     '-n 2 --seed 7': '-n 1 --seed 7 --size 48',
+    '-n 2 --seed 2': '-n 2 --seed 2 --size 48',
     '-n 1 --voxel-mm 0.2 --seed 3': '-n 1 --voxel-mm 0.4 --seed 3 --size 48',
     '--weights runs/first/weights.safetensors': f'--weights {SHIPPED}',
     '--weights runs/vole/weights.safetensors': f'--weights {SHIPPED}',
@@ -179,6 +182,9 @@ def reader(
 
 def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Carry out one line of a shell block; it must succeed."""
+    if line.startswith(SHELL):
+        subprocess.run(['bash', '-c', line], check=True)
+        return None
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)]
     if words[0] == 'export':
         name, value = words[1].split('=', 1)

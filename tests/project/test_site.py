@@ -64,6 +64,18 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     assert set(names) == public - {'__version__', 'sitk'}
 
 
+def test_words_that_readers_search_for_lead_to_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('sphinx', reason='the extra docs is not installed')
+    monkeypatch.syspath_prepend(SITE)
+    words = importlib.import_module('search_words').WORDS
+    for place in words:
+        page, _, heading = place.partition('#')
+        text = (ROOT / f'{page}.md').read_text('utf-8')
+        titles = [line.lstrip('# ').lower() for line in text.splitlines() if line[:1] == '#']
+        addresses = [re.sub(r'[^a-z0-9 -]', '', title).replace(' ', '-') for title in titles]
+        assert not heading or heading in addresses, place
+
+
 @pytest.mark.slow
 def test_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip('sphinx', reason='the extra docs is not installed')
@@ -78,5 +90,9 @@ def test_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / 'site' / target).is_file()
     commands = (tmp_path / 'site' / 'docs' / 'site' / 'commands.html').read_text('utf-8')
     assert '--participant-label' in commands and 'default: auto' in commands
+    assert '\u2013csf' not in commands, 'an option whose dashes became one long dash'
+    search = (tmp_path / 'site' / 'searchindex.js').read_text('utf-8')
+    entries = search[search.index('"indexentries"') :]
+    assert '"slurm":' in entries and '"--csf":' in entries
     api = (tmp_path / 'site' / 'docs' / 'site' / 'api.html').read_text('utf-8')
     assert 'id="pumba_pipe.extract"' in api and 'border_mm' in api
