@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import guarded, one_line, open_standard_streams, print_any_name, tell
 from pumba_pipe.common.errors import PumbaError
-from pumba_pipe.common.processes import end_workers, ending_in_time, why_no_workers
+from pumba_pipe.common.processes import end_workers, why_no_workers
 
 # What takes time to import is imported within `main`, where Ctrl-C is one line.
 if TYPE_CHECKING:
@@ -50,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     open_standard_streams()
     print_any_name()
-    with warnings.catch_warnings(), tidy_end(), ending_in_time():
+    with warnings.catch_warnings():
         return guarded('pumba', lambda: _parse_and_run(argv))
 
 
@@ -108,20 +105,3 @@ def with_workers_that_start(config: RunConfig) -> RunConfig:
         return config
     log(f'warning: {reason}: images are stripped one after the other, in one process')
     return replace(config, nprocs=1)
-
-
-@contextlib.contextmanager
-def tidy_end() -> Iterator[None]:
-    """Treat the end that a batch system announces like Ctrl-C: no file is left half-written."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
