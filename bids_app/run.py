@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 import warnings
@@ -65,7 +66,18 @@ def _parse_and_run(argv: Sequence[str] | None) -> int:
         return run(config)
     except KeyboardInterrupt:
         end_workers()
+        forget_half_of_nipype()
         raise
+
+
+def forget_half_of_nipype() -> None:
+    """Keep Nipype, where its import was interrupted, from a traceback at the end of Python.
+
+    A part that was imported asks at the end for the package, which then is imported again, in part.
+    """
+    part = sys.modules.get('nipype.utils.config')
+    if part is not None and 'nipype' not in sys.modules:
+        atexit.unregister(getattr(part, 'free_display', None))
 
 
 def run(config: RunConfig) -> int:

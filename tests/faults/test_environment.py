@@ -131,6 +131,24 @@ def test_ctrl_c_at_start_up_is_one_line(bids_dir, tmp_path, seconds):
     assert (process.returncode, errors) == (130, 'pumba: interrupted\n')
 
 
+INTERRUPTED_IMPORT = """
+import sys
+class CtrlC:
+    def find_spec(name, path=None, target=None):
+        if name == 'nipype.pipeline.engine.nodes':
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC)
+"""
+
+
+def test_ctrl_c_while_nipype_is_imported_is_one_line(bids_dir, tmp_path):
+    """Nipype printed a traceback at the end of Python."""
+    words = command(bids_dir, tmp_path / 'out', '--nprocs', '1', '--dry-run')
+    words[2] = INTERRUPTED_IMPORT + CODE
+    done = run(words)
+    assert (done.returncode, done.stderr) == (130, 'pumba: interrupted\n')
+
+
 # The signal comes when one output is in its place and the next is half-written.
 ENDED_WHILE_WRITING = """
 import os, signal, sys, time
