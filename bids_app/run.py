@@ -73,7 +73,7 @@ def _parse_and_run(argv: Sequence[str] | None) -> int:
 def forget_half_of_nipype() -> None:
     """Keep Nipype, where its import was interrupted, from a traceback at the end of Python.
 
-    A part that was imported asks at the end for the package, which then is imported again, in part.
+    A part that was imported asks at the end for the package, which is then imported anew, in part.
     """
     part = sys.modules.get('nipype.utils.config')
     if part is not None and 'nipype' not in sys.modules:
