@@ -144,6 +144,11 @@ def tell(line: str, stream: TextIO | None = None, end: str = '\n') -> None:
         mute(stream)
 
 
+def remarks_of(name: str) -> Callable[[str], None]:
+    """Return a function that prints a line for the user, beside the results of a command."""
+    return lambda line: tell(f'{name}: {one_line(line)}', sys.stderr)
+
+
 def mute(stream: TextIO) -> None:
     """Let all that is still printed to a stream go nowhere."""
     with contextlib.suppress(OSError, ValueError):  # no stream of the system's
