@@ -13,6 +13,7 @@ import numpy as np
 
 from pumba_pipe.common.arguments import optional_path, path_of
 from pumba_pipe.common.errors import InputError, NothingFoundError
+from pumba_pipe.common.file_records import check_stamps, stamps_of
 from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
@@ -476,6 +477,7 @@ def strip_file(
     if model is None:
         model = load_weights(weights)
     check_intracranial(model, [] if out_tiv is None else [Path(out_tiv)])
+    before = stamps_of(source)
     result = extract(source, model, device, threads, border_mm, csf)
     if within_signal:
         result = kept_within_signal(result)
@@ -499,6 +501,9 @@ def strip_file(
         if out_quality is not None:
             written.append(Path(out_quality))
             write_json(Path(out_quality), result.quality.to_dict())
+        # the masked image is read anew, and a mask of what was there before is of no use
+        written.append(None)
+        check_stamps(source, before)
     stopwatch.lap('write')
     result.seconds.update(stopwatch.seconds)
     return result
