@@ -32,7 +32,13 @@ from pumba_pipe.extraction.quality import (
 from pumba_pipe.extraction.signal_support import kept_within_signal
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
-from pumba_pipe.images.intensity import has_bright_background, in_safe_range, inverted
+from pumba_pipe.images.intensity import (
+    has_bright_background,
+    in_safe_range,
+    inverted,
+    without_padding,
+    without_spikes,
+)
 from pumba_pipe.images.masks import moved_border, signed_distance
 from pumba_pipe.images.orientation import oriented_view, restored
 from pumba_pipe.images.saving import (
@@ -59,6 +65,7 @@ CONSTANT_SHARE = 0.9
 PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 1_200_000_000, 80_000_000, 3
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'
+SPIKES = 'values far beyond all others, in {} voxels, were clipped for the network'
 NO_INTRACRANIAL = (
     'the intracranial space is not known: the image was stripped before, or these weights do not '
     'predict it'
@@ -276,7 +283,8 @@ def extract(
     stopwatch.lap('weights')
     frame = Frame.of(volume)
     measured = frame.view(volume.data)
-    visible = in_safe_range(measured)
+    visible, spikes = without_spikes(without_padding(measured))
+    visible = in_safe_range(visible)
     bright = has_bright_background(visible)
     if bright:
         visible = inverted(visible)
@@ -326,7 +334,12 @@ def extract(
     space = None if quality.already_stripped else passes.fine.intracranial
     if space is not None:
         quality = replace(quality, intracranial_ml=passes.fine.intracranial_ml)
-    remarks = (bright and INVERTED, whole is not None and ALL_TAKEN, failure)
+    remarks = (
+        bright and INVERTED,
+        spikes and SPIKES.format(spikes),
+        whole is not None and ALL_TAKEN,
+        failure,
+    )
     notes = (*quality.notes, *(remark for remark in remarks if remark))
     quality = replace(quality, notes=notes)
     stopwatch.lap('resample')
