@@ -77,7 +77,7 @@ def forget_half_of_nipype() -> None:
     """
     part = sys.modules.get('nipype.utils.config')
     if part is not None and 'nipype' not in sys.modules:
-        atexit.unregister(getattr(part, 'free_display', None))
+        atexit.unregister(getattr(part, 'free_display', forget_half_of_nipype))
 
 
 def run(config: RunConfig) -> int:
