@@ -56,10 +56,8 @@ def failure_in(lines: Sequence[str], file: Path | None = None) -> Failure | None
     if bare or kind == 'MemoryError':
         return Failure(message or OUT_OF_MEMORY, file)
     if disk := FULL_DISK.match(message):
-        return Failure(
-            f'{disk[1]}, most likely below the work directory (-w); make room there, or choose another',
-            file,
-        )
+        where = 'most likely below the work directory (-w)'
+        return Failure(f'{disk[1]}, {where}; make room there, or choose another', file)
     return Failure(message if kind in OURS else f'{kind}: {message}', file)
 
 
