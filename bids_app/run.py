@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import logging
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import guarded, one_line, open_standard_streams, print_any_name, tell
 from pumba_pipe.common.errors import PumbaError
-from pumba_pipe.common.processes import end_workers, ending_in_time, why_no_workers
+from pumba_pipe.common.processes import end_workers, why_no_workers
 
 # What takes time to import is imported within `main`, where Ctrl-C is one line.
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     open_standard_streams()
     print_any_name()
-    with warnings.catch_warnings(), tidy_end(), ending_in_time():
+    with warnings.catch_warnings():
         return guarded('pumba', lambda: _parse_and_run(argv))
 
 
@@ -68,7 +66,18 @@ def _parse_and_run(argv: Sequence[str] | None) -> int:
         return run(config)
     except KeyboardInterrupt:
         end_workers()
+        forget_half_of_nipype()
         raise
+
+
+def forget_half_of_nipype() -> None:
+    """Keep Nipype, where its import was interrupted, from a traceback at the end of Python.
+
+    A part that was imported asks at the end for the package, which is then imported anew, in part.
+    """
+    part = sys.modules.get('nipype.utils.config')
+    if part is not None and 'nipype' not in sys.modules:
+        atexit.unregister(getattr(part, 'free_display', forget_half_of_nipype))
 
 
 def run(config: RunConfig) -> int:
@@ -108,20 +117,3 @@ def with_workers_that_start(config: RunConfig) -> RunConfig:
         return config
     log(f'warning: {reason}: images are stripped one after the other, in one process')
     return replace(config, nprocs=1)
-
-
-@contextlib.contextmanager
-def tidy_end() -> Iterator[None]:
-    """Treat the end that a batch system announces like Ctrl-C: no file is left half-written."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -22,6 +22,8 @@ ERROR_LINE = re.compile(
     r'^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt|Exit)): (.+)$|^\s*(MemoryError)$'
 )
 NODE_LINE = re.compile(r'^Node: (\S+)')
+# What Nipype lets through where it writes its own files: it names none.
+FULL_DISK = re.compile(r'^\[Errno \d+\] (No space left on device|Disk quota exceeded)$')
 OURS = ('InputError', 'NothingFoundError', 'OutputError', 'WeightsError')
 
 
@@ -53,6 +55,9 @@ def failure_in(lines: Sequence[str], file: Path | None = None) -> Failure | None
     kind, message, bare = errors[-1].groups()
     if bare or kind == 'MemoryError':
         return Failure(message or OUT_OF_MEMORY, file)
+    if disk := FULL_DISK.match(message):
+        where = 'most likely below the work directory (-w)'
+        return Failure(f'{disk[1]}, {where}; make room there, or choose another', file)
     return Failure(message if kind in OURS else f'{kind}: {message}', file)
 
 

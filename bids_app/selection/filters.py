@@ -55,11 +55,16 @@ def read_filters(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None:
         return {}
     try:
-        content = read_json(path)
+        content = read_json(path, unique=True)
     except InputError as error:
         raise UsageError(f'--bids-filter-file {error}') from None
-    filters = {}
+    filters: dict[str, dict[str, Any]] = {}
     for kind, entities in content.items():
+        if KINDS.get(kind.lower()) in filters:
+            raise UsageError(
+                f'--bids-filter-file {path}: {kind!r} and another object are of one kind of '
+                'image; make one of them'
+            )
         if not isinstance(entities, dict):
             raise UsageError(f'--bids-filter-file {path}: {kind!r} is not an object with entities')
         if kind.lower() in KINDS:

@@ -16,6 +16,7 @@ from pumba_pipe.common.cli import (
     add_threads,
     guarded,
     positive_float,
+    remarks_of,
     tell,
 )
 from pumba_pipe.common.errors import InputError
@@ -162,7 +163,7 @@ def in_words(result: Result) -> str:
 def _select(options: argparse.Namespace) -> list[Case]:
     from pumba_pipe.evaluation.cases import chosen_cases, find_cases
 
-    cases = find_cases(options.folder)
+    cases = find_cases(options.folder, remarks_of(NAME))
     if options.cases:
         cases = chosen_cases(cases, options.cases)
     labelled = [case for case in cases if case.mask is not None]

@@ -17,7 +17,9 @@ from pumba_pipe.common.cli import (
     add_version,
     complete,
     guarded,
+    one_line,
     positive_int,
+    remarks_of,
     tell,
 )
 from pumba_pipe.common.errors import InputError
@@ -151,13 +153,13 @@ def evaluate(options: argparse.Namespace) -> int:
         def done(score: CaseScore) -> None:
             bar.advance()
             if not options.quiet:
-                bar.say(in_words(score))
+                bar.say(one_line(in_words(score)))
 
         scored = score_cases(
             cases,
             find,
             done=done,
-            failed=lambda message: bar.say(f'{NAME}: {message}', sys.stderr),
+            failed=lambda message: bar.say(f'{NAME}: {one_line(message)}', sys.stderr),
         )
     summary, expected = write_results(options.out, scored, options.worst)
     tell('\n' + as_text(SUMMARY_COLUMNS, summary) + '\n' if summary else '')
@@ -194,11 +196,9 @@ def _select(options: argparse.Namespace) -> list[Case]:
     )
 
     if options.bids is not None:
-        cases = find_bids_cases(
-            options.folder, options.bids, lambda line: tell(f'{NAME}: {line}', sys.stderr)
-        )
+        cases = find_bids_cases(options.folder, options.bids, remarks_of(NAME))
     else:
-        cases = find_cases(options.folder)
+        cases = find_cases(options.folder, remarks_of(NAME))
     if options.cases:
         cases = chosen_cases(cases, options.cases)
     blind = [case.name for case in cases if case.mask is None]

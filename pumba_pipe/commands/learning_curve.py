@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import CommandParser, guarded, tell
+from pumba_pipe.common.cli import CommandParser, guarded, remarks_of, tell
 from pumba_pipe.common.errors import InputError
 
 NAME = 'pumba-evaluate learning-curve'
@@ -58,7 +58,7 @@ def learning_curve(options: argparse.Namespace) -> int:
     from pumba_pipe.evaluation.cases import chosen_cases, find_cases
     from pumba_pipe.evaluation.learning_curve import COLUMNS, curve
 
-    cases = find_cases(options.folder)
+    cases = find_cases(options.folder, remarks_of(NAME))
     if options.cases:
         cases = chosen_cases(cases, options.cases)
     labelled = [case for case in cases if case.mask is not None]

@@ -205,7 +205,7 @@ def _run(
     line = _in_words(report)
     report.write(line)
     if not args.quiet:
-        bar.say(f'{line}; see {args.out_dir / SUMMARY}')
+        bar.say(one_line(f'{line}; see {args.out_dir / SUMMARY}'))
     return 1 if report.count(FAILED) else 0
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import CommandParser, guarded, positive_int, tell
+from pumba_pipe.common.cli import CommandParser, guarded, positive_int, remarks_of, tell
 from pumba_pipe.finetuning.study import StudySettings
 
 NAME = 'pumba-evaluate study'
@@ -106,7 +106,7 @@ def study(options: argparse.Namespace) -> int:
     from pumba_pipe.finetuning.study import COLUMNS, TABLES, halves, run_study
     from pumba_pipe.network.weights import initial_weights
 
-    cases = labelled_cases(options.folder)
+    cases = labelled_cases(options.folder, remark=remarks_of(NAME))
     if options.cases:
         cases = chosen_cases(cases, options.cases)
     if options.group:

@@ -19,6 +19,7 @@ from pumba_pipe.common.cli import (
     guarded,
     positive_float,
     positive_int,
+    remarks_of,
     tell,
 )
 from pumba_pipe.common.errors import InputError
@@ -373,7 +374,7 @@ def _adaptation(args: argparse.Namespace) -> Adaptation:
     from pumba_pipe.finetuning.adaptation import Adaptation, split
     from pumba_pipe.finetuning.labelled import labelled_cases, read_labelled
 
-    cases = labelled_cases(args.finetune, args.bids)
+    cases = labelled_cases(args.finetune, args.bids, remarks_of(NAME))
     if args.cases:
         cases = chosen_cases(cases, args.cases)
     heads, held_out = split(read_labelled(cases), args.hold_out)

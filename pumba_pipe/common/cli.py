@@ -49,7 +49,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     -------
     int
         The exit code: the body's, 1 after an error, also when stdout took
-        not all that was printed, 130 when interrupted.
+        not all that was printed, 130 when interrupted, by Ctrl-C or by a signal to end.
     """
     open_standard_streams()
     print_any_name()
@@ -57,10 +57,13 @@ def guarded(name: str, body: Callable[[], int]) -> int:
 
 
 def _guarded(name: str, body: Callable[[], int]) -> int:
+    from pumba_pipe.common.processes import ending_in_time, tidy_end
+
     try:
-        check_current_folder()
-        give_home()
-        return body()
+        with tidy_end(), ending_in_time():
+            check_current_folder()
+            give_home()
+            return body()
     except PumbaError as error:
         message = str(error)
     except MemoryError as error:
@@ -139,6 +142,11 @@ def tell(line: str, stream: TextIO | None = None, end: str = '\n') -> None:
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
             _lost.append(error)
         mute(stream)
+
+
+def remarks_of(name: str) -> Callable[[str], None]:
+    """Return a function that prints a line for the user, beside the results of a command."""
+    return lambda line: tell(f'{name}: {one_line(line)}', sys.stderr)
 
 
 def mute(stream: TextIO) -> None:

@@ -102,7 +102,7 @@ def read_text(path: Path, limit: int = JSON_BYTES, what: str = 'file') -> str:
         _refuse(path, f'is not UTF-8 text, at byte {error.start}', what)
 
 
-def read_json(path: Path, limit: int = JSON_BYTES) -> dict[str, Any]:
+def read_json(path: Path, limit: int = JSON_BYTES, *, unique: bool = False) -> dict[str, Any]:
     """Read a JSON object.
 
     Parameters
@@ -110,6 +110,8 @@ def read_json(path: Path, limit: int = JSON_BYTES) -> dict[str, Any]:
     path : Path
     limit : int
         Bytes.
+    unique : bool
+        Refuse a name that is twice in an object, of which else the last counts.
 
     Returns
     -------
@@ -122,12 +124,12 @@ def read_json(path: Path, limit: int = JSON_BYTES) -> dict[str, Any]:
         The file cannot be read, is not JSON, or is another kind of value than an object.
     """
     try:
-        return parse_json(read_text(path, limit))
+        return parse_json(read_text(path, limit), unique=unique)
     except ValueError as error:
         _refuse(path, str(error))
 
 
-def parse_json(text: str) -> dict[str, Any]:
+def parse_json(text: str, *, unique: bool = False) -> dict[str, Any]:
     """Turn text into a JSON object, see `read_json`.
 
     Raises
@@ -141,12 +143,26 @@ def parse_json(text: str) -> dict[str, Any]:
     {'a': [1, 2.5]}
     """
     try:
-        content = json.loads(text, parse_constant=_no_number, parse_int=_whole_number)
+        content = json.loads(
+            text,
+            parse_constant=_no_number,
+            parse_int=_whole_number,
+            object_pairs_hook=_unique if unique else None,
+        )
     except RecursionError:
         raise ValueError('nested too deeply') from None
     except json.JSONDecodeError as error:
         raise ValueError(f'is not JSON: {error}') from None
     return checked_object(content)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'has {twice!r} twice')
+    return found
 
 
 def read_toml(path: Path, limit: int = TOML_BYTES, what: str = 'file') -> dict[str, Any]:

@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.files import files_of
+
 BLOCK = 1 << 20  # bytes
 SIZE, MODIFIED, CHANGED, SHA256 = 'Size', 'Modified', 'Changed', 'SHA256'
 
@@ -60,6 +63,28 @@ def stamp(path: Path) -> dict[str, int]:
         MODIFIED: found.st_mtime_ns // 1000,
         CHANGED: found.st_ctime_ns // 1000,
     }
+
+
+def stamps_of(image: Path) -> dict[Path, dict[str, int]]:
+    """Size of each file of an image, and when its content changed; of none where one vanishes."""
+    try:
+        stamps = {path: stamp(path) for path in files_of(image) if path.exists()}
+    except OSError:
+        return {}
+    return {path: {key: one[key] for key in (SIZE, MODIFIED)} for path, one in stamps.items()}
+
+
+def check_stamps(image: Path, before: Mapping[Path, Mapping[str, int]]) -> None:
+    """Compare the files of an image with what they were before work on it; they may be gone.
+
+    Raises
+    ------
+    InputError
+        One has changed: a mask is of what was there before.
+    """
+    now = stamps_of(image)
+    if now and now != before:
+        raise InputError(f'{image}: has changed while it was worked on; start again')
 
 
 def record_of(path: Path) -> dict[str, Any]:

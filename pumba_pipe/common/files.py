@@ -217,20 +217,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def all_or_none() -> Iterator[list[Path]]:
+def all_or_none() -> Iterator[list[Path | None]]:
     """Remove files that belong together when one of them could not be written.
 
     Yields
     ------
-    list of Path
-        To which each file is appended before it is written.
+    list of Path or None
+        To which each file is appended before it is written, and None when all are.
     """
-    files: list[Path] = []
+    files: list[Path | None] = []
     try:
         yield files
     except BaseException:
         for path in files[:-1]:  # the last was not written
-            for file in _written_with(path):
+            for file in [] if path is None else _written_with(path):
                 with contextlib.suppress(OSError):
                     file.unlink()
         raise

@@ -15,12 +15,17 @@ import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from pumba_pipe.common.errors import PumbaError
 
 END_SECONDS = 8.0  # from a signal to the end by force; batch systems wait 10 s and longer
 EXIT_INTERRUPTED = 130
+# What a terminal or a batch system sends to end a program: Ctrl-C, an end, a closed terminal.
+ENDING = tuple(
+    getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
+)
 SOCKET_BYTES = 107  # of the path of a Unix socket, without the final zero
 SOCKET_NAME = '/pymp-12345678/listener-12345678'  # what multiprocessing adds to a folder
 SHORT_FOLDERS = ('/tmp', '/var/tmp', '/dev/shm', '/run/shm')
@@ -43,7 +48,7 @@ def shielded() -> Iterator[None]:
     handlers = {}
     if threading.current_thread() is threading.main_thread():
         # the mask is not enough: another thread, as of a library, may be given the signal
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             if callable(signal.getsignal(number)):
                 handlers[number] = signal.signal(number, lambda received, _: late.append(received))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -58,6 +63,29 @@ def shielded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def tidy_end() -> Iterator[None]:
+    """Treat the end that a batch system or a closed terminal announces like Ctrl-C.
+
+    A process that ends at once leaves files half-written, and of outputs that belong together
+    some. A signal that is ignored (``nohup``), or that somebody else handles, stays so.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def ending_in_time(seconds: float = END_SECONDS) -> Iterator[None]:
     """End this process by force when a signal to end has no effect for so long.
 
@@ -68,7 +96,7 @@ def ending_in_time(seconds: float = END_SECONDS) -> Iterator[None]:
     Parameters
     ----------
     seconds : float
-        From SIGTERM or SIGINT to the end.
+        From the signal, one of `ENDING`, to the end.
     """
     if os.name != 'posix' or threading.current_thread() is not threading.main_thread():
         yield
@@ -76,7 +104,7 @@ def ending_in_time(seconds: float = END_SECONDS) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     threading.Thread(target=_watch, args=(reader, seconds), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # signals are for the main thread alone
     try:
@@ -93,7 +121,7 @@ def _watch(reader: int, seconds: float) -> None:
             received = pipe.read(1)
             if not received:
                 return
-            if received[0] in (signal.SIGTERM, signal.SIGINT):
+            if received[0] in ENDING:
                 break
         time.sleep(seconds)
         # a closed pipe: the signal was handled; while Python ends, the main thread has ended

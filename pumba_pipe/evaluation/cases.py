@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import MISSING, read_table
 
 MASK_ENDING = '_mask.nii.gz'
+MAX_NAMED = 10  # cases or masks that are named in a remark
+Remark = Callable[[str], None]
 MASK_ENTITIES = ('desc', 'label')  # what a mask's name has and its image's lacks
 
 
@@ -44,22 +46,22 @@ class Case:
     group: str = ''
 
 
-def find_cases(folder: Path) -> list[Case]:
+def find_cases(folder: Path, remark: Remark = lambda line: None) -> list[Case]:
     """List the cases of a folder of ``<case>/{image,mask}.nii.gz``.
 
     Species and modality come from the columns of these names in ``MANIFEST.tsv`` where the
     folder has one, and else from the case's name, ``<species>_<modality>_<name>``. Its columns
-    `subject` and `group` are kept.
+    `subject` and `group` are kept. What looks like a case and has no ``image.nii.gz`` is left out,
+    with a line to `remark`.
 
     Raises
     ------
     InputError
-        There is no such folder, or no case in it.
+        There is no such folder, no case in it, or a case twice in the table, in different words.
 
     """
     _check_folder(folder)
-    manifest = folder / 'MANIFEST.tsv'
-    known = {row.get('case', ''): row for row in read_table(manifest)} if manifest.exists() else {}
+    known = _rows_by(folder / 'MANIFEST.tsv', 'case')
     cases = []
     for image in sorted(folder.glob('*/image.nii.gz')):
         name, mask = image.parent.name, image.with_name('mask.nii.gz')
@@ -81,12 +83,13 @@ def find_cases(folder: Path) -> list[Case]:
             f'{folder}: no <case>/image.nii.gz in this folder; '
             'for a BIDS derivative give the data set of its images with --bids'
         )
+    begun = {path.parent.name for kind in ('image', 'mask') for path in folder.glob(f'*/{kind}.*')}
+    lost = (begun | set(known)) - {case.name for case in cases} - {''}
+    _tell_of(lost, f'no image.nii.gz in {folder}/<case>', remark)
     return cases
 
 
-def find_bids_cases(
-    derivative: Path, raw: Path, remark: Callable[[str], None] = lambda line: None
-) -> list[Case]:
+def find_bids_cases(derivative: Path, raw: Path, remark: Remark = lambda line: None) -> list[Case]:
     """List the reference masks of a BIDS derivative with their images in the raw data set.
 
     A reference is ``sub-*_desc-brain_mask.nii.gz`` or ``sub-*_label-brain_mask.nii.gz``. Its
@@ -94,21 +97,23 @@ def find_bids_cases(
     ``label``, whatever their suffix; where the mask's sidecar names `Sources` among them, only
     those. A mask with ``space-FLAIR``, as `pumba` names masks of images that are no T1w, may also
     go with the image of that suffix. The suffix is the modality; the species comes from
-    ``participants.tsv``, and is human where that says nothing. A mask whose sidecar cannot be read
-    is left out, with a line to `remark`.
+    ``participants.tsv``, and is human where that says nothing. A mask whose sidecar cannot be
+    read, that has no image, or that is not compressed, is left out, with a line to `remark`.
 
     Raises
     ------
     InputError
-        A folder is missing, or no mask has an image.
+        A folder is missing, no mask has an image, or a participant is twice in the table, in
+        different words.
 
     """
     _check_folder(derivative)
     _check_folder(raw)
-    table = raw / 'participants.tsv'
-    rows = read_table(table) if table.exists() else []
-    species = {row.get('participant_id', ''): row.get('species') or 'human' for row in rows}
-    cases = []
+    rows = _rows_by(raw / 'participants.tsv', 'participant_id')
+    species = {
+        f'sub-{name.removeprefix("sub-")}': row.get('species') for name, row in rows.items()
+    }
+    cases, alone = [], set()
     for mask in sorted(derivative.glob(f'sub-*/**/*{MASK_ENDING}')):
         if 'brain' not in dict(parse_name(mask).entities).values():
             continue
@@ -117,14 +122,36 @@ def find_bids_cases(
         except InputError as error:
             remark(f'left out: {mask.name}: {error}')
             continue
+        if not images and not parse_name(mask).get('space'):  # a template is no image of raw
+            alone.add(mask.name)
         for image in images:
             name = image.name.removesuffix('.gz').removesuffix('.nii')
             parsed = parse_name(image)
-            whose = species.get(f'sub-{parsed.subject}', 'human')
+            whose = species.get(f'sub-{parsed.subject}') or 'human'
             cases.append(Case(name, whose, parsed.suffix, image, mask))
     if not cases:
         raise InputError(f'{derivative}: no sub-*_desc-brain_mask.nii.gz with an image in {raw}')
+    _tell_of(alone, f'no image of their names in {raw}', remark)
+    plain = {mask.name for mask in derivative.glob('sub-*/**/*-brain_mask.nii')}
+    _tell_of(plain, 'masks have to be compressed (.nii.gz)', remark)
     return cases
+
+
+def _rows_by(table: Path, column: str) -> dict[str, dict[str, str]]:
+    """Rows of a table, if there is one, by a column that names each of them."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in read_table(table) if table.exists() else []:
+        name = row.get(column, '')
+        if name and rows.setdefault(name, row) != row:
+            raise InputError(f'{table}: has two different rows of {name}; remove one')
+    return rows
+
+
+def _tell_of(names: Collection[str], why: str, remark: Remark) -> None:
+    """Say in one line what is left out; nothing where nothing is."""
+    if names:
+        more = f' and {len(names) - MAX_NAMED} more' if len(names) > MAX_NAMED else ''
+        remark(f'left out, {why}: {", ".join(sorted(names)[:MAX_NAMED])}{more}')
 
 
 def _images_of(mask: Path, derivative: Path, raw: Path) -> Iterator[Path]:

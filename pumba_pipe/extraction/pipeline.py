@@ -13,6 +13,7 @@ import numpy as np
 
 from pumba_pipe.common.arguments import optional_path, path_of
 from pumba_pipe.common.errors import InputError, NothingFoundError
+from pumba_pipe.common.file_records import check_stamps, stamps_of
 from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
@@ -31,7 +32,13 @@ from pumba_pipe.extraction.quality import (
 from pumba_pipe.extraction.signal_support import kept_within_signal
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
-from pumba_pipe.images.intensity import has_bright_background, in_safe_range, inverted
+from pumba_pipe.images.intensity import (
+    has_bright_background,
+    in_safe_range,
+    inverted,
+    without_padding,
+    without_spikes,
+)
 from pumba_pipe.images.masks import moved_border, signed_distance
 from pumba_pipe.images.orientation import oriented_view, restored
 from pumba_pipe.images.saving import (
@@ -58,6 +65,7 @@ CONSTANT_SHARE = 0.9
 PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 1_200_000_000, 80_000_000, 3
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'
+SPIKES = 'values far beyond all others, in {} voxels, were clipped for the network'
 NO_INTRACRANIAL = (
     'the intracranial space is not known: the image was stripped before, or these weights do not '
     'predict it'
@@ -275,7 +283,8 @@ def extract(
     stopwatch.lap('weights')
     frame = Frame.of(volume)
     measured = frame.view(volume.data)
-    visible = in_safe_range(measured)
+    visible, spikes = without_spikes(without_padding(measured))
+    visible = in_safe_range(visible)
     bright = has_bright_background(visible)
     if bright:
         visible = inverted(visible)
@@ -325,7 +334,12 @@ def extract(
     space = None if quality.already_stripped else passes.fine.intracranial
     if space is not None:
         quality = replace(quality, intracranial_ml=passes.fine.intracranial_ml)
-    remarks = (bright and INVERTED, whole is not None and ALL_TAKEN, failure)
+    remarks = (
+        bright and INVERTED,
+        spikes and SPIKES.format(spikes),
+        whole is not None and ALL_TAKEN,
+        failure,
+    )
     notes = (*quality.notes, *(remark for remark in remarks if remark))
     quality = replace(quality, notes=notes)
     stopwatch.lap('resample')
@@ -476,6 +490,7 @@ def strip_file(
     if model is None:
         model = load_weights(weights)
     check_intracranial(model, [] if out_tiv is None else [Path(out_tiv)])
+    before = stamps_of(source)
     result = extract(source, model, device, threads, border_mm, csf)
     if within_signal:
         result = kept_within_signal(result)
@@ -499,6 +514,9 @@ def strip_file(
         if out_quality is not None:
             written.append(Path(out_quality))
             write_json(Path(out_quality), result.quality.to_dict())
+        # the masked image is read anew, and a mask of what was there before is of no use
+        written.append(None)
+        check_stamps(source, before)
     stopwatch.lap('write')
     result.seconds.update(stopwatch.seconds)
     return result

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pumba_pipe.common.errors import NothingFoundError, PumbaError
+from pumba_pipe.common.file_records import check_stamps, stamps_of
 from pumba_pipe.common.files import all_or_none
 from pumba_pipe.extraction.border import Csf
 from pumba_pipe.extraction.options import ExtractionOptions, check_options
@@ -78,6 +79,7 @@ def strip_volumes(
     outputs = [Path(path) for path in (out_file, out_mask, out_sdt) if path is not None]
     check_images(outputs, [source, default_weights() if weights is None else Path(weights)])
     model = load_weights(weights)
+    before = stamps_of(source)
     file = open_image(source)
     masks: list[NDArray[np.bool_]] = []
     distances: list[NDArray[np.float32]] = []
@@ -115,6 +117,8 @@ def strip_volumes(
         if out_sdt is not None:
             written.append(Path(out_sdt))
             save_map(whole, distances[0] if file.count == 1 else np.stack(distances, -1), out_sdt)
+        written.append(None)
+        check_stamps(source, before)
     return tuple(_in_words(flag, numbers, file.count) for flag, numbers in flags.items())
 
 

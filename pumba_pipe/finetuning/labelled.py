@@ -10,14 +10,16 @@ import torch
 from pumba_pipe.common.bids_names import parse_stem
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import file_digest
-from pumba_pipe.evaluation.cases import Case, find_bids_cases, find_cases
+from pumba_pipe.evaluation.cases import Case, Remark, find_bids_cases, find_cases
 from pumba_pipe.finetuning.augmentation import LabelledHead
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes
 from pumba_pipe.images.volume import load_volume
 
 
-def labelled_cases(folder: Path, raw: Path | None = None) -> list[Case]:
+def labelled_cases(
+    folder: Path, raw: Path | None = None, remark: Remark = lambda line: None
+) -> list[Case]:
     """List the cases that have a reference mask.
 
     Parameters
@@ -26,14 +28,16 @@ def labelled_cases(folder: Path, raw: Path | None = None) -> list[Case]:
         Of ``<case>/image.nii.gz`` and ``<case>/mask.nii.gz``, or a BIDS derivative with masks.
     raw : Path, optional
         The BIDS data set of that derivative's images.
+    remark : callable
+        Takes a line about what is left out.
 
     Raises
     ------
     InputError
         There is none.
     """
-    cases = find_bids_cases(folder, raw) if raw is not None else find_cases(folder)
-    labelled = [case for case in cases if case.mask is not None]
+    found = find_cases(folder, remark) if raw is None else find_bids_cases(folder, raw, remark)
+    labelled = [case for case in found if case.mask is not None]
     if not labelled:
         raise InputError(f'{folder}: no mask.nii.gz beside any of the images')
     return labelled

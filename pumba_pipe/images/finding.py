@@ -111,14 +111,24 @@ def read_list(path: str) -> list[str]:
         The file cannot be read, or names nothing.
     """
     if path == STANDARD_INPUT:
-        text = sys.stdin.read()
+        text = _standard_input()
     else:
         text = read_text(Path(path), LIST_BYTES, 'list of images')
-    lines = [line.strip() for line in text.splitlines()]
+    if '\0' in text:
+        raise InputError(f'{path}: holds NUL characters; give one path a line (no find -print0)')
+    # not splitlines(): a name may hold what is the end of a line elsewhere
+    text = text.removeprefix('\ufeff').replace('\r\n', '\n').replace('\r', '\n')
+    lines = [line.strip() for line in text.split('\n')]
     found = [line for line in lines if line and not line.startswith('#')]
     if not found:
         raise InputError(f'{path}: this list names no image')
     return found
+
+
+def _standard_input() -> str:
+    """All of standard input, where names of files may be of any bytes."""
+    stream = getattr(sys.stdin, 'buffer', None)
+    return sys.stdin.read() if stream is None else os.fsdecode(stream.read())
 
 
 def _expanded(names: Iterable[str]) -> Iterator[Path]:

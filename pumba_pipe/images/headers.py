@@ -16,6 +16,7 @@ UNITS = {1: 'metre', 2: 'mm', 3: 'micron'}  # by their codes in NIfTI
 MM_OF_UNIT = {'metre': 1000.0, 'mm': 1.0, 'micron': 0.001}
 WIDEST_MM = 5000.0  # no field of view is wider than a scanner
 NARROWEST_MM = 0.5  # nor is any smaller than a brain
+DOUBTFUL = 'check its voxel sizes, which volumes in ml and borders in mm follow'
 
 
 def repaired(header: Any) -> tuple[Any, tuple[str, ...]]:
@@ -82,42 +83,54 @@ def invented_sizes(image: Any) -> tuple[str, ...]:
     import nibabel as nib
 
     header = image.header
-    if not isinstance(header, nib.AnalyzeHeader):
+    if not isinstance(header, nib.AnalyzeHeader | nib.freesurfer.mghformat.MGHHeader):
         return ()
     if isinstance(header, nib.Nifti1Header) and int(header['sform_code']) > 0:
         return ()
     files = image.file_map
     try:
         with files.get('header', files['image']).get_prepare_fileobj('rb') as stream:
-            stored = type(header).from_fileobj(stream, check=False)
+            missing = _missing_sizes(type(header), stream)
     except Exception:  # readable a moment ago: nothing to say about it
         return ()
-    missing = [i for i, size in enumerate(stored['pixdim'][1:4]) if size == 0]
     if not missing:
         return ()
     axes = ', '.join('xyz'[i] for i in missing)
     return (f'the header gives no voxel size along {axes}: 1 mm was taken',)
 
 
+def _missing_sizes(kind: Any, stream: Any) -> list[int]:
+    """Axes of which a header, as it is stored, gives no voxel size."""
+    import nibabel as nib
+
+    if issubclass(kind, nib.freesurfer.mghformat.MGHHeader):
+        stored = np.frombuffer(stream.read(kind.template_dtype.itemsize)[28:30], '>i2')
+        return [] if stored[0] > 0 else [0, 1, 2]  # the flag of a geometry that counts
+    stored = kind.from_fileobj(stream, check=False)
+    return [i for i, size in enumerate(stored['pixdim'][1:4]) if size == 0]
+
+
 def mm_per_unit(image: Any) -> tuple[float, tuple[str, ...]]:
     """Millimetres in a unit of a nibabel image's affine, and a note where that is not one.
 
     Unknown units are millimetres. So are those by which the image would be wider than a scanner
-    or smaller than any brain: some converters write the code of a metre beside millimetres.
+    or smaller than any brain: some converters write the code of a metre beside millimetres. Where
+    it is so in millimetres, too, volumes and borders are wrong, and a note says so.
     """
     import nibabel as nib
 
-    if not isinstance(image.header, nib.Nifti1Header) or image.affine is None:
+    if image.affine is None:
         return 1.0, ()
-    unit = UNITS.get(unit_code(image.header), 'mm')
+    known = isinstance(image.header, nib.Nifti1Header)
+    unit = UNITS.get(unit_code(image.header), 'mm') if known else 'mm'
     factor = MM_OF_UNIT[unit]
-    if factor == 1.0:
-        return 1.0, ()
     sizes = np.linalg.norm(np.asarray(image.affine, float)[:3, :3], axis=0)
     width = float((sizes * image.shape[:3]).max())
-    if not NARROWEST_MM <= width * factor <= WIDEST_MM and NARROWEST_MM <= width <= WIDEST_MM:
-        return 1.0, (f'by its header the image is {width:g} {unit}s wide; mm were taken',)
-    return factor, (f'lengths in {unit}s, as the header says',)
+    if not NARROWEST_MM <= width * factor <= WIDEST_MM:
+        if factor != 1.0 and NARROWEST_MM <= width <= WIDEST_MM:
+            return 1.0, (f'by its header the image is {width:g} {unit}s wide; mm were taken',)
+        return factor, (f'by its header the image is {width * factor:g} mm wide: {DOUBTFUL}',)
+    return factor, () if factor == 1.0 else (f'lengths in {unit}s, as the header says',)
 
 
 def unit_code(header: Any) -> int:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 INTENSITY_PERCENTILES = (1.0, 99.0)  # of the field of view, mapped to 0 and 1 for the network
 SAFE_MAGNITUDES = 1e-3, 1e8  # beyond, limits and sums of the network's own arithmetic matter
 LEAST_SHARE = 0.01  # of the range, between the percentiles; else the maximum becomes 1
+COMMON = 0.005, 0.995  # quantiles between which the values of an image lie
+FAR, CLOSER = 100.0, 2.0  # ranges of these beyond them: too far, and where such voxels are put
+SPIKE_VOXELS = 64  # a group of so many voxels is an object
+PADDING_SHARE = (
+    0.001  # of the voxels, at the least, have the value that an image is filled up with
+)
+PADDING_GAP = 0.5  # ranges of the other values, between these and that value
 BRIGHT = 0.7  # of the grey scale
 BRIGHT_SHARE = 0.25  # of the voxels; fat or fluid is bright in a small part of an image
 BRIGHT_PLANES = 64  # along an axis are looked at, roughly
@@ -108,6 +115,56 @@ def in_safe_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ldexp(values, -int(np.floor(np.log2(largest))))
 
 
+def without_padding(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put a value far below all others, with which an image was filled up, beside these.
+
+    Some converters write -32768 where nothing was measured. Beside it, all of a head has about the
+    same grey value. The blank of an image is zero mostly: values below it alone are looked for.
+    """
+    low = values.min()
+    few = _some(values)
+    if low >= 0 or (few == low).mean() < PADDING_SHARE or not (few > low).any():
+        return values
+    rest = few[few > low]
+    least, most = quantile(rest, COMMON[0]), quantile(rest, COMMON[1])
+    if least - low <= PADDING_GAP * (most - least):
+        return values
+    return np.where(values == low, np.float32(least), values)
+
+
+def without_spikes(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """Bring single voxels whose values are far beyond all others nearer to these.
+
+    A map that was divided by nearly zero has some. Resampled, one such voxel is all that is left
+    of an image.
+
+    Returns
+    -------
+    values : ndarray
+    count : int
+        How many voxels were changed.
+    """
+    from scipy import ndimage
+
+    few = _some(values)
+    low, high = (quantile(few, fraction) for fraction in COMMON)
+    span = high - low
+    most, least = float(values.max()), float(values.min())
+    if not span > 0 or (most <= high + FAR * span and least >= low - FAR * span):
+        return values, 0
+    far = (values > high + FAR * span) | (values < low - FAR * span)
+    groups, count = ndimage.label(far, np.ones((3, 3, 3)))
+    if count and np.bincount(groups[far]).max() >= SPIKE_VOXELS:
+        return values, 0
+    near = np.clip(values, low - CLOSER * span, high + CLOSER * span)
+    return near, int(np.count_nonzero(far))
+
+
+def _some(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values of evenly spaced voxels, without a copy of all."""
+    return values[tuple(slice(None, None, max(1, side // BRIGHT_PLANES)) for side in values.shape)]
+
+
 def has_bright_background(values: NDArray[np.float32]) -> bool:
     """Whether what surrounds the head is bright, as in an image with inverted grey values.
 
@@ -119,7 +176,7 @@ def has_bright_background(values: NDArray[np.float32]) -> bool:
     values : ndarray, shape (x, y, z)
         The field of view, without blank planes at its edges.
     """
-    few = values[tuple(slice(None, None, max(1, side // BRIGHT_PLANES)) for side in values.shape)]
+    few = _some(values)
     low, high = np.percentile(few, INTENSITY_PERCENTILES)
     limit = low + BRIGHT * (high - low)
     faces = [np.moveaxis(values, axis, 0)[end].ravel() for axis in range(3) for end in (0, -1)]

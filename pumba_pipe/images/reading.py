@@ -411,7 +411,8 @@ def _check_size(path: Path, image: Any) -> None:
     if not file.exists():
         raise InputError(f'{file}: the file with the image data is missing')
     offset = getattr(image.dataobj, 'offset', 0)
-    if offset < 0:
+    # nibabel reads voxels from the first byte on where a single file's header says zero
+    if offset < int(getattr(header, 'single_vox_offset', 0)) * getattr(header, 'is_single', 0):
         raise InputError(f'{path}: broken header (its data begin at byte {offset})')
     expected = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
     expected += int(offset)

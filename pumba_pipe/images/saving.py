@@ -67,7 +67,7 @@ def save_masked(volume: Volume, mask: NDArray[Any], path: str | Path) -> None:
     """
     path = Path(path)
     data, scale = _masked(volume, mask, stored=image_suffix(path) not in WITHOUT_SCALE)
-    _save(volume, data, path, scale)
+    _save(volume, data, path, scale, measured=True)
 
 
 def grid_image(volume: Volume, data: NDArray[Any]) -> Any:
@@ -81,7 +81,7 @@ def masked_image(volume: Volume, mask: NDArray[Any]) -> Any:
     Data with a scale are scaled, and have the type float32: nibabel knows no scale of data in
     memory.
     """
-    return grid_image(volume, _masked(volume, mask, stored=False)[0])
+    return _nifti(volume, _masked(volume, mask, stored=False)[0], None, measured=True)
 
 
 def _masked(
@@ -136,13 +136,15 @@ def _save(
     data: NDArray[Any],
     path: Path,
     scale: tuple[float, float] | None = None,
+    *,
+    measured: bool = False,
 ) -> None:
     import nibabel as nib
 
     if image_suffix(path) in WITHOUT_SCALE:
         image: Any = nib.MGHImage(_as_mgh(data, path), volume.affine)
     else:
-        image = _nifti(volume, data, scale)
+        image = _nifti(volume, data, scale, measured=measured)
     with atomic_path(path) as partial:
         save_image(image, partial)
         if image_suffix(path) in ('.img', '.hdr'):
@@ -162,8 +164,17 @@ def _as_mgh(data: NDArray[Any], path: Path) -> NDArray[Any]:
     return short
 
 
-def _nifti(volume: Volume, data: NDArray[Any], scale: tuple[float, float] | None) -> Any:
-    """Make a NIfTI image with the input's affine and, of a NIfTI input, its codes."""
+def _nifti(
+    volume: Volume,
+    data: NDArray[Any],
+    scale: tuple[float, float] | None,
+    *,
+    measured: bool = False,
+) -> Any:
+    """Make a NIfTI image with the input's affine and, of a NIfTI input, its codes.
+
+    What the input's values mean (a vector, a z score, a label) is kept where `data` are these.
+    """
     import nibabel as nib
 
     kind: Any = nib.Nifti2Image if max(data.shape) > 32767 else nib.Nifti1Image
@@ -178,6 +189,8 @@ def _nifti(volume: Volume, data: NDArray[Any], scale: tuple[float, float] | None
     header.extensions.clear()
     header.set_data_dtype(data.dtype)
     header['cal_min'] = header['cal_max'] = 0
+    if not measured:
+        header.set_intent('none')
     header.set_slope_inter(None, None)
     name_unit(header)
     # the source's own affine: that of the volume is in mm, whatever the header's unit

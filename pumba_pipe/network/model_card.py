@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe._version import __version__
+from pumba_pipe.common.cli import one_line
 from pumba_pipe.common.errors import InputError, WeightsError
 from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number, read_table
@@ -313,7 +314,7 @@ def describe(weights: Path | None = None) -> list[str]:
 def _plain_lines(entry: dict[str, Any]) -> list[str]:
     """What a card says in single words or numbers."""
     return [
-        f'{key.replace("_", " ")}: {value}'
+        one_line(f'{key.replace("_", " ")}: {value}')  # a terminal obeys some characters
         for key, value in entry.items()
         if isinstance(value, (str, int, float))
     ]

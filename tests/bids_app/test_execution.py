@@ -153,6 +153,12 @@ def test_image_of_a_node(name, image):
         ('pumba_pipe.common.errors.InputError: /a/b.nii: empty', '/a/b.nii: empty'),
         ('\tValueError: what: ever', 'ValueError: what: ever'),
         ('MemoryError: ', None),
+        (
+            'OSError: [Errno 28] No space left on device',
+            'No space left on device, most likely below the work directory (-w); make room there, '
+            'or choose another',
+        ),
+        ("OSError: [Errno 28] No space: '/a'", "OSError: [Errno 28] No space: '/a'"),
     ],
 )
 def test_reason_of_a_crash(tmp_path, last, reason):

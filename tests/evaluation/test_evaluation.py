@@ -245,6 +245,38 @@ class TestFiles:
             ('sub-b_T2w', 'mus musculus', 'T2w'),
         ]
 
+    def test_cases_that_are_left_out_are_said(self, tmp_path):
+        image = np.zeros((4, 4, 4), np.uint8)
+        save(tmp_path / 'good/image.nii.gz', image)
+        save(tmp_path / 'plain/image.nii', image)
+        save(tmp_path / 'alone/mask.nii.gz', image)
+        table = tmp_path / 'MANIFEST.tsv'
+        table.write_text('case\tspecies\ngood\trat\ngone\trat\ngood\trat\n')
+        said = []
+        assert [case.name for case in find_cases(tmp_path, said.append)] == ['good']
+        assert said == [f'left out, no image.nii.gz in {tmp_path}/<case>: alone, gone, plain']
+        table.write_text('case\tspecies\ngood\trat\ngood\tmouse\n')
+        with pytest.raises(InputError, match='two different rows of good'):
+            find_cases(tmp_path)
+
+    def test_masks_that_are_left_out_are_said(self, tmp_path):
+        """And participants are known by their labels with and without `sub-`."""
+        raw, masks = tmp_path / 'raw', tmp_path / 'masks'
+        image = np.zeros((4, 4, 4), np.uint8)
+        save(raw / 'sub-a/anat/sub-a_T1w.nii.gz', image)
+        save(raw / 'sub-c/anat/sub-c_T1w.nii.gz', image)
+        for name in ('sub-a_desc-brain', 'sub-a_space-MNI_desc-brain', 'sub-b_desc-brain'):
+            save(masks / name[:5] / f'anat/{name}_mask.nii.gz', image)
+        save(masks / 'sub-c/anat/sub-c_desc-brain_mask.nii', image)
+        (raw / 'participants.tsv').write_text('participant_id\tspecies\na\tmouse\nsub-c\trat\n')
+        said = []
+        found = [(case.name, case.species) for case in find_bids_cases(masks, raw, said.append)]
+        assert found == [('sub-a_T1w', 'mouse')]
+        assert said == [
+            f'left out, no image of their names in {raw}: sub-b_desc-brain_mask.nii.gz',
+            'left out, masks have to be compressed (.nii.gz): sub-c_desc-brain_mask.nii',
+        ]
+
     def test_masks_named_by_pumba_find_the_image_of_their_contrast(self, tmp_path):
         raw, masks = tmp_path / 'raw', tmp_path / 'masks'
         image = np.zeros((4, 4, 4), np.uint8)

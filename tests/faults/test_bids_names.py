@@ -336,6 +336,9 @@ def test_marks_inside_lists_of_filters(
         ('{"t1w": {"reconstruction": "(", "regex_search": true}}', 'no regular expression'),
         ('{"t1w": {"EchoTime": 3}}', 'only with --bids-database-dir'),
         ('[' * 100_000, 'nested too deeply'),
+        ('{"t1w": {"run": 1}, "T1w": {"run": 2}}', "'T1w' and another object are of one kind"),
+        ('{"t1w": {"run": 1}, "t1w": {"run": 2}}', "has 't1w' twice"),
+        ('{"t1w": {"run": 1, "run": 2}}', "has 'run' twice"),
     ],
 )
 def test_filters_of_odd_kinds_are_one_line(

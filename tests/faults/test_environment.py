@@ -131,6 +131,59 @@ def test_ctrl_c_at_start_up_is_one_line(bids_dir, tmp_path, seconds):
     assert (process.returncode, errors) == (130, 'pumba: interrupted\n')
 
 
+INTERRUPTED_IMPORT = """
+import sys
+class CtrlC:
+    def find_spec(name, path=None, target=None):
+        if name == 'nipype.pipeline.engine.nodes':
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC)
+"""
+
+
+def test_ctrl_c_while_nipype_is_imported_is_one_line(bids_dir, tmp_path):
+    """Nipype printed a traceback at the end of Python."""
+    words = command(bids_dir, tmp_path / 'out', '--nprocs', '1', '--dry-run')
+    words[2] = INTERRUPTED_IMPORT + CODE
+    done = run(words)
+    assert (done.returncode, done.stderr) == (130, 'pumba: interrupted\n')
+
+
+# The signal comes when one output is in its place and the next is half-written.
+ENDED_WHILE_WRITING = """
+import os, signal, sys, time
+import nibabel
+from pumba_pipe.commands.strip import main
+save, number, ignored = nibabel.save, int(sys.argv.pop(1)), sys.argv.pop(1) == 'ignored'
+def saved(image, path):
+    save(image, path)
+    saved.files += 1
+    if saved.files == 2:
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)
+saved.files, nibabel.save = 0, saved
+if ignored:
+    signal.signal(number, signal.SIG_IGN)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP', 'SIGINT'])
+def test_a_signal_to_end_leaves_no_output(name, head_file, tmp_path):
+    """Of four outputs one was there, and the next half-written under another name."""
+    names = [str(tmp_path / f'{letter}.nii.gz') for letter in 'mopd']
+    words = [word for pair in zip(['-m', '-o', '-p', '-d'], names, strict=True) for word in pair]
+    number = str(int(getattr(signal, name)))
+    command = [sys.executable, '-c', ENDED_WHILE_WRITING, number]
+    done = run([*command, '', '-i', str(head_file), *words])
+    assert (done.returncode, done.stderr) == (130, 'pumba-strip: interrupted\n')
+    assert list(tmp_path.iterdir()) == []
+    if name == 'SIGHUP':  # as with nohup
+        done = run([*command, 'ignored', '-i', str(head_file), *words])
+        assert (done.returncode, done.stderr) == (0, '')
+        assert len(list(tmp_path.iterdir())) == 4
+
+
 @pytest.mark.parametrize('code', [CODE, STRIP], ids=['pumba', 'pumba-strip'])
 def test_a_current_folder_that_was_deleted_is_one_line(code, bids_dir, head_file, tmp_path):
     """PyTorch ends with a line about a library of its own, even where all paths are absolute."""

@@ -1,5 +1,6 @@
 """Headers that are odd: kept as they are, used as far as they can be, or one line."""
 
+import gzip
 import warnings
 
 import nibabel as nib
@@ -233,6 +234,21 @@ def test_data_that_lie_nowhere(name, offset, write, capfd):
     assert capfd.readouterr().err == ''
 
 
+@pytest.mark.parametrize('name', ['x.nii', '2.nii'])
+def test_data_that_begin_in_the_header(name, write, tmp_path):
+    """The header was read as voxels, and the image was shifted by its length."""
+    path = write(name, vox_offset=0)
+    with pytest.raises(InputError, match='its data begin at byte 0'):
+        load_volume(path)
+    packed = tmp_path / f'{name}.gz'
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(InputError, match='its data begin at byte 0'):
+        load_volume(packed)
+    np.testing.assert_array_equal(
+        load_volume(write('p.img', vox_offset=0)).data, load_volume(write()).data
+    )
+
+
 @pytest.mark.parametrize('slope', [0, nan, inf, -inf])
 @pytest.mark.parametrize('inter', [0, 7, nan, inf])
 @pytest.mark.parametrize('name', FORMATS)
@@ -277,6 +293,21 @@ def test_fields_that_do_not_matter(fields, write, tmp_path, capfd):
     assert capfd.readouterr().err == ''
 
 
+@pytest.mark.parametrize('intent', ['label', 'vector', 'z score'])
+def test_a_mask_is_not_what_the_image_is(intent, write, tmp_path):
+    path = write()
+    image = nib.load(path)
+    image.header.set_intent(intent, name='of the scan')
+    nib.save(image, tmp_path / 'i.nii')
+    volume = load_volume(tmp_path / 'i.nii')
+    mask = volume.data > 500
+    save_mask(volume, mask, tmp_path / 'm.nii.gz')
+    save_map(volume, volume.data, tmp_path / 'p.nii.gz')
+    save_masked(volume, mask, tmp_path / 'b.nii.gz')
+    intents = [nib.load(tmp_path / f'{name}.nii.gz').header.get_intent()[::2] for name in 'mpb']
+    assert intents == [('none', ''), ('none', ''), (intent, 'of the scan')]
+
+
 # Voxel sizes that are not there.
 
 
@@ -291,3 +322,26 @@ def test_voxel_sizes_that_are_not_there_are_said(name, write):
 def test_voxel_sizes_that_a_sound_sform_gives_are_not_missed(write):
     path = write(sform=1, qform=0, pixdim=[1, 0, 0, 0, 1, 1, 1, 1])
     assert load_volume(path).notes == ()
+
+
+def test_an_mgh_image_without_a_geometry(tmp_path):
+    path = tmp_path / 'x.mgh'
+    nib.save(nib.MGHImage(np.random.default_rng(0).random(SHAPE, np.float32), AFFINE), path)
+    assert load_volume(path).notes == ()
+    content = bytearray(path.read_bytes())
+    content[28:30] = b'\0\0'
+    path.write_bytes(content)
+    assert load_volume(path).notes == (
+        'the header gives no voxel size along x, y, z: 1 mm was taken',
+    )
+
+
+@pytest.mark.parametrize('name', ['x.nii', 'x.mgz'])
+@pytest.mark.parametrize(('times', 'width'), [(1e-3, 0.096), (1e3, 96000)])
+def test_sizes_of_no_head_are_said(name, times, width, tmp_path):
+    """As where a converter wrote metres, and no unit: a volume in ml is off by many digits."""
+    affine = np.vstack([AFFINE[:3] * times, AFFINE[3]])
+    data = np.random.default_rng(0).random(SHAPE, np.float32)
+    nib.save((nib.MGHImage if 'mgz' in name else nib.Nifti1Image)(data, affine), tmp_path / name)
+    (note,) = load_volume(tmp_path / name).notes
+    assert note.startswith(f'by its header the image is {width:g} mm wide: check its voxel sizes')

@@ -13,6 +13,7 @@ from pumba_pipe.commands.strip import main
 from pumba_pipe.common import files
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import check_outputs, files_of
+from pumba_pipe.extraction import pipeline
 from pumba_pipe.network.weights import default_weights
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -301,3 +302,34 @@ def test_a_disk_that_fills_between_outputs_leaves_none(head_file, tmp_path, monk
             head_file, out_mask=out / mask, out_file=out / 'o.nii', out_quality=out / 'q.json'
         )
     assert list(out.iterdir()) == []
+
+
+KINDS = {'x.nii.gz': nib.Nifti1Image, 'x.img': nib.Nifti1Pair, 'x.mgz': nib.MGHImage}
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_a_scan_that_is_replaced_meanwhile_gives_no_output(
+    name, head, tmp_path, monkeypatch, capsys
+):
+    """The mask of the one scan was put on the other, which -o reads again."""
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    images = [(head[0] * 1000).astype(np.float32), (head[0][::-1] * 900).astype(np.float32)]
+    nib.save(KINDS[name](images[0], affine), tmp_path / name)
+    extract = pipeline.extract
+
+    def replaced_meanwhile(*words, **options):
+        result = extract(*words, **options)
+        nib.save(KINDS[name](images[1], affine), tmp_path / name)
+        return result
+
+    out = tmp_path / 'out'
+    words = ['-i', str(tmp_path / name), '-m', str(out / 'm.nii'), '-o', str(out / 'o.nii')]
+    assert main(words) == 0
+    shutil.rmtree(out)
+    monkeypatch.setattr(pipeline, 'extract', replaced_meanwhile)
+    capsys.readouterr()
+    assert main(words) == 1
+    assert list(out.iterdir()) == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith('has changed while it was worked on; start again')
+    assert (tmp_path / name).is_file()

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 import pumba_pipe
 from pumba_pipe.common.errors import InputError, OutputError
+from pumba_pipe.images.intensity import without_padding, without_spikes
 from pumba_pipe.images.masks import dice
 from pumba_pipe.images.saving import masked_image, save_masked
 from pumba_pipe.images.volume import load_volume, outside_value
@@ -279,3 +280,42 @@ def test_b_values_that_are_ignored_have_their_reason(tmp_path, b_values, note):
     (tmp_path / 'dwi.bval').write_text(b_values)
     notes = load_volume(tmp_path / 'dwi.nii.gz').notes
     assert note in notes[0]
+
+
+# Values far beyond all others.
+
+
+@pytest.mark.parametrize(('value', 'count'), [(1e6, 1), (1e20, 30), (-1e7, 300)])
+def test_spikes_hide_no_head(value, count, strip, real):
+    """Of a map that was divided by nearly zero, no brain was found, or a piece of noise."""
+    data, _, expected = real
+    data = data.copy()
+    places = np.random.default_rng(1).choice(data.size, count, replace=False)
+    data.flat[places] = value
+    result = strip(data)
+    assert dice(result.mask > 0, expected) > 0.98
+    note = f'values far beyond all others, in {count} voxels, were clipped for the network'
+    assert note in result.quality.notes
+    inside = places[result.mask.flat[places] > 0]
+    assert (result.brain().flat[inside] == np.float32(value)).all()
+
+
+@pytest.mark.parametrize('value', [-32768, -1e10])
+def test_what_an_image_is_filled_up_with_hides_no_head(value, strip, real, surroundings):
+    """The whole head was taken for brain: beside such a value all of it is of one grey."""
+    data, _, expected = real
+    result = strip(np.where(surroundings, np.float32(value), data))
+    assert dice(result.mask > 0, expected) > 0.95
+
+
+def test_ordinary_values_are_left_to_the_network(real):
+    data, _, mask = real
+    hounsfield = data / data.max() * 2000 - 1024
+    few = np.zeros((64, 64, 64), np.float32)
+    few += np.random.default_rng(0).random(few.shape, np.float32) * 1e-3
+    few[30:35, 30:35, 30:35] = 5.0  # a small head in a large field of view
+    for values in (data, hounsfield, few, np.where(mask, data, 0), np.zeros_like(few)):
+        assert without_padding(values) is values
+        changed, spikes = without_spikes(values)
+        assert changed is values
+        assert spikes == 0

@@ -1,5 +1,6 @@
 """Which files are images, of all that a user names, and where their results go."""
 
+import io
 import json
 from pathlib import Path, PurePath
 
@@ -108,6 +109,31 @@ def test_a_list_of_paths(tmp_path):
         read_list(str(tmp_path / 'list.txt'))
     with pytest.raises(InputError, match='cannot read this list of images'):
         read_list(str(tmp_path / 'none.txt'))
+
+
+@pytest.mark.parametrize('where', ['list.txt', '-'])
+@pytest.mark.parametrize(
+    ('written', 'expected'),
+    [
+        (b'\xef\xbb\xbf/a.nii\r\n\r\n/b.nii\r\n', ['/a.nii', '/b.nii']),  # as of Windows
+        ('/a\u2028b.nii\n/c\x85d.nii\n'.encode(), ['/a\u2028b.nii', '/c\x85d.nii']),
+        (b'/m\xfcller.nii\n', ['/m\udcfcller.nii']),  # a name that is not UTF-8
+        (b'/a.nii\0/b.nii\0', None),
+    ],
+)
+def test_odd_lists(where, written, expected, tmp_path, monkeypatch):
+    """Some were a traceback on standard input, a name that was not there, or two of one."""
+    monkeypatch.chdir(tmp_path)
+    Path('list.txt').write_bytes(written)
+    monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(written), 'utf-8'))
+    if expected is None:
+        with pytest.raises(InputError, match='NUL'):
+            read_list(where)
+    elif where == 'list.txt' and '\udcfc' in expected[0]:
+        with pytest.raises(InputError, match='is not UTF-8'):
+            read_list(where)
+    else:
+        assert read_list(where) == expected
 
 
 def test_endings_are_taken_off_whole(tmp_path):
