@@ -32,13 +32,7 @@ from pumba_pipe.extraction.quality import (
 from pumba_pipe.extraction.signal_support import kept_within_signal
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
-from pumba_pipe.images.intensity import (
-    has_bright_background,
-    in_safe_range,
-    inverted,
-    without_padding,
-    without_spikes,
-)
+from pumba_pipe.images.intensity import for_network, has_bright_background, inverted
 from pumba_pipe.images.masks import moved_border, signed_distance
 from pumba_pipe.images.orientation import oriented_view, restored
 from pumba_pipe.images.saving import (
@@ -283,8 +277,7 @@ def extract(
     stopwatch.lap('weights')
     frame = Frame.of(volume)
     measured = frame.view(volume.data)
-    visible, spikes = without_spikes(without_padding(measured))
-    visible = in_safe_range(visible)
+    visible, spikes = for_network(measured)
     bright = has_bright_background(visible)
     if bright:
         visible = inverted(visible)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.imports import import_ndimage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,21 +108,56 @@ def clip_limits(values: NDArray[Any], lower: float, upper: float) -> tuple[float
     return float(low), float(high)
 
 
-def in_safe_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return values as they are, or times a power of two where all are tiny or some are huge."""
-    largest = max(abs(float(values.min())), abs(float(values.max())))
+def for_network(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """Values that show a head to the network, whatever else is in the image.
+
+    Those of ordinary images are returned as they are.
+
+    Parameters
+    ----------
+    values : ndarray, shape (x, y, z)
+
+    Returns
+    -------
+    values : ndarray, shape (x, y, z)
+    count : int
+        Voxels far beyond all others, which were changed.
+    """
+    ends = extremes(values)
+    filled = without_padding(values, ends)
+    ends = ends if filled is values else extremes(filled)
+    near, count = without_spikes(filled, ends)
+    ends = ends if near is filled else extremes(near)
+    return in_safe_range(near, ends), count
+
+
+def extremes(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The least value and the largest."""
+    return float(values.min()), float(values.max())
+
+
+def in_safe_range(
+    values: NDArray[np.float32], ends: tuple[float, float] | None = None
+) -> NDArray[np.float32]:
+    """Return values as they are, or times a power of two where all are tiny or some are huge.
+
+    `ends` are the `extremes`, where they are known; so in the functions below.
+    """
+    largest = max(map(abs, ends or extremes(values)))
     if largest == 0 or SAFE_MAGNITUDES[0] <= largest <= SAFE_MAGNITUDES[1]:
         return values
     return np.ldexp(values, -int(np.floor(np.log2(largest))))
 
 
-def without_padding(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def without_padding(
+    values: NDArray[np.float32], ends: tuple[float, float] | None = None
+) -> NDArray[np.float32]:
     """Put a value far below all others, with which an image was filled up, beside these.
 
     Some converters write -32768 where nothing was measured. Beside it, all of a head has about the
     same grey value. The blank of an image is zero mostly: values below it alone are looked for.
     """
-    low = values.min()
+    low = np.float32((ends or extremes(values))[0])
     few = _some(values)
     if low >= 0 or (few == low).mean() < PADDING_SHARE or not (few > low).any():
         return values
@@ -132,7 +168,9 @@ def without_padding(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(values == low, np.float32(least), values)
 
 
-def without_spikes(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+def without_spikes(
+    values: NDArray[np.float32], ends: tuple[float, float] | None = None
+) -> tuple[NDArray[np.float32], int]:
     """Bring single voxels whose values are far beyond all others nearer to these.
 
     A map that was divided by nearly zero has some. Resampled, one such voxel is all that is left
@@ -144,16 +182,14 @@ def without_spikes(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], in
     count : int
         How many voxels were changed.
     """
-    from scipy import ndimage
-
     few = _some(values)
     low, high = (quantile(few, fraction) for fraction in COMMON)
     span = high - low
-    most, least = float(values.max()), float(values.min())
+    least, most = ends or extremes(values)
     if not span > 0 or (most <= high + FAR * span and least >= low - FAR * span):
         return values, 0
     far = (values > high + FAR * span) | (values < low - FAR * span)
-    groups, count = ndimage.label(far, np.ones((3, 3, 3)))
+    groups, count = import_ndimage().label(far, np.ones((3, 3, 3)))
     if count and np.bincount(groups[far]).max() >= SPIKE_VOXELS:
         return values, 0
     near = np.clip(values, low - CLOSER * span, high + CLOSER * span)
