@@ -47,10 +47,12 @@ prune() {
     "$VENV/bin/python" -m pip uninstall --quiet --yes pip
 }
 
-# A label that lies, or the wrong build of PyTorch, ends the build.
+# A label that lies, or the wrong build of PyTorch, ends the build. After a comma, the version's line
+# tells the checksum of the weights.
 check() {
     wanted=$1
     installed=$("$VENV/bin/pumba" --version)
+    installed=${installed%%,*}
     if [ -n "$wanted" ] && [ "$installed" != "pumba_pipe $wanted" ]; then
         echo "install.sh: $installed was installed, but VERSION is '$wanted'" >&2
         exit 1
