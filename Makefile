@@ -55,7 +55,7 @@ gallery: $(VENV)/installed
 	$(BIN)/python tests/data/make_gallery.py $(GALLERY) $(if $(CASES),--cases '$(CASES)')
 
 # The tests' images are tiny: more threads only wait for each other. A process a core.
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
