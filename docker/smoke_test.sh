@@ -45,7 +45,7 @@ elif pumba-train run --steps 2 2> train.txt; then
     echo 'pumba-train ran without lightning' >&2
     exit 1
 else
-    grep lightning train.txt    # one line that says what is missing
+    grep -i lightning train.txt    # one line that says what is missing
 fi
 
 # The masks agree with those drawn by hand, and what was made is there.
