@@ -134,9 +134,9 @@ image:
 image-sbom:
 	mkdir -p build
 	$(ENGINE) run --rm -v "$(CURDIR)/constraints.txt:/constraints.txt:ro" \
-	    --entrypoint sh $(IMAGE) -ec 'python -m venv /tmp/tools; \
-	    /tmp/tools/bin/python -m pip install --quiet -c /constraints.txt cyclonedx-bom >&2; \
-	    /tmp/tools/bin/cyclonedx-py environment --output-reproducible --of JSON /opt/venv' \
+	    --entrypoint sh $(IMAGE) -ec 'tools=$$(mktemp -d); python -m venv $$tools; \
+	    $$tools/bin/python -m pip install --quiet -c /constraints.txt cyclonedx-bom >&2; \
+	    $$tools/bin/cyclonedx-py environment --output-reproducible --of JSON /opt/venv' \
 	    > build/image-sbom.json
 	@echo 'All Python packages of $(IMAGE): build/image-sbom.json'
 
