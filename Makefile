@@ -4,7 +4,7 @@
 # make lint   style, spelling, types, and which folder may import which
 # make docs   the documentation site, in build/site; make links: its links to other sites
 # make descriptors   the Boutiques descriptors, from the parsers
-# make image   the container image, with ENGINE (docker)
+# make image   the container image, with ENGINE (docker); make image-sbom: build/image-sbom.json
 # make picture   the picture that README opens with
 # make gallery   masks of real images, in docs/gallery.md; of your own: CASES=DIR GALLERY=PAGE.md
 # make ablation CASES=DIR   what each part of the synthesis is worth; two hours of a core
@@ -24,7 +24,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 NEEDS := setup.py pyproject.toml constraints.txt pumba_pipe/_version.py
 
 .PHONY: demo test coverage fuzz lint docs links descriptors image picture gallery paper
-.PHONY: ablation licences sbom conda dist release
+.PHONY: ablation image-sbom licences sbom conda dist release
 .DELETE_ON_ERROR:
 
 # Three people, one with two contrasts, and a phantom whose mask has to be flagged.
@@ -56,7 +56,7 @@ gallery: $(VENV)/installed
 	$(BIN)/python tests/data/make_gallery.py $(GALLERY) $(if $(CASES),--cases '$(CASES)')
 
 # The tests' images are tiny: more threads only wait for each other. A process a core.
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
@@ -130,8 +130,19 @@ conda: $(TOOLS)/installed
 	$(TOOLS)/python docker/conda/check.py
 
 ENGINE ?= docker
+IMAGE ?= pumba_pipe
 image:
-	$(ENGINE) build -f docker/Dockerfile -t pumba_pipe .
+	$(ENGINE) build -f docker/Dockerfile -t $(IMAGE) .
+
+# The tool is installed in a container, which is removed: an image's Python runs only there.
+image-sbom:
+	mkdir -p build
+	$(ENGINE) run --rm -v "$(CURDIR)/constraints.txt:/constraints.txt:ro" \
+	    --entrypoint sh $(IMAGE) -ec 'tools=$$(mktemp -d); python -m venv $$tools; \
+	    $$tools/bin/python -m pip install --quiet -c /constraints.txt cyclonedx-bom >&2; \
+	    $$tools/bin/cyclonedx-py environment --output-reproducible --of JSON /opt/venv' \
+	    > build/image-sbom.json
+	@echo 'All Python packages of $(IMAGE): build/image-sbom.json'
 
 dist: $(VENV)/installed-dev
 	$(BIN)/python .ci/release.py

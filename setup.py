@@ -129,7 +129,7 @@ setup(
         'Environment :: Console',
         'Environment :: GPU :: NVIDIA CUDA',
         'Intended Audience :: Science/Research',
-        'Operating System :: OS Independent',
+        'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3 :: Only',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',

@@ -38,19 +38,24 @@ package() {
     check "$version"
 }
 
-# Tests, headers and test programs of other packages: about 400 MB.
+# Tests, headers and test programs of other packages, and OpenVINO's parts for GPUs of Intel, which
+# are never used: about 460 MB.
 prune() {
     packages=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     find "$packages" -depth -type d -name tests ! -path '*/numpy/*' -exec rm -rf {} +
     rm -rf "$packages/torch/include" "$packages/torch/test"
+    rm -rf "$packages/openvino/include" "$packages/openvino/libs/cache.json" \
+        "$packages"/openvino/libs/libopenvino_intel_[gn]pu_plugin.so
     find "$packages/torch/bin" -type f ! -name torch_shm_manager -delete
     "$VENV/bin/python" -m pip uninstall --quiet --yes pip
 }
 
-# A label that lies, or the wrong build of PyTorch, ends the build.
+# A label that lies, or the wrong build of PyTorch, ends the build. After a comma, the version's line
+# tells the checksum of the weights.
 check() {
     wanted=$1
     installed=$("$VENV/bin/pumba" --version)
+    installed=${installed%%,*}
     if [ -n "$wanted" ] && [ "$installed" != "pumba_pipe $wanted" ]; then
         echo "install.sh: $installed was installed, but VERSION is '$wanted'" >&2
         exit 1

@@ -19,6 +19,8 @@ from pumba_pipe.common.errors import InputError, OutputError
 LOCK = '.lock'
 BEAT_SECONDS = 4.0  # the owner touches its lock so often
 WATCH_SECONDS = 12.0  # a lock of another machine that is not touched for so long is nobody's
+# Signal 0 asks whether a process is there; on Windows it is Ctrl-C, for all of a console.
+CAN_LOOK_UP = os.name == 'posix'
 
 
 @contextlib.contextmanager
@@ -27,7 +29,8 @@ def only_run_in(folder: Path) -> Iterator[None]:
 
     The operating system takes its lock off a process that ends, however that happens. Where the
     disk knows no locks, or keeps them to each machine, the file's content decides: a process of
-    this machine is looked up, one of another has to be seen touching the file.
+    this machine is looked up, one of another has to be seen touching the file. So has any on
+    Windows.
 
     Parameters
     ----------
@@ -61,6 +64,8 @@ def only_run_in(folder: Path) -> Iterator[None]:
         finally:
             ended.set()
             beat.join()
+            with contextlib.suppress(OSError):
+                file.truncate(0)  # Windows removes no open file: an empty one is nobody's
             with contextlib.suppress(OSError):
                 path.unlink()
                 if is_new:
@@ -116,7 +121,7 @@ def _owner(path: Path) -> dict[str, Any]:
 
 def _at_work(path: Path, owner: dict[str, Any], locked: bool) -> bool:
     """Whether the owner of a file is still at work, when the lock alone does not tell."""
-    if owner.get('host') == platform.node():
+    if owner.get('host') == platform.node() and CAN_LOOK_UP:
         return not locked and _is_alive(owner)
     before = path.stat().st_mtime_ns
     end = time.monotonic() + WATCH_SECONDS

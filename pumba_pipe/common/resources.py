@@ -88,9 +88,10 @@ def _machine_cpus() -> int:
 
 
 def _machine_memory() -> float:
-    if not hasattr(os, 'sysconf'):  # Windows
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, ValueError, OSError):  # Windows; other systems that do not tell
         return float('inf')
-    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
@@ -142,7 +143,7 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
 def _words(path: Path, count: int) -> list[int | None]:
     """Whole numbers in a file; None for a missing file, and for ``max``."""
     try:
-        words = path.read_text().split()
+        words = path.read_text('utf-8').split()
     except OSError:
         words = []
     numbers = [int(word) if word.lstrip('-').isdigit() else None for word in words[:count]]

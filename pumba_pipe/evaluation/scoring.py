@@ -200,16 +200,21 @@ def write_results(
 def restart_peak() -> None:
     """Let the kernel measure the peak memory of this process anew, where it can (Linux)."""
     with contextlib.suppress(OSError):
-        Path('/proc/self/clear_refs').write_text('5')
+        Path('/proc/self/clear_refs').write_text('5', encoding='ascii')
 
 
 def peak_mb() -> float:
-    """Peak memory of this process in MiB, since `restart_peak` where that works."""
+    """Peak memory of this process in MiB, since `restart_peak` where that works.
+
+    Not a number on Windows, which does not tell.
+    """
     with contextlib.suppress(OSError):
-        for line in Path('/proc/self/status').read_text().splitlines():
+        for line in Path('/proc/self/status').read_text('utf-8').splitlines():
             if line.startswith('VmHWM:'):
                 return int(line.split()[1]) / 1024
-    import resource
-
+    try:
+        import resource
+    except ImportError:
+        return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == 'darwin' else 1024)

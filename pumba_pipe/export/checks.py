@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-TOLERANCE = 1e-3  # by which logits may differ from ours, which are cut at 10
+# By which logits may differ from ours, which are cut at 10: OpenVINO adds up in another order than
+# torch and onnxruntime, and with the shipped fine network lies 0.0013 from them, at most.
+TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True)

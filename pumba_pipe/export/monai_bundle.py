@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 TESTED = {'monai': '1.6.1', 'nibabel': '5.4.2', 'scipy': '1.17.1', 'fire': '0.7.1'}
 SCHEMA = (
     'https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/'
-    'meta_schema_20220324.json'
+    'meta_schema_20240725.json'
 )
 FILES = {'coarse': 'models/coarse.ts', 'fine': 'models/model.ts'}
 STATE, METADATA, INFERENCE = 'models/model.pt', 'configs/metadata.json', 'configs/inference.json'
@@ -119,14 +120,13 @@ def _predictor(torch: Any, module: Any) -> Any:
 
 
 def metadata(model: Model) -> dict[str, Any]:
-    """What MONAI wants to know of a bundle, of the fine network.
+    """What MONAI wants to know of a bundle; ``network_data_format`` is that of the fine network.
 
-    Keys are those of https://docs.monai.io/en/stable/mb_specification.html, as MONAI 1.6 has them.
+    Keys are those of https://docs.monai.io/en/stable/mb_specification.html, as MONAI 1.6 and
+    `SCHEMA` have them.
     """
     described = describe_pipeline(model, FILES)
-    fine = described['networks']['fine']
-    common = {'type': 'image', 'spatial_shape': [fine['size']] * 3, 'dtype': 'float32'}
-    channels = {str(index): name for index, name in enumerate(fine['borders'])}
+    networks = described['networks']
     packages = {name: number for name, number in TESTED.items() if name != 'monai'}
     return {
         'schema': SCHEMA,
@@ -145,31 +145,47 @@ def metadata(model: Model) -> dict[str, Any]:
         'data_source': 'synthetic heads, see pumba-synth',
         'data_type': 'nifti',
         'references': ['Park et al. 2025, https://arxiv.org/abs/2505.07159'],
-        'network_data_format': {
-            'inputs': {
-                'image': {
-                    **common,
-                    'format': 'magnitude',
-                    'modality': 'MR',
-                    'num_channels': 1,
-                    'value_range': [0, 1],
-                    'is_patch_data': True,
-                    'channel_def': {'0': 'a box around the brain, scaled as docs/README.md says'},
-                }
-            },
-            'outputs': {
-                'pred': {
-                    **common,
-                    'format': 'classes',
-                    'modality': 'n/a',
-                    'num_channels': len(channels),
-                    'value_range': [-LOGIT_LIMIT, LOGIT_LIMIT],
-                    'is_patch_data': True,
-                    'channel_def': {key: f'logit of {name}' for key, name in channels.items()},
-                }
-            },
-        },
+        'image_classes': 'grey values of an MR image, from 0 to 1',
+        'pred_classes': 'a channel for each border; within it where the logit is above 0',
+        'network_data_format': tensors(networks['fine'], 'a box around the brain'),
+        'coarse_data_format': tensors(networks['coarse'], 'the whole scan in a cube'),
     }
+
+
+def tensors(network: Mapping[str, Any], seen: str) -> dict[str, Any]:
+    """What goes into a network and comes out of it.
+
+    Parameters
+    ----------
+    network : mapping
+        One of ``networks`` of `pumba_pipe.export.description.describe_pipeline`.
+    seen : str
+        What it looks at.
+    """
+    common = {
+        'type': 'image',
+        'spatial_shape': [network['size']] * 3,
+        'dtype': 'float32',
+        'is_patch_data': True,
+    }
+    channels = {str(index): f'logit of {name}' for index, name in enumerate(network['borders'])}
+    image = {
+        **common,
+        'format': 'magnitude',
+        'modality': 'MR',
+        'num_channels': 1,
+        'value_range': [0, 1],
+        'channel_def': {'0': f'{seen}, scaled as docs/README.md says'},
+    }
+    pred = {
+        **common,
+        'format': 'classes',
+        'modality': 'n/a',
+        'num_channels': len(channels),
+        'value_range': [-LOGIT_LIMIT, LOGIT_LIMIT],
+        'channel_def': channels,
+    }
+    return {'inputs': {'image': image}, 'outputs': {'pred': pred}}
 
 
 def inference() -> dict[str, Any]:

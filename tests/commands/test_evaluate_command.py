@@ -1,7 +1,9 @@
 """``pumba-evaluate`` from its arguments to its files and exit code."""
 
+import math
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -10,6 +12,7 @@ import pytest
 
 from pumba_pipe.commands.evaluate import main
 from pumba_pipe.common.errors import NothingFoundError
+from pumba_pipe.evaluation import scoring
 from pumba_pipe.evaluation.scoring import peak_mb, restart_peak
 from pumba_pipe.extraction import pipeline as extraction
 from pumba_pipe.images.volume import load_volume
@@ -216,6 +219,24 @@ def test_peak_memory_of_a_case_is_its_own():
     if sys.platform == 'linux':
         restart_peak()
         assert peak_mb() < before + 150
+
+
+def test_without_what_tells_the_memory_it_is_unknown(monkeypatch):
+    """As on Windows: neither /proc nor the module resource."""
+    monkeypatch.setattr(scoring, 'Path', lambda name: Path(f'/nowhere{name}'))
+    monkeypatch.setitem(sys.modules, 'resource', None)
+    restart_peak()
+    assert math.isnan(peak_mb())
+
+
+@pytest.mark.parametrize(('platform', 'unit'), [('darwin', 1024**2), ('linux', 1024)])
+def test_macos_counts_memory_in_bytes(monkeypatch, platform, unit):
+    monkeypatch.setattr(scoring, 'Path', lambda name: Path(f'/nowhere{name}'))
+    monkeypatch.setattr(sys, 'platform', platform)
+    usage = SimpleNamespace(ru_maxrss=300 * unit)
+    module = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: usage)
+    monkeypatch.setitem(sys.modules, 'resource', module)
+    assert peak_mb() == 300
 
 
 def test_help_imports_nothing_heavy():

@@ -117,3 +117,38 @@ def test_a_folder_for_a_run_that_did_not_begin_is_not_left(tmp_path):
     with only_run_in(tmp_path / 'new'):
         (tmp_path / 'new' / 'result').touch()
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['result']
+
+
+def test_where_processes_cannot_be_looked_up_none_is_sent_a_signal(tmp_path, disk, monkeypatch):
+    """As on Windows, where signal 0 would be Ctrl-C."""
+    disk(False)
+    monkeypatch.setattr(locks, 'CAN_LOOK_UP', False)
+    monkeypatch.setattr(locks, 'WATCH_SECONDS', 1.0)
+    monkeypatch.setattr(os, 'kill', lambda *_: pytest.fail('a signal was sent'))
+    monkeypatch.setattr(locks, 'BEAT_SECONDS', 0.1)
+    with (
+        only_run_in(tmp_path),
+        pytest.raises(InputError, match=f'process {os.getpid()} on'),
+        only_run_in(tmp_path),
+    ):
+        pass
+    (tmp_path / LOCK).write_text(json.dumps(locks._me()))  # of a run that was killed
+    with only_run_in(tmp_path):
+        pass
+
+
+def test_a_lock_that_cannot_be_removed_is_nobodys(tmp_path, disk, monkeypatch):
+    """As on Windows, where the file is still open."""
+    disk(False)
+
+    def refuse(path):
+        raise PermissionError(13, 'used by another process', str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), 'unlink', refuse)
+        with only_run_in(tmp_path):
+            pass
+    assert (tmp_path / LOCK).read_text() == ''
+    monkeypatch.setattr(locks, '_at_work', lambda *_: pytest.fail('somebody was looked for'))
+    with only_run_in(tmp_path):
+        pass

@@ -11,6 +11,7 @@ from pumba_pipe.common import resources
 from pumba_pipe.common.resources import available_cpus, available_memory_gb
 
 GB = 10**9
+MACHINE_MEMORY = resources._machine_memory
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +138,17 @@ def test_files_that_cannot_be_understood_do_not_count(tmp_path: Path) -> None:
     belong(tmp_path, 'nonsense', '0::/')
     put(tmp_path, '', cpu__max='', memory__max='lots')
     assert found(tmp_path) == (64, pytest.approx(0.9 * 256))
+
+
+@pytest.mark.parametrize('error', [AttributeError, ValueError, OSError])
+def test_a_system_that_does_not_tell_its_memory_sets_no_limit(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Windows has no `sysconf`; other systems may not know the name of what is asked for."""
+
+    def refuse(name: str) -> int:
+        raise error(name)
+
+    assert 0 < MACHINE_MEMORY() < float('inf')
+    monkeypatch.setattr(os, 'sysconf', refuse)
+    assert MACHINE_MEMORY() == float('inf')

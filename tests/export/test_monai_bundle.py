@@ -15,14 +15,21 @@ from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.training.loop import initialize
 
-# As MONAI's specification of bundles has them.
+# What MONAI's schema of metadata (meta_schema_20240725.json) requires, and of which type; the
+# keys of a tensor that are not in it are those of the specification of bundles.
 NEEDED = {
-    'version', 'monai_version', 'pytorch_version', 'numpy_version', 'required_packages_version',
-    'task', 'description', 'authors', 'copyright', 'network_data_format',
+    'schema': str, 'version': str, 'monai_version': str, 'pytorch_version': str,
+    'numpy_version': str, 'required_packages_version': dict, 'task': str, 'description': str,
+    'authors': str, 'copyright': str, 'network_data_format': dict, 'coarse_data_format': dict,
+}  # fmt: skip
+OPTIONAL = {
+    'changelog': dict, 'data_source': str, 'data_type': str, 'image_classes': str,
+    'label_classes': str, 'pred_classes': str, 'eval_metrics': dict, 'intended_use': str,
+    'references': list, 'supported_apps': dict,
 }  # fmt: skip
 TENSOR = {
-    'type', 'format', 'modality', 'num_channels', 'spatial_shape', 'dtype', 'value_range',
-    'is_patch_data', 'channel_def',
+    'type': str, 'format': str, 'modality': str, 'num_channels': int, 'spatial_shape': list,
+    'dtype': str, 'value_range': list, 'is_patch_data': bool, 'channel_def': dict,
 }  # fmt: skip
 
 
@@ -56,16 +63,30 @@ def test_the_files_of_a_bundle_are_there(bundle, weights):
         'models/model.pt', 'models/model.ts', 'models/coarse.ts', 'docs/README.md',
         'scripts/__init__.py', 'scripts/strip.py',
     }  # fmt: skip
-    told = read(bundle / 'configs' / 'metadata.json')
-    assert told.keys() >= NEEDED
-    tensors = told['network_data_format']
-    image, pred = tensors['inputs']['image'], tensors['outputs']['pred']
-    assert image.keys() >= TENSOR and pred.keys() >= TENSOR
-    assert (image['num_channels'], pred['num_channels'], pred['spatial_shape']) == (1, 2, [16] * 3)
     assert load_weights(weights).sha256 in (bundle / 'docs' / 'README.md').read_text('utf-8')
     assert 'Apache License' in (bundle / 'LICENSE').read_text('utf-8') or (
         'Apache-2.0' in (bundle / 'LICENSE').read_text('utf-8')
     )
+
+
+def test_the_metadata_is_as_the_schema_wants_it(bundle):
+    told = read(bundle / 'configs' / 'metadata.json')
+    assert told.keys() >= NEEDED.keys()
+    assert told.keys() <= NEEDED.keys() | OPTIONAL.keys()
+    for key, value in told.items():
+        assert type(value) is (NEEDED | OPTIONAL)[key], key
+    assert told['schema'].endswith('/meta_schema_20240725.json')
+    assert all(isinstance(text, str) for text in told['references'])
+    for name, borders in (('network', 2), ('coarse', 3)):
+        tensors = told[f'{name}_data_format']
+        assert tensors.keys() == {'inputs', 'outputs'}
+        image, pred = tensors['inputs']['image'], tensors['outputs']['pred']
+        for tensor in (image, pred):
+            assert {key: type(value) for key, value in tensor.items()} == TENSOR
+            assert all(type(number) in (int, float) for number in tensor['value_range'])
+            assert tensor['spatial_shape'] == [16] * 3
+        assert (image['num_channels'], pred['num_channels']) == (1, borders)
+        assert len(pred['channel_def']) == borders
 
 
 @pytest.mark.parametrize('name', ['coarse', 'fine'])
@@ -76,7 +97,7 @@ def test_logits_are_ours(name, bundle, weights):
     with torch.no_grad():
         logits = network(torch.from_numpy(np.stack(cubes))[:, None]).numpy()
     ours = np.stack([checks.our_logits(stage, cube) for cube in cubes])
-    assert np.ptp(ours) > 0.1 and np.abs(logits - ours).max() < 1e-3
+    assert np.ptp(ours) > 0.1 and np.abs(logits - ours).max() < 1e-3  # these networks are small
     state = torch.load(bundle / 'models' / 'model.pt', weights_only=True)
     assert set(state) >= {f'{name}/{key}' for key in stage.parameters.values}
 
@@ -120,6 +141,13 @@ print([name for name in sys.modules if name.startswith('pumba')])
     assert done.stdout == '[]\n', done.stderr
     mask = nib.load(tmp_path / 'mask.nii.gz')
     assert mask.shape == image.shape and np.array_equal(mask.affine, image.affine)
+
+
+def test_the_shipped_weights_can_leave(tmp_path, capsys):
+    """Their fine network is the one that is hardest to compute alike: see `checks.TOLERANCE`."""
+    assert main(['--quiet', 'export', str(tmp_path / 'bundle'), '--format', 'monai']) == 0
+    assert capsys.readouterr().err == ''
+    assert (tmp_path / 'bundle' / 'models' / 'model.ts').stat().st_size > 1e6
 
 
 def test_networks_that_compute_something_else_are_not_written(

@@ -37,9 +37,22 @@ def steps(file: Path) -> list[dict]:
 def test_workflows_call_make_targets_that_exist() -> None:
     targets = set(re.findall(r'^([\w-]+):', MAKEFILE, re.MULTILINE))
     run = [step['run'] for file in WORKFLOWS for step in steps(file) if 'run' in step]
-    called = {match for line in run for match in re.findall(r'^make (\w+)$', line)}
-    assert {'lint', 'test', 'docs', 'image', 'links', 'release'} <= called
+    called = {match for line in run for match in re.findall(r'^make ([\w-]+)$', line)}
+    assert {'lint', 'test', 'docs', 'image', 'image-sbom', 'links', 'release'} <= called
     assert called <= targets
+
+
+def test_actions_are_named_by_commit_and_leave_no_credentials() -> None:
+    """A tag can be moved to other code; dependabot tells of newer commits."""
+    used = [step for file in WORKFLOWS for step in steps(file) if 'uses' in step]
+    assert len(used) > 5
+    for step in used:
+        name = step['uses']
+        assert name.startswith('docker://') or re.fullmatch(r'[\w/-]+@[0-9a-f]{40}', name), name
+        if name.startswith('actions/checkout@'):
+            assert step['with']['persist-credentials'] is False
+    watched = yaml.safe_load((ROOT / '.github' / 'dependabot.yml').read_text('utf-8'))
+    assert [one['package-ecosystem'] for one in watched['updates']] == ['github-actions']
 
 
 def test_workflows_test_every_python_that_the_package_names() -> None:

@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from pumba_pipe.bids_app.run import main
 
 import pumba_pipe
 from pumba_pipe.common.cli import guarded
@@ -230,3 +231,73 @@ def test_a_user_without_a_home_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
     assert guarded('pumba', lambda: homes.append(Path.home()) or 0) == 0
     assert homes[0].is_dir()
     assert os.access(homes[0], os.W_OK)
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'complaint'),
+    [
+        (pumba_pipe.__version__, ''),
+        ('', ''),
+        (
+            '0.0.0',
+            f'install.sh: pumba_pipe {pumba_pipe.__version__} was installed, '
+            "but VERSION is '0.0.0'\n",
+        ),
+    ],
+)
+def test_the_version_of_the_label_is_the_one_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wanted: str, complaint: str
+) -> None:
+    """The last step of a build, with the line that `pumba --version` prints today."""
+    assert main(['--version']) == 0
+    version_line = capsys.readouterr().out.strip()
+    commands = tmp_path / 'bin'
+    commands.mkdir()
+    for name, line in (('pumba', version_line), ('python', 'cpu')):
+        (commands / name).write_text(f"#!/bin/sh\necho '{line}'\n")
+        (commands / name).chmod(0o755)
+    (tmp_path / 'variant').write_text('cpu\n')
+    environment = {'PATH': os.environ['PATH'], 'PUMBA_VENV': str(tmp_path)}
+    words = ['sh', INSTALL, 'check', wanted]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1 if complaint else 0, complaint)
+
+
+SMOKE_TEST = ROOT / 'docker' / 'smoke_test.sh'
+
+
+def test_the_smoke_test_calls_every_command() -> None:
+    text = SMOKE_TEST.read_text('utf-8')
+    commands = {
+        point.name
+        for point in distribution('pumba_pipe').entry_points
+        if point.group == 'console_scripts'
+    }
+    assert 'run "$image" /data/bids /out/masks participant' in text
+    for name in commands - {'pumba'}:
+        assert re.search(rf'^ *(?:elif )?{name} ', text, re.MULTILINE), name
+    workflow = (ROOT / '.github' / 'workflows' / 'checks.yml').read_text('utf-8')
+    assert 'docker/smoke_test.sh' in workflow
+    assert 'make image-sbom' in workflow
+
+
+def test_the_smoke_test_fails_where_a_command_does(tmp_path: Path) -> None:
+    """With an engine that runs nothing, and fails when it gets to the commands beside `pumba`."""
+    engine = tmp_path / 'engine'
+    engine.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/log\ncase $* in *entrypoint*) exit 3 ;; esac\n'
+    )
+    engine.chmod(0o755)
+    done = subprocess.run(
+        [SMOKE_TEST, engine, 'some-image'],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 3
+    assert 'works' not in done.stdout
+    calls = (tmp_path / 'log').read_text().splitlines()
+    assert len(calls) == 4
+    for call in calls:
+        assert '--network none --read-only' in call and '--cap-drop ALL' in call
+        assert f'{ROOT}/tests/data:/data:ro' in call and ' some-image' in call
