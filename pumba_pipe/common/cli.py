@@ -57,7 +57,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
 
 
 def _guarded(name: str, body: Callable[[], int]) -> int:
-    from pumba_pipe.common.processes import ending_in_time, tidy_end
+    from pumba_pipe.common.signals import ending_in_time, tidy_end
 
     try:
         with tidy_end(), ending_in_time():

@@ -1,4 +1,4 @@
-"""Child processes, and the end of this one: what depends on signals, sockets and semaphores."""
+"""Child processes: what depends on sockets and semaphores."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import contextlib
 import multiprocessing
 import multiprocessing.util
 import os
-import select
 import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
-from types import FrameType
-from typing import IO
 
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.signals import ENDING
 
-END_SECONDS = 8.0  # from a signal to the end by force; batch systems wait 10 s and longer
-EXIT_INTERRUPTED = 130
-# What a terminal or a batch system sends to end a program: Ctrl-C, an end, a closed terminal.
-ENDING = tuple(
-    getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
-)
 SOCKET_BYTES = 107  # of the path of a Unix socket, without the final zero
 SOCKET_NAME = '/pymp-12345678/listener-12345678'  # what multiprocessing adds to a folder
 SHORT_FOLDERS = ('/tmp', '/var/tmp', '/dev/shm', '/run/shm')
@@ -60,89 +51,6 @@ def shielded() -> Iterator[None]:
             signal.signal(number, handler)
         for received in late:
             signal.raise_signal(received)
-
-
-@contextlib.contextmanager
-def tidy_end() -> Iterator[None]:
-    """Treat the end that a batch system or a closed terminal announces like Ctrl-C.
-
-    A process that ends at once leaves files half-written, and of outputs that belong together
-    some. A signal that is ignored (``nohup``), or that somebody else handles, stays so.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in ENDING:
-            if signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def ending_in_time(seconds: float = END_SECONDS) -> Iterator[None]:
-    """End this process by force when a signal to end has no effect for so long.
-
-    Python's handlers run between two steps of Python; in the middle of a convolution, or of a
-    library that waits for memory there is not, none comes. A thread of its own waits for signals
-    here. It waits on after the end of the block, until the process has ended.
-
-    Parameters
-    ----------
-    seconds : float
-        From the signal, one of `ENDING`, to the end.
-    """
-    if os.name != 'posix' or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    threading.Thread(target=_watch, args=(reader, seconds), daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # signals are for the main thread alone
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(writer)
-
-
-def _watch(reader: int, seconds: float) -> None:
-    """Wait for the number of a signal that ends; then for the end of the process."""
-    with contextlib.suppress(OSError), os.fdopen(reader, 'rb', buffering=0) as pipe:
-        while True:
-            received = pipe.read(1)
-            if not received:
-                return
-            if received[0] in ENDING:
-                break
-        time.sleep(seconds)
-        # a closed pipe: the signal was handled; while Python ends, the main thread has ended
-        handled = _is_closed(pipe)
-        if not handled or not threading.main_thread().is_alive():
-            end_by_force()
-
-
-def _is_closed(pipe: IO[bytes]) -> bool:
-    """Whether nobody writes to a pipe any more; what was written is read."""
-    while select.select([pipe], [], [], 0)[0]:
-        if not pipe.read(4096):
-            return True
-    return False
-
-
-def end_by_force() -> None:
-    """End this process and its children at once."""
-    with contextlib.suppress(Exception):
-        end_workers()
-    os._exit(EXIT_INTERRUPTED)
 
 
 def end_workers() -> None:

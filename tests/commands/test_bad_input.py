@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pumba_pipe.commands.strip import main
+from pumba_pipe.images import saving
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 
@@ -215,13 +216,13 @@ def test_output_below_a_file_is_refused(tmp_path, capsys):
 
 def test_full_disk_leaves_nothing_behind(head_file, tmp_path, capsys, monkeypatch):
     """A write that fails half-way, as on a full disk."""
-    real_save = nib.save
+    real_save = saving.save_image
 
     def failing_save(image, path):
         real_save(image, path)
         raise OSError(28, 'No space left on device', str(path))
 
-    monkeypatch.setattr(nib, 'save', failing_save)
+    monkeypatch.setattr(saving, 'save_image', failing_save)
     out = tmp_path / 'out' / 'mask.nii.gz'
     assert main(['-i', str(head_file), '-m', str(out)]) == 1
     err = capsys.readouterr().err.strip().splitlines()

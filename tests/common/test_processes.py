@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals and sockets 
 # A library at work for minutes: Python has no chance to run a handler.
 NATIVE = """
 import hashlib, signal, sys
-from pumba_pipe.common.processes import ending_in_time
+from pumba_pipe.common.signals import ending_in_time
 def interrupt(number, frame):
     raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, interrupt)
@@ -30,7 +30,7 @@ with ending_in_time(1.0):
 # A program that catches the signal, goes on, and ends as it likes.
 TIDY = """
 import signal, sys, time
-from pumba_pipe.common.processes import ending_in_time
+from pumba_pipe.common.signals import ending_in_time
 def interrupt(number, frame):
     raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, interrupt)
@@ -45,7 +45,7 @@ except KeyboardInterrupt:
 # A program that is told to end, and whose threads do not let it.
 STUCK = """
 import signal, sys, threading, time
-from pumba_pipe.common.processes import ending_in_time
+from pumba_pipe.common.signals import ending_in_time
 def interrupt(number, frame):
     raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, interrupt)

@@ -152,16 +152,16 @@ def test_ctrl_c_while_nipype_is_imported_is_one_line(bids_dir, tmp_path):
 # The signal comes when one output is in its place and the next is half-written.
 ENDED_WHILE_WRITING = """
 import os, signal, sys, time
-import nibabel
 from pumba_pipe.commands.strip import main
-save, number, ignored = nibabel.save, int(sys.argv.pop(1)), sys.argv.pop(1) == 'ignored'
+from pumba_pipe.images import saving
+save, number, ignored = saving.save_image, int(sys.argv.pop(1)), sys.argv.pop(1) == 'ignored'
 def saved(image, path):
     save(image, path)
     saved.files += 1
     if saved.files == 2:
         os.kill(os.getpid(), number)
         time.sleep(0.1)
-saved.files, nibabel.save = 0, saved
+saved.files, saving.save_image = 0, saved
 if ignored:
     signal.signal(number, signal.SIG_IGN)
 sys.exit(main())

@@ -14,6 +14,7 @@ from pumba_pipe.common import files
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import check_outputs, files_of
 from pumba_pipe.extraction import pipeline
+from pumba_pipe.images import saving
 from pumba_pipe.network.weights import default_weights
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -288,14 +289,14 @@ def test_other_commands_keep_their_inputs(number, tmp_path, capsys):
 @pytest.mark.parametrize('mask', ['m.nii.gz', 'm.img'])
 def test_a_disk_that_fills_between_outputs_leaves_none(head_file, tmp_path, monkeypatch, mask):
     """A failed image gives no file: the mask was left where the masked scan did not fit."""
-    real_save = nib.save
+    real_save = saving.save_image
 
     def save(image, path):
         if image.get_data_dtype() != np.uint8:
             raise OSError(28, 'No space left on device', str(path))
         real_save(image, path)
 
-    monkeypatch.setattr(nib, 'save', save)
+    monkeypatch.setattr(saving, 'save_image', save)
     out = tmp_path / 'out'
     with pytest.raises(OutputError, match='No space left'):
         pumba_pipe.strip_file(
