@@ -162,8 +162,10 @@ def saved(image, path):
         os.kill(os.getpid(), number)
         time.sleep(0.1)
 saved.files, saving.save_image = 0, saved
-if ignored:
-    signal.signal(number, signal.SIG_IGN)
+ordinary = dict.fromkeys([signal.SIGTERM, signal.SIGHUP], signal.SIG_DFL)
+ordinary[signal.SIGINT] = signal.default_int_handler
+# whatever the tests were started with, as by nohup
+signal.signal(number, signal.SIG_IGN if ignored else ordinary[number])
 sys.exit(main())
 """
 

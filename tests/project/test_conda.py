@@ -12,7 +12,7 @@ import yaml
 FOLDER = Path(__file__).parents[2] / 'docker' / 'conda'
 RECIPE = yaml.safe_load((FOLDER / 'recipe.yaml').read_text('utf-8'))
 PACKAGE = distribution('pumba_pipe')
-CALLED = {'torch': 'pytorch'}  # what a package is called there
+CALLED = {'torch': 'pytorch', 'isal': 'python-isal'}  # what a package is called there
 
 
 def split(line: str) -> tuple[str, str]:

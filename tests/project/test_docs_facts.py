@@ -119,7 +119,7 @@ def test_the_score_is_learned_as_the_page_says() -> None:
         f'of {low:g} to {high:,.0f} ml of brain',
         f'below which {calibration.ALARMS:.0%} of the good masks'.replace('%', ' %'),
         f'(Dice from {calibration.GOOD})',
-        f'{calibration.FALSE_ALARMS:.0%} of the made heads are beyond'.replace('%', ' %'),
+        f'{calibration.FALSE_ALARMS:.1%} of the made heads are beyond'.replace('%', ' %'),
     ):
         assert words in page
     further = round(sum(calibration.SHARES.values()) * calibration.CALIBRATION_HEADS)
