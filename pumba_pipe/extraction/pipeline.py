@@ -302,8 +302,8 @@ def extract(
             passes.fine.gamma_dice,
             boundary_certainty(found.doubtful, found.voxels),
         )
-    mask = found.on(frame)
-    contrast = inner_contrast(visible, frame.view(mask))
+        mask = found.on(frame)
+        contrast = inner_contrast(visible, frame.view(mask))
     evidence = Evidence(
         agreement,
         shape_metrics(passes.fine.likely, passes.coarse.volume, passes.fine.volume, contrast),

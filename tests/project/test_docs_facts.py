@@ -152,7 +152,7 @@ def test_memory_is_what_the_pages_say() -> None:
     shape = (256, 256, 256)
     for name in ('faq.md', 'install.md'):
         assert f'bout {strip_mem_gb(shape):.1f} GB' in text_of(name)
-    assert bias_mem_gb(shape) < strip_mem_gb(shape)
+    assert abs(bias_mem_gb(shape) - strip_mem_gb(shape)) < 0.1, 'as much for N4'
 
 
 def test_names_of_outputs_are_those_of_the_page() -> None:
