@@ -17,8 +17,8 @@ UNKNOWN_SERIES = (128, 128, 64, 300)
 TRAINING = TrainingSettings()
 
 # A process with what it imports, in GB: the networks are most of it. Stripping on a CPU, by
-# `measure_memory.py IMAGE` of the scaling tests with OpenVINO: 0.35 GB for 128³ voxels, 0.43 GB for
-# 256³ of uint8, 0.65 GB for 256³ of float64.
+# `measure_memory.py IMAGE` of the scaling tests with OpenVINO: 0.35 GB for 128³ voxels, 0.43 GB
+# for 256³ of uint8, 0.65 GB for 256³ of float64.
 BASE_GB = {
     'bias': 0.22,
     'image': 0.12,
