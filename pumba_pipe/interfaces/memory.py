@@ -172,7 +172,7 @@ def strip_mem_gb(shape: Sequence[int] | None = None) -> float:
     Examples
     --------
     >>> strip_mem_gb((256, 256, 256))
-    0.86
+    0.76
     """
     from pumba_pipe.network.devices import CPU
     from pumba_pipe.network.engine import library_for
