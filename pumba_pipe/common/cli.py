@@ -14,8 +14,9 @@ from typing import Any, NoReturn, TextIO
 from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.common.files import check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
+from pumba_pipe.common.signals import EXIT_INTERRUPTED, ending_in_time, tidy_end
 
-EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+EXIT_FAILURE = 1
 MAX_LINE = 2000  # characters
 THREADS = (
     '--nthreads', '--num-threads', '--num_threads', '--omp-nthreads', '--omp_nthreads',
@@ -57,8 +58,6 @@ def guarded(name: str, body: Callable[[], int]) -> int:
 
 
 def _guarded(name: str, body: Callable[[], int]) -> int:
-    from pumba_pipe.common.signals import ending_in_time, tidy_end
-
     try:
         with tidy_end(), ending_in_time():
             check_current_folder()

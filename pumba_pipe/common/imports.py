@@ -12,7 +12,7 @@ ALONG = ('numpy.f2py', 'numpy.testing')
 
 
 def import_ndimage() -> ModuleType:
-    """Import `scipy.ndimage`, a quarter faster than by its name.
+    """Import `scipy.ndimage`, in less time than by its name.
 
     What numpy has for Fortran and for tests is executed when something of it is used.
     """

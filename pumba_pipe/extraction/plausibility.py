@@ -118,7 +118,7 @@ def inner_contrast(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> InnerC
 def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Distance of each voxel to the nearest one outside, in voxels.
 
-    From the place of that one: to say the distance, scipy takes three times the memory.
+    From the place of that one: to say the distance, scipy takes more memory.
     """
     find = import_ndimage().distance_transform_edt
     nearest = find(inside, return_distances=False, return_indices=True)

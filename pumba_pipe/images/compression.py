@@ -1,7 +1,4 @@
-"""Files compressed by gzip, by ISA-L where that is installed.
-
-It takes a third of the time to read and a tenth to write, and the files are smaller.
-"""
+"""Files compressed by gzip, by ISA-L where it is installed, which takes less time."""
 
 from __future__ import annotations
 
