@@ -21,6 +21,7 @@ from pumba_pipe.workflows.templates import find_template, parse_space
 
 from pumba_pipe.common.cli import counted
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.signals import raise_if_interrupted
 
 Log = Callable[[str], None]
 MAX_NAMED = 20  # masks that are named
@@ -197,6 +198,7 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
         BrainOutputs(path, config.bids_dir, config.output_dir, settings)
         for path in selection.images
     ]
+    raise_if_interrupted()  # all that takes long to be imported has been
     broken = selection.broken | same_results(images, config.output_dir)
     images = [outputs for outputs in images if outputs.source not in broken]
     images, unusable = _with_manual_masks(config, images, log)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pumba_pipe.common.errors import InputError, OutputError
+from pumba_pipe.common.signals import raise_if_interrupted
 
 DOUBLE_SUFFIXES = ('.nii.gz', '.mgh.gz')
 COMPRESSIONS = ('', '.gz', '.bz2', '.zst')
@@ -208,6 +209,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         with contextlib.suppress(OSError):  # a disk without permissions refuses any change
             partial.chmod(0o666 & ~umask)
+        raise_if_interrupted()
         _replace(partial, path)
     except OSError as error:
         raise OutputError(f'{path}: cannot write this file ({error.strerror or error})') from None

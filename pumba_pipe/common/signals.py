@@ -19,6 +19,7 @@ EXIT_INTERRUPTED = 130
 ENDING = tuple(
     getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
 )
+_unanswered: list[int] = []  # signals to end, until a command has ended for them
 
 
 @contextlib.contextmanager
@@ -27,21 +28,43 @@ def tidy_end() -> Iterator[None]:
 
     A process that ends at once leaves files half-written, and of outputs that belong together
     some. A signal that is ignored (``nohup``), or that somebody else handles, stays so.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        A signal came; at the end of the block at the latest (see `raise_if_interrupted`).
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        _unanswered.append(number)
         raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in ENDING:
-            if signal.getsignal(number) is signal.SIG_DFL:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, interrupt)
     try:
         yield
+        raise_if_interrupted()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if before:
+            _unanswered.clear()
+
+
+def raise_if_interrupted() -> None:
+    """Interrupt again where a library caught an interruption, with a bare ``except`` or in C.
+
+    Many do so while they are imported. Asked before outputs are written, and at the end.
+
+    Raises
+    ------
+    KeyboardInterrupt
+    """
+    if _unanswered:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

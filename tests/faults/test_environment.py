@@ -120,6 +120,8 @@ def test_ctrl_c_at_start_up_is_one_line(bids_dir, tmp_path, seconds):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # whatever the tests were started with, as by nohup
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
@@ -147,6 +149,35 @@ def test_ctrl_c_while_nipype_is_imported_is_one_line(bids_dir, tmp_path):
     words[2] = INTERRUPTED_IMPORT + CODE
     done = run(words)
     assert (done.returncode, done.stderr) == (130, 'pumba: interrupted\n')
+
+
+# As libraries do while they are imported: a bare except around an import that can be done without.
+SWALLOWED_IMPORT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class CtrlC:
+    def find_spec(name, path=None, target=None):
+        if name == 'nibabel':
+            sys.meta_path.remove(CtrlC)
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except:
+                pass
+sys.meta_path.insert(0, CtrlC)
+"""
+
+
+@pytest.mark.parametrize('code', [CODE, STRIP], ids=['pumba', 'pumba-strip'])
+def test_ctrl_c_that_a_library_swallows_ends_all_the_same(code, bids_dir, head_file, tmp_path):
+    """The command went on to its end, with exit code 0."""
+    words = command(bids_dir, tmp_path / 'out', '--nprocs', '1')
+    if code == STRIP:
+        words[3:] = ['-i', str(head_file), '-m', str(tmp_path / 'm.nii.gz'), '--device', 'cpu']
+    words[2] = SWALLOWED_IMPORT + code
+    done = run(words)
+    name = 'pumba-strip' if code == STRIP else 'pumba'
+    assert (done.returncode, done.stderr) == (130, f'{name}: interrupted\n')
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == []
 
 
 # The signal comes when one output is in its place and the next is half-written.
