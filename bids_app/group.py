@@ -61,7 +61,7 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
         log(f'{write_index(config.output_dir, everything, ratings)}: leads to all pages')
     missing = without_result(config, {image.subject for image in everything})
     if missing:
-        log(f'without any mask: {", ".join(missing)}; the participant level says why')
+        log(f'without a mask in the tables: {", ".join(missing)}; the participant level says why')
     return 0
 
 

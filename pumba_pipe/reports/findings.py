@@ -120,19 +120,29 @@ def find_all(
     sidecars = dict(_sidecars(output_dir, subject, remark))
     files: dict[str, list[Path]] = defaultdict(list)
     masks: dict[str, tuple[Path, dict[str, Any]]] = {}
+    unrecorded: dict[str, Path] = {}
     for file, content in sidecars.items():
         source = _source(content, output_dir, sidecars)
         if source is None:
             continue
         files[source].append(file)
-        is_mask = file.name.split('.')[0].endswith(MASK_ENDING)
-        if not is_mask or 'Quality' not in content:
+        if not file.name.split('.')[0].endswith(MASK_ENDING):
+            continue
+        if 'Quality' not in content:
+            own_grid = (None, parse_name(Path(source)).suffix)  # masks on a template's have none
+            if parse_name(file).get('space') in own_grid:
+                unrecorded[source] = file
             continue
         problem = _problem(source, content['Quality'])
         if problem:
             remark(f'left out: {file}: {problem}, says its JSON file')
         else:
             masks[source] = (file, content)
+    for source in sorted(unrecorded.keys() - masks.keys()):
+        remark(
+            f'left out: {unrecorded[source]}: no quality record in its JSON file; delete both and '
+            'run the participant level again'
+        )
     found = []
     for source, (mask, content) in masks.items():
         metadata = {key: value for key, value in content.items() if key != 'Quality'}

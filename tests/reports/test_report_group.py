@@ -72,15 +72,28 @@ def test_participants_without_any_mask_are_named(raw, results, capsys):
     for label in ('h0', 'm1', 'lost', 'gone'):
         (raw / f'sub-{label}').mkdir()
     assert group(raw, results) == 0
-    assert 'without any mask: sub-gone, sub-lost; ' in capsys.readouterr().out
+    assert 'without a mask in the tables: sub-gone, sub-lost; ' in capsys.readouterr().out
     assert group(raw, results, '--participant-label', 'h0', 'gone') == 0
     out = capsys.readouterr().out
-    assert 'without any mask: sub-gone; ' in out
+    assert 'without a mask in the tables: sub-gone; ' in out
     assert 'group_T1w.tsv: 1 image, ' in out
     assert group(raw, results, '--modalities', 'T2w') == 0
-    assert 'without any mask: sub-gone, sub-lost; ' in capsys.readouterr().out
+    assert 'without a mask in the tables: sub-gone, sub-lost; ' in capsys.readouterr().out
     assert group(raw, results, '--species', 'mouse') == 0
-    assert 'without any mask' not in capsys.readouterr().out
+    assert 'without a mask in the tables' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['desc-brain_mask', 'space-T2w_desc-brain_mask'])
+def test_a_mask_without_a_quality_record_is_named(name, raw, results, capsys):
+    """Its participant was said to have no mask."""
+    sidecar = next(results.rglob(f'sub-h0_{name}.json'))
+    content = json.loads(sidecar.read_text('utf-8'))
+    del content['Quality']
+    sidecar.write_text(json.dumps(content))
+    assert group(raw, results) == 0
+    assert f'left out: {sidecar.with_suffix(".nii.gz")}: no quality record' in (
+        capsys.readouterr().out
+    )
 
 
 def test_tables_have_the_whole_quality_record():
