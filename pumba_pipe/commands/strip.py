@@ -19,6 +19,7 @@ from pumba_pipe.common.cli import (
 )
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import all_or_none, check_outputs
+from pumba_pipe.common.imports import import_little
 from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 
@@ -182,6 +183,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     started = time.perf_counter()
+    import_little()
     from pumba_pipe.extraction.pipeline import strip_file
 
     imported = time.perf_counter() - started

@@ -9,6 +9,12 @@ from types import ModuleType
 
 # scipy goes through all names of numpy, and numpy imports these when they are first named.
 ALONG = ('numpy.f2py', 'numpy.testing')
+# What else numpy, scipy.ndimage and nibabel import for functions that making a mask has no use
+# for. The second is the largest: scipy reads the docstrings of all its functions.
+UNUSED_FOR_MASKS = (
+    'urllib.request', 'scipy.special', 'numpy.polynomial', 'numpy.ctypeslib', 'numpy.char',
+    'numpy.rec',
+)  # fmt: skip
 
 
 def import_ndimage() -> ModuleType:
@@ -20,6 +26,16 @@ def import_ndimage() -> ModuleType:
         for name in ALONG:
             _import_later(name)
     return importlib.import_module('scipy.ndimage')
+
+
+def import_little() -> None:
+    """In the process of a command that makes masks: execute `UNUSED_FOR_MASKS` when first used.
+
+    Not for a library's user: whoever uses such a package first in two threads at once may find
+    half of it, as Python's `LazyLoader` has no lock.
+    """
+    for name in UNUSED_FOR_MASKS:
+        _import_later(name)
 
 
 def _import_later(name: str) -> None:

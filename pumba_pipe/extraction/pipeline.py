@@ -45,7 +45,7 @@ from pumba_pipe.images.saving import (
 )
 from pumba_pipe.images.volume import Volume, b_value_files
 from pumba_pipe.network.devices import CPU, choose_device, with_fallback
-from pumba_pipe.network.engine import engine_for
+from pumba_pipe.network.engine import compiled_meanwhile, engine_for
 from pumba_pipe.network.weights import Model, default_weights, load_weights
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 MIN_BRAIN_VOXELS = 20
 CONSTANT_SHARE = 0.9
-# Address space, by `measure_memory.py IMAGE [THREADS]` of the scaling tests with OpenVINO: 1.25 GB
-# for 128³ voxels and one thread, 1.28 GB for 256³, 1.33 GB for two threads. With a tenth less it
-# crashes. Only half of it is ever used.
+# Address space, by `measure_memory.py IMAGE [THREADS]` of the scaling tests: it asked for 1.28 GB
+# for 256³ voxels and one thread, 1.33 GB for two, when a tenth less crashed; 0.90 and 1.00 GB now
+# that the process imports less. Only half of it is ever used.
 PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 1_200_000_000, 80_000_000, 3
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'
@@ -270,19 +270,24 @@ def extract(
             '(the affine of an array is given by name, affine=)'
         )
     check_options(border_mm, threads, csf)
-    volume = as_volume(image, affine)
-    stopwatch.lap('read')
     model = load_weights() if model is None else model
     chosen = choose_device(device)
-    stopwatch.lap('weights')
-    frame = Frame.of(volume)
-    measured = frame.view(volume.data)
-    visible, spikes = for_network(measured)
-    bright = has_bright_background(visible)
-    if bright:
-        visible = inverted(visible)
+    stages = []
     if chosen == CPU:
-        check_memory(memory_needed(visible.size, threads or available_cpus()))
+        check_memory(memory_needed(0, threads or available_cpus()))
+        stages = [model.coarse, model.fine]
+    stopwatch.lap('weights')
+    with compiled_meanwhile(stages, threads):
+        volume = as_volume(image, affine)
+        stopwatch.lap('read')
+        frame = Frame.of(volume)
+        measured = frame.view(volume.data)
+        visible, spikes = for_network(measured)
+        bright = has_bright_background(visible)
+        if bright:
+            visible = inverted(visible)
+    if chosen == CPU:
+        check_memory(visible.size * VOXEL_BYTES)
     with one_blas_thread():
         passes, failure = with_fallback(
             lambda place: _run_passes(model, visible, frame.voxel_size, place, threads, stopwatch),

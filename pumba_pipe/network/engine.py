@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
+
+from pumba_pipe.common.resources import available_cpus
 
 from pumba_pipe.network.devices import CPU
 from pumba_pipe.network.parameters import torch_network
@@ -78,3 +83,35 @@ def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> E
     # of its own: the stage's must not lie on a GPU when the CPU takes over
     network = stage.network if parameters is None else torch_network(parameters)
     return TorchEngine(network, stage.size, LOGIT_LIMIT, device, threads)
+
+
+@contextlib.contextmanager
+def compiled_meanwhile(stages: Sequence[Stage], threads: int | None = None) -> Iterator[None]:
+    """Compile the networks of stages for the CPU in a thread, while the block does other work.
+
+    With one CPU thread, and where torch is to compute, nothing is done ahead. What goes wrong is
+    told when the networks are used.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+    threads : int, optional
+        See `engine_for`.
+    """
+    worker = threading.Thread(target=_compile, args=(stages, threads), daemon=True)
+    if stages and (threads or available_cpus()) > 1:
+        worker.start()
+    try:
+        yield
+    finally:
+        if worker.ident is not None:  # Python must not end in the middle of it
+            worker.join()
+
+
+def _compile(stages: Sequence[Stage], threads: int | None) -> None:
+    from pumba_pipe.network.openvino_engine import is_usable, openvino_engine
+
+    with contextlib.suppress(Exception):
+        for stage in stages:
+            if stage.parameters is not None and is_usable():
+                openvino_engine(stage.parameters, stage.size, LOGIT_LIMIT, threads).prepare()

@@ -68,6 +68,11 @@ class OpenVinoEngine:
             request.infer([image], share_inputs=True, share_outputs=True)
             return np.array(request.get_output_tensor(0).data[0])
 
+    def prepare(self) -> None:
+        """Compile the network now, not when it is first asked."""
+        with self._lock:
+            self._request()
+
     def _request(self) -> Any:
         if self._compiled is None:
             model = unet_model(self._openvino, self._parameters, self.size, self._limit)

@@ -17,7 +17,7 @@ import torch
 from pumba_pipe import load_weights, strip_file
 from pumba_pipe.network import devices, openvino_engine
 from pumba_pipe.network.config import NetworkConfig, parameter_shapes
-from pumba_pipe.network.engine import LOGIT_LIMIT, engine_for
+from pumba_pipe.network.engine import LOGIT_LIMIT, compiled_meanwhile, engine_for
 from pumba_pipe.network.openvino_engine import OpenVinoEngine, cpu_has_bfloat16, thread_count
 from pumba_pipe.network.openvino_unet import doubling_kernel
 from pumba_pipe.network.parameters import Parameters
@@ -331,3 +331,25 @@ def test_bfloat16_is_used_where_the_cpu_has_it(tmp_path):
     flags.write_text('Features\t: fp asimd bf16\n')
     assert not cpu_has_bfloat16(flags)
     assert not cpu_has_bfloat16(tmp_path / 'absent')
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+def test_networks_are_compiled_while_an_image_is_read(threads, tmp_path):
+    stages = [saved(CONFIGS[name], 16, tmp_path / f'{name}.safetensors') for name in ('one', 'deep')]
+    with compiled_meanwhile(stages, threads):
+        pass
+    engines = [engine_for(stage, threads=threads) for stage in stages]
+    assert [engine._compiled is not None for engine in engines] == [threads == 2] * 2
+
+
+def test_a_network_that_cannot_be_compiled_says_so_when_it_is_used(monkeypatch, tmp_path):
+    stage = saved(CONFIGS['one'], 16, tmp_path / 'one.safetensors')
+
+    def fail(*arguments):
+        raise RuntimeError('could not create a primitive')
+
+    monkeypatch.setattr(openvino_engine, 'unet_model', fail)
+    with compiled_meanwhile([stage], 2):
+        pass
+    with pytest.raises(RuntimeError, match='primitive'):
+        engine_for(stage, threads=2).predict(np.zeros((16, 16, 16), np.float32))
