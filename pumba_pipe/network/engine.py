@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from pumba_pipe.common.resources import available_cpus
-
 from pumba_pipe.network.devices import CPU
 from pumba_pipe.network.parameters import torch_network
 

@@ -19,6 +19,7 @@ assert callable(run_main) and 'numpy.f2py.crackfortran' in sys.modules
 def test_what_numpy_drags_along_is_there_when_it_is_used():
     subprocess.run([sys.executable, '-c', CODE], check=True)
 
+
 MASK = """
 import sys
 from pumba_pipe.commands.strip import main

@@ -335,7 +335,9 @@ def test_bfloat16_is_used_where_the_cpu_has_it(tmp_path):
 
 @pytest.mark.parametrize('threads', [1, 2])
 def test_networks_are_compiled_while_an_image_is_read(threads, tmp_path):
-    stages = [saved(CONFIGS[name], 16, tmp_path / f'{name}.safetensors') for name in ('one', 'deep')]
+    stages = [
+        saved(CONFIGS[name], 16, tmp_path / f'{name}.safetensors') for name in ('one', 'deep')
+    ]
     with compiled_meanwhile(stages, threads):
         pass
     engines = [engine_for(stage, threads=threads) for stage in stages]
