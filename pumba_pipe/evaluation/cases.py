@@ -98,7 +98,8 @@ def find_bids_cases(derivative: Path, raw: Path, remark: Remark = lambda line: N
     those. A mask with ``space-FLAIR``, as `pumba` names masks of images that are no T1w, may also
     go with the image of that suffix. The suffix is the modality; the species comes from
     ``participants.tsv``, and is human where that says nothing. A mask whose sidecar cannot be
-    read, that has no image, or that is not compressed, is left out, with a line to `remark`.
+    read, that has no image, or that is not compressed, is left out, with a line to `remark`; of
+    several masks of an image one is kept, with ``space-<suffix>`` if there is.
 
     Raises
     ------
@@ -114,7 +115,10 @@ def find_bids_cases(derivative: Path, raw: Path, remark: Remark = lambda line: N
         f'sub-{name.removeprefix("sub-")}': row.get('species') for name, row in rows.items()
     }
     cases, alone = [], set()
-    for mask in sorted(derivative.glob(f'sub-*/**/*{MASK_ENDING}')):
+    reference_of: dict[Path, Path] = {}
+    masks = sorted(derivative.glob(f'sub-*/**/*{MASK_ENDING}'))
+    # first those that say whose they are; sorting keeps the order of the others
+    for mask in sorted(masks, key=lambda mask: parse_name(mask).get('space') is None):
         if 'brain' not in dict(parse_name(mask).entities).values():
             continue
         try:
@@ -125,6 +129,10 @@ def find_bids_cases(derivative: Path, raw: Path, remark: Remark = lambda line: N
         if not images and not parse_name(mask).get('space'):  # a template is no image of raw
             alone.add(mask.name)
         for image in images:
+            if reference_of.setdefault(image, mask) != mask:
+                other = reference_of[image].name
+                remark(f'left out: {mask.name}: {image.name} has the reference {other} already')
+                continue
             name = image.name.removesuffix('.gz').removesuffix('.nii')
             parsed = parse_name(image)
             whose = species.get(f'sub-{parsed.subject}') or 'human'
@@ -134,7 +142,7 @@ def find_bids_cases(derivative: Path, raw: Path, remark: Remark = lambda line: N
     _tell_of(alone, f'no image of their names in {raw}', remark)
     plain = {mask.name for mask in derivative.glob('sub-*/**/*-brain_mask.nii')}
     _tell_of(plain, 'masks have to be compressed (.nii.gz)', remark)
-    return cases
+    return sorted(cases, key=lambda case: (str(case.mask), str(case.image)))
 
 
 def _rows_by(table: Path, column: str) -> dict[str, dict[str, str]]:

@@ -245,6 +245,25 @@ class TestFiles:
             ('sub-b_T2w', 'mus musculus', 'T2w'),
         ]
 
+    def test_an_image_has_one_reference(self, tmp_path):
+        raw, masks, image = tmp_path / 'raw', tmp_path / 'masks', np.zeros((4, 4, 4), np.uint8)
+        for name in ('sub-a_T1w', 'sub-a_FLAIR'):
+            save(raw / 'sub-a/anat' / f'{name}.nii.gz', image)
+        kinds = ('desc-brain', 'label-brain', 'space-FLAIR_desc-brain')
+        for kind in kinds:
+            save(masks / 'sub-a/anat' / f'sub-a_{kind}_mask.nii.gz', image)
+        said = []
+        found = [(c.name, c.mask.name) for c in find_bids_cases(masks, raw, said.append)]
+        assert found == [
+            ('sub-a_T1w', 'sub-a_desc-brain_mask.nii.gz'),
+            ('sub-a_FLAIR', 'sub-a_space-FLAIR_desc-brain_mask.nii.gz'),
+        ]
+        assert said[-1] == (
+            'left out: sub-a_label-brain_mask.nii.gz: sub-a_T1w.nii.gz has the reference '
+            'sub-a_desc-brain_mask.nii.gz already'
+        )
+        assert len(said) == 3  # the other two are about the FLAIR
+
     def test_cases_that_are_left_out_are_said(self, tmp_path):
         image = np.zeros((4, 4, 4), np.uint8)
         save(tmp_path / 'good/image.nii.gz', image)
