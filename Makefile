@@ -7,7 +7,7 @@
 # make image   the container image, with ENGINE (docker); make image-sbom: build/image-sbom.json
 # make picture   the picture that README opens with
 # make gallery   masks of real images, in docs/gallery.md; of your own: CASES=DIR GALLERY=PAGE.md
-# make ablation CASES=DIR   what each part of the synthesis is worth; two hours of a core
+# make ablation CASES=DIR   what each part of the synthesis is worth; two and a half hours of a core
 # make paper   the description of the method as a PDF, build/method.pdf
 # make licences   the licences of all parts, docs/licences.md; make sbom: build/sbom.json
 # make conda   reads and renders the conda recipe

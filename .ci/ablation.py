@@ -36,6 +36,8 @@ EVERYTHING: dict[str, dict[str, float]] = {
 # name: (in words, values of the recipe, options of pumba-train, share of the steps)
 RUNS: dict[str, tuple[str, dict[str, dict[str, float]], list[str], float]] = {
     'all': ('all', {}, [], 1),
+    # what the others have to be compared with: how far two runs of one recipe differ
+    'again': ('all, another seed', {}, ['--seed', '2'], 1),
     'none': ('none of those below', EVERYTHING, [], 1),
     'no_looks': ('no echo-planar, surface-coil and PET looks', LOOKS, [], 1),
     'no_crossing': ('no membrane, vessels and sinus in the CSF', CROSSING, [], 1),
