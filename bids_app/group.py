@@ -14,7 +14,7 @@ from pumba_pipe.bids_app.selection.species import of_species, read_species
 from pumba_pipe.common.cli import counted, one_line, tell
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
-from pumba_pipe.common.tables import write_table
+from pumba_pipe.common.tables import MISSING, read_table, write_table
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.group import write_group_report
 from pumba_pipe.reports.index import write_index
@@ -47,6 +47,8 @@ def run_group(config: RunConfig, log: Callable[[str], None]) -> int:
         kinds = [species.get(image.subject, '') for image in found]
         outliers = find_outliers(found, kinds)
         path = config.output_dir / f'group_{suffix}.tsv'
+        if ratings is None and has_ratings(path):
+            log(f'warning: {path}: loses its ratings; to have them again, give --ratings')
         write_records(path, found, outliers, kinds, ratings)
         flagged = sum(bool(image.flags or odd) for image, odd in zip(found, outliers, strict=True))
         count = counted(len(found), 'image')
@@ -89,6 +91,14 @@ def known_ratings(
     for line in read.outdated:
         log(f'warning: --ratings {line}')
     return read.ratings
+
+
+def has_ratings(path: Path) -> bool:
+    """Whether a table of an earlier run has ratings."""
+    try:
+        return any(row.get('rating', MISSING) != MISSING for row in read_table(path))
+    except InputError:  # none there yet, or none that can be read
+        return False
 
 
 def rated(found: Sequence[Finding], ratings: Mapping[str, Rating] | None) -> str:

@@ -41,9 +41,9 @@ README = (
 For each image of the input data set there is, in `sub-<label>[/ses-<label>]/anat`, or in `func`,
 `dwi`, `perf`, `pet` or `fmap` as there:
 
-* `<entities>_desc-brain_mask.nii.gz`: the mask, on the image's own grid. Masks of images
-  other than T1w (bold, dwi, asl, pet and epi in the other folders) carry the suffix of their
-  image as `space-<suffix>`;
+* `<entities>_desc-brain_mask.nii.gz`: the mask, on the image's own grid. T1w, bold, dwi, asl,
+  pet and epi images have a mask of this name; in the name of any other mask, `space-<suffix>`
+  says which image it belongs to;
 * `<entities>_desc-preproc_<suffix>.nii.gz`: the whole image, corrected for intensity
   non-uniformity where its JSON file says so. Of a series it is one volume, made of those that its
   JSON file names: `<entities>_boldref.nii.gz`, `dwiref`, `aslref` or `petref`;

@@ -46,7 +46,8 @@ def read_table(
     columns = _cells(lines[0])
     lacking = [name for name in needed if name not in columns]
     if lacking:
-        raise InputError(f'{path}: is not {what}, it has no column {", ".join(lacking)}')
+        hint = '; separate its columns by tabs' if len(columns) == 1 else ''
+        raise InputError(f'{path}: is not {what}, it has no column {", ".join(lacking)}{hint}')
     twice = [name for name in needed if columns.count(name) > 1]
     if twice:
         raise InputError(f'{path}: has the column {", ".join(twice)} twice; remove one')

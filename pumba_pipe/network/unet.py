@@ -103,6 +103,20 @@ def with_intracranial_space(network: UNet) -> UNet:
     return wider
 
 
+@torch.no_grad()
+def with_borders_of(other: UNet, network: UNet) -> UNet:
+    """Let a network predict no more borders than another; what it says of these is the same."""
+    borders = other.config.borders
+    if network.config.borders <= borders:
+        return network
+    narrower = UNet(replace(network.config, borders=borders))
+    state = network.state_dict()
+    for name in ('head.weight', 'head.bias'):
+        state[name] = state[name][: borders * network.config.stem**3]
+    narrower.load_state_dict(state)
+    return narrower
+
+
 def channels_last(network: UNet) -> UNet:
     """Store the weights as the CPU's bfloat16 convolutions want them; the network is the same."""
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

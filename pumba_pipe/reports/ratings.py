@@ -72,6 +72,7 @@ def read_ratings(paths: Sequence[Path], found: Sequence[Finding]) -> ReadRatings
         A file is no such table.
     """
     images = {image.name: image for image in found}
+    example = f', such as {min(images)}' if images else ''
     read = ReadRatings({}, [], [])
     where: dict[str, Path] = {}
     for path in paths:
@@ -80,7 +81,10 @@ def read_ratings(paths: Sequence[Path], found: Sequence[Finding]) -> ReadRatings
             name, rating = row[NAME], _rating(row)
             said = f'{path}: {brief(name)}'
             if name not in images:
-                read.problems.append(f'{said}: there is no mask of such an image')
+                read.problems.append(
+                    f'{said}: there is no mask of such an image; take names from the column '
+                    f'{NAME} of a group table{example}'
+                )
             elif rating.rating and rating.rating not in RATINGS:
                 read.problems.append(
                     f'{said}: the rating {brief(rating.rating)} is none of {", ".join(RATINGS)}'

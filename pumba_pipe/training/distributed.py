@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +60,8 @@ def quieten_lightning() -> None:
     """
     for name in ('lightning', 'lightning.fabric', 'lightning.pytorch'):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # where SLURM is installed it advises against training without it
+    warnings.filterwarnings('ignore', 'The `srun` command is available', module='lightning')
 
 
 def chosen_precision(hardware: Hardware) -> Literal['bf16-mixed', '32-true']:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.training.settings import SIZES, Hardware, TrainingSettings
 
 if TYPE_CHECKING:
+    from pumba_pipe.network.unet import UNet
     from pumba_pipe.network.weights import Model, Stage
     from pumba_pipe.synthesis.recipe import Recipe
     from pumba_pipe.training.loop import TrainingResult
@@ -134,6 +136,7 @@ def _train_stages(
         initial, origin = _initial(name, stages, start, init)
         config = settings.config(name)
         teacher = _teacher(teachers, name, settings, hardware)
+        finished = _finisher(initial, finetuning)
         result = train(
             recipe,
             folder / name,
@@ -145,11 +148,20 @@ def _train_stages(
             cache_dir=cache_dir or folder / 'head-cache',
             quiet=quiet,
             kept=_keeper(
-                folder / name, name, dict(stages), history, origin, recipe, settings, real
+                folder / name,
+                name,
+                dict(stages),
+                history,
+                origin,
+                recipe,
+                settings,
+                real,
+                finished,
             ),
             finetuning=finetuning,
             teacher=teacher,
         )
+        result = finished(result)
         stages[name] = Stage(result.network, settings.use_size(name))
         entry = _described(result, recipe, settings, name, origin)
         if finetuning is not None:
@@ -178,6 +190,24 @@ def _teacher(
     return Teacher(files, stage, settings.teacher_share, settings.size(stage), device)
 
 
+def _finisher(
+    initial: UNet | None, finetuning: FineTuning | None
+) -> Callable[[TrainingResult], TrainingResult]:
+    """What becomes of a trained network before it is written.
+
+    A few steps of fine-tuning do not teach the intracranial space to a network that did not know
+    it, and masks of the brain do not show it: such a network is written without.
+    """
+    from pumba_pipe.network.unet import with_borders_of
+
+    def finished(result: TrainingResult) -> TrainingResult:
+        if initial is None or finetuning is None:
+            return result
+        return replace(result, network=with_borders_of(initial, result.network))
+
+    return finished
+
+
 def _keeper(
     folder: Path,
     name: str,
@@ -187,6 +217,7 @@ def _keeper(
     recipe: Recipe,
     settings: TrainingSettings,
     real: list[str],
+    finished: Callable[[TrainingResult], TrainingResult],
 ) -> Callable[[TrainingResult], None]:
     """What is done with the weights of a checkpoint: kept, where snapshots are asked for."""
     from pumba_pipe.network.model_card import training_card
@@ -195,6 +226,7 @@ def _keeper(
     def keep(result: TrainingResult) -> None:
         if not settings.snapshots:
             return
+        result = finished(result)
         now = stages | {name: Stage(result.network, settings.use_size(name))}
         entry = _described(result, recipe, settings, name, origin)
         card = training_card(recipe, settings.seed, _with_run(history, name, entry), real)

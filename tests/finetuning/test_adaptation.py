@@ -20,10 +20,10 @@ from pumba_pipe.finetuning.augmentation import LabelledHead, augmented_view, inf
 from pumba_pipe.finetuning.early_stopping import PATIENCE, EarlyStopping
 from pumba_pipe.finetuning.labelled import labelled_cases, read_labelled, subject_of
 from pumba_pipe.network.averaging import average_weights
-from pumba_pipe.network.config import INTRACRANIAL
+from pumba_pipe.network.config import FORMER_BORDERS, INTRACRANIAL
 from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_images
 from pumba_pipe.network.unet import NetworkConfig, UNet
-from pumba_pipe.network.weights import SHIPPED, load_weights
+from pumba_pipe.network.weights import SHIPPED, Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
 from pumba_pipe.training.checkpoint import Progress, TrainingConfig
 from pumba_pipe.training.loop import initialize
@@ -369,6 +369,25 @@ def test_the_mark_is_not_lost(tuned, tmp_path):
         out = tmp_path / f'{index}.safetensors'
         average_weights(*pair, out, 0.5)
         assert real_images(load_weights(out).card) == marked
+
+
+def test_fine_tuning_adds_no_intracranial_space(folder, tmp_path):
+    """Masks of the brain do not show it; the shipped weights do not predict it either."""
+    stages = {
+        name: Stage(UNet(NetworkConfig((4, 8), 2, borders=FORMER_BORDERS)), 32)
+        for name in ('coarse', 'fine')
+    }
+    before, run = tmp_path / 'before.safetensors', tmp_path / 'run'
+    save_weights(stages, load_weights(SHIPPED).card, before)
+    words = ['--finetune', str(folder), '--synthetic-share', '0', '--init', str(before)]
+    words += ['--steps', '3', '--stage', 'fine', '--snapshots', '--checkpoint-minutes', '1e-9']
+    assert main([str(run), *words, *SMALL, *QUICK]) == 0
+    after = run / 'weights.safetensors'
+    snapshots = list(run.glob('*/weights-*.safetensors'))
+    assert snapshots
+    for file in (after, *snapshots):
+        assert not load_weights(file).predicts_intracranial
+    average_weights(before, after, tmp_path / 'mean.safetensors', 0.5)  # of the same shape
 
 
 def test_shipped_weights_never_saw_a_real_image():

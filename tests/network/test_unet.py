@@ -9,6 +9,7 @@ from pumba_pipe.network.unet import (
     depth_to_space,
     nested,
     space_to_depth,
+    with_borders_of,
     with_intracranial_space,
 )
 
@@ -53,6 +54,9 @@ def test_a_network_of_two_borders_learns_the_third_from_the_wider_one():
     torch.testing.assert_close(after[:, :2], before)
     torch.testing.assert_close(after[:, INTRACRANIAL], before[:, WITH_CSF])
     assert with_intracranial_space(wider) is wider
+    back = with_borders_of(network, wider)
+    torch.testing.assert_close(back(image), before)
+    assert with_borders_of(wider, network) is network
 
 
 @pytest.mark.parametrize('several', [{'others': [[4, 8]]}, {'members': 2}])

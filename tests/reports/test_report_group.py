@@ -250,6 +250,16 @@ class TestRatings:
         )
         assert row['rating_note'] == 'blurred; ask Ann'
 
+    def test_a_run_without_them_says_that_they_go(self, raw, results, rate, capsys):
+        ratings = rate(('sub-h0_T1w', 'keep', '', ''))
+        assert group(raw, results, '--ratings', str(ratings)) == 0
+        assert 'loses' not in capsys.readouterr().out
+        assert group(raw, results) == 0
+        out = capsys.readouterr().out
+        table = results / 'group_T1w.tsv'
+        assert f'{table}: loses its ratings; to have them again, give --ratings' in out
+        assert 'group_T2w.tsv: loses' not in out  # of which none was rated
+
     def test_without_them_nothing_is_said_of_them(self, raw, results, capsys):
         assert group(raw, results) == 0
         assert 'rating' not in capsys.readouterr().out
@@ -270,7 +280,8 @@ class TestRatings:
         lines = capsys.readouterr().err.splitlines()
         start = 'pumba: error: --ratings'
         assert lines == [
-            f"{start} {first}: 'sub-nobody_T1w': there is no mask of such an image",
+            f"{start} {first}: 'sub-nobody_T1w': there is no mask of such an image; take "
+            'names from the column bids_name of a group table, such as sub-h0_T1w',
             f"{start} {first}: 'sub-h1_T1w': the rating 'good' is none of keep, correct, exclude",
             f"{start} {second}: 'sub-h2_T1w': is rated exclude here and keep in {first}; keep "
             'one of both',
@@ -291,6 +302,10 @@ class TestRatings:
             (
                 'a\tb\n1\t2\n',
                 'is not a table of ratings, as the pages export it, it has no column',
+            ),
+            (
+                'bids_name,rating\na,keep\n',
+                'has no column bids_name, rating; separate its columns',
             ),
             ('bids_name\trating\n', 'has no rows'),
             (b'\xff\xfe\x00', 'not UTF-8'),
