@@ -107,8 +107,8 @@ def _look(outputs: BrainOutputs) -> Judgement:
         if other is not None:
             return Judgement(
                 'blocked',
-                f'{other}: is a second mask of this image, maybe an edited one, in another format: '
-                f'save it as {outputs.mask.name}, or move it away',
+                f'{other}: is a second mask of this image, maybe an edited one, in another '
+                f'format: save it as {outputs.mask.name}, or move it away',
             )
         return _judge(outputs, targets, places, figures)
     except OSError as error:

@@ -104,10 +104,10 @@ def list_elsewhere(
     links: list[Path] = []
     for label in participants:
         with contextlib.suppress(OSError):  # named by `list_images`
-            for folder in _own_folders(bids_dir / f'sub-{label}'):
-                stray += [place_of(path, bids_dir) for path in _outside(folder)]
+            for own in _own_folders(bids_dir / f'sub-{label}'):
+                stray += [place_of(path, bids_dir) for path in _outside(own)]
                 for datatype in datatypes:
-                    links += _links(folder / datatype)
+                    links += _links(own / datatype)
     return sorted(stray, key=lambda place: place.inside.parts), sorted(links)
 
 
@@ -174,11 +174,11 @@ def _depth(inside: PurePosixPath) -> int:
 
 def _folders(subject: Path, datatypes: Sequence[str]) -> Iterator[Path]:
     """Folders that may hold images; of links to nothing, these themselves."""
-    for folder in _own_folders(subject):
-        if leads_nowhere(folder):
-            yield folder
+    for own in _own_folders(subject):
+        if leads_nowhere(own):
+            yield own
         else:
-            yield from (folder / datatype for datatype in datatypes)
+            yield from (own / datatype for datatype in datatypes)
 
 
 def _own_folders(subject: Path) -> Iterator[Path]:
@@ -192,18 +192,15 @@ def _own_folders(subject: Path) -> Iterator[Path]:
 
 def _outside(folder: Path) -> Iterator[Path]:
     """NIfTI files of a participant or session that are in no folder of BIDS."""
+    in_session = folder.name.startswith('ses-')
     for entry in _entries(folder):
-        if entry.name.startswith('.'):
+        if entry.name.startswith('.') or entry.name in DATATYPES:
+            continue
+        if entry.name.startswith('ses-') and not in_session:
             continue
         if entry.name.lower().endswith(ENDINGS):
             yield Path(entry.path)
-        elif (
-            entry.name not in DATATYPES
-            and not entry.name.startswith('ses-')
-            and entry.is_dir(follow_symlinks=False)
-        ):
-            yield from _images(Path(entry.path))
-        elif entry.name.startswith('ses-') and folder.name.startswith('ses-'):
+        elif entry.is_dir(follow_symlinks=False):
             yield from _images(Path(entry.path))
 
 

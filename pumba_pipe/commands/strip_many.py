@@ -153,7 +153,8 @@ def _check_summary(path: Path) -> None:
         raise OutputError(f'{path}: cannot write here ({error.strerror})') from None
     if start and start != HEADER:
         raise OutputError(
-            f'{path}: is there, and is no summary of {NAME}; move it away, or choose another folder'
+            f'{path}: is there, and is no summary of {NAME}; move it away, or choose another '
+            'folder'
         )
 
 

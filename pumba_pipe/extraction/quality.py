@@ -137,7 +137,7 @@ def check_quality_file(path: Path) -> None:
     if not path.is_file() or not path.stat().st_size:
         return
     try:
-        known = KEYS <= read_json(path).keys()
+        known = read_json(path).keys() >= KEYS
     except InputError:
         known = False
     if not known:

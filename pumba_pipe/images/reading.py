@@ -336,16 +336,14 @@ def _damaged_compression(path: Path) -> str:
     """
     with path.open('rb') as file:
         start = file.read(3)
-    if start[:2] == b'\x1f\x8b':
-        kind, opened = 'gzip', open_gzip(path)
-    elif start == b'BZh':
-        kind, opened = 'bzip2', bz2.open(path)
-    else:
-        return ''
+    kind = 'gzip' if start[:2] == b'\x1f\x8b' else 'bzip2' if start == b'BZh' else ''
     try:
-        with opened as stream:
-            while stream.read(1 << 20):
-                pass
+        if kind == 'gzip':
+            _read_to_end(path)
+        elif kind == 'bzip2':
+            with bz2.open(path) as stream:
+                while stream.read(1 << 20):
+                    pass
     except DAMAGE:
         return kind
     return ''
