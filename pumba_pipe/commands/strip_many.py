@@ -17,7 +17,7 @@ from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.files import check_outputs
 from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.common.progress import ProgressBar, clock
-from pumba_pipe.common.tables import write_table
+from pumba_pipe.common.tables import check_table, write_table
 
 if TYPE_CHECKING:
     from pumba_pipe.extraction.many import Task
@@ -28,7 +28,6 @@ NAME = 'pumba-strip'
 SUMMARY, LOG = 'summary.tsv', 'pumba-strip.log'
 STRIPPED, BEFORE, EDITED, FAILED = 'stripped', 'done before', 'edited', 'failed'
 COLUMNS = ('image', 'status', 'mask', 'reason')
-HEADER = '\t'.join(COLUMNS).encode()
 
 
 class Row(NamedTuple):
@@ -135,27 +134,11 @@ def run_many(args: argparse.Namespace) -> int:
         raise InputError('no image to strip: all that was named are results of an earlier run')
     listed = [] if args.from_file in (None, STANDARD_INPUT) else [Path(args.from_file)]
     check_outputs([args.out_dir / LOG, args.out_dir / SUMMARY], listed)
-    _check_summary(args.out_dir / SUMMARY)
+    check_table(args.out_dir / SUMMARY, COLUMNS)
     for remark in found.remarks:
         tell(f'{NAME}: {remark}', sys.stderr)
     with only_run_in(args.out_dir), _opened_log(args.out_dir / LOG) as log:
         return _run(args, tasks, found.failures, log)
-
-
-def _check_summary(path: Path) -> None:
-    """Refuse to replace a table of that name that somebody else made."""
-    try:
-        with path.open('rb') as file:
-            start = file.read(len(HEADER))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(f'{path}: cannot write here ({error.strerror})') from None
-    if start and start != HEADER:
-        raise OutputError(
-            f'{path}: is there, and is no summary of {NAME}; move it away, or choose another '
-            'folder'
-        )
 
 
 @contextlib.contextmanager

@@ -204,7 +204,7 @@ def test_a_table_of_another_program_is_no_summary(refused, tmp_path):
     scan(tmp_path / 'scan.nii.gz')
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/summary.tsv').write_text('age\tsex\n7\tF\n')
-    refused('scan.nii.gz', '--out-dir', 'out', says='is no summary of pumba-strip')
+    refused('scan.nii.gz', '--out-dir', 'out', says='is no table of this command')
 
 
 def test_a_list_of_images_is_not_replaced_by_the_summary(refused, tmp_path):
