@@ -51,6 +51,7 @@ FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
 RAW = 'bids:raw:'
 OTHER_OPTIONS = 'made with other options or weights'
 OTHER_MASK = 'made with another mask, other options or weights'
+OTHER_FORMATS = ('.nii', '.img', '.mgz', '.mgh', '.nrrd')  # of masks that a person saved
 MAX_NAME = 255  # bytes, of file systems
 
 
@@ -102,6 +103,13 @@ def _look(outputs: BrainOutputs) -> Judgement:
             blocked = _in_the_way(path, places.get(path), ours)
             if blocked:
                 return Judgement('blocked', f'{path}: {blocked}')
+        other = _saved_in_another_format(outputs.mask)
+        if other is not None:
+            return Judgement(
+                'blocked',
+                f'{other}: is a second mask of this image, maybe an edited one, in another '
+                f'format: save it as {outputs.mask.name}, or move it away',
+            )
         return _judge(outputs, targets, places, figures)
     except OSError as error:
         return Judgement('blocked', f'{error.filename}: cannot read this file ({error.strerror})')
@@ -222,6 +230,13 @@ def _in_the_way(path: Path, sidecar: Mapping[str, Any] | None, ours: bool) -> st
     # without a sidecar, a mask may be anybody's work; other files are easily made again
     known = is_ours(sidecar) if sidecar is not None or is_mask(path) else ours
     return '' if known else not_ours(path)
+
+
+def _saved_in_another_format(mask: Path) -> Path | None:
+    """Return a mask of the same name but for its ending, as editors may save one."""
+    stem = mask.name.removesuffix('.nii.gz')
+    others = (mask.with_name(f'{stem}{ending}') for ending in OTHER_FORMATS)
+    return next((path for path in others if path.exists()), None)
 
 
 def _figures_complete(outputs: BrainOutputs, content: dict[str, Any] | None) -> Iterator[bool]:

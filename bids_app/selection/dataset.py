@@ -25,6 +25,7 @@ from pumba_pipe.bids_app.selection.tree import (
     ENDINGS,
     Place,
     lies_in,
+    list_elsewhere,
     list_images,
     meaning,
     place_of,
@@ -134,6 +135,7 @@ def select_images(config: RunConfig) -> Selection:
     layout = open_layout(config) if config.database_dir and _is_kept(config) else None
     if layout is None:
         places, selection.broken = list_images(config.bids_dir, participants, datatypes)
+        _remark_elsewhere(config, participants, datatypes, selection)
     else:
         places = _in_database(config, layout, participants, datatypes)
     places = _counted(config.bids_dir, places, selection)
@@ -146,6 +148,7 @@ def select_images(config: RunConfig) -> Selection:
         if not config.sessions or place.name.get('ses') in config.sessions
     ]
     found = _well_named(asked, selection)
+    _remark_spelling(found, selection)
     wanted = [place for place in found if place.name.suffix in config.modalities]
     if filters:
         passed = _filtered(layout, config, filters, found)
@@ -185,7 +188,13 @@ def _in_database(
 
 def _counted(bids_dir: Path, places: list[Place], selection: Selection) -> list[Place]:
     """Leave out what the data set's owner does not count as BIDS."""
-    places, ignored = without_ignored(places, read_ignored(bids_dir))
+    rules = read_ignored(bids_dir)
+    places, ignored = without_ignored(places, rules)
+    selection.broken = {
+        folder: why
+        for folder, why in selection.broken.items()
+        if not rules((folder.relative_to(bids_dir) / 'any').as_posix())
+    }
     if ignored:
         names = ', '.join(shown(place.inside) for place in ignored[:MAX_NAMED])
         more = f' and {len(ignored) - MAX_NAMED} more' if len(ignored) > MAX_NAMED else ''
@@ -202,6 +211,18 @@ def _well_named(places: list[Place], selection: Selection) -> list[Place]:
         else:
             kept.append(place)
     return kept
+
+
+def _remark_spelling(places: list[Place], selection: Selection) -> None:
+    """Name files whose suffix is that of a known kind but for capital letters."""
+    spelled = {suffix.lower(): suffix for suffix in MODALITIES}
+    for place in places:
+        suffix = place.name.suffix
+        right = spelled.get(suffix.lower(), suffix)
+        if right != suffix:
+            selection.remarks.append(
+                f'{shown(place.path)}: left out, its suffix is {suffix}, not {right}'
+            )
 
 
 def _filtered(
@@ -321,6 +342,24 @@ def _remark_absent(participants: list[str], wanted: list[Place], selection: Sele
     if absent:
         more = f' and {len(absent) - MAX_NAMED} more' if len(absent) > MAX_NAMED else ''
         selection.remarks.append(f'no image to strip: {", ".join(absent[:MAX_NAMED])}{more}')
+
+
+def _remark_elsewhere(
+    config: RunConfig, participants: list[str], datatypes: Sequence[str], selection: Selection
+) -> None:
+    """Name images of the kinds asked for where none is looked for, and links not followed."""
+    stray, links = list_elsewhere(config.bids_dir, participants, datatypes)
+    stray, _ = without_ignored(stray, read_ignored(config.bids_dir))
+    kinds = {suffix.lower() for suffix in config.modalities}
+    missed = [shown(place.inside) for place in stray if place.name.suffix.lower() in kinds]
+    where = ' or '.join(datatypes)
+    for names, why in (
+        (missed, f'lies in no {where} folder of its participant or session'),
+        ([shown(path.relative_to(config.bids_dir)) for path in links], 'links are not followed'),
+    ):
+        selection.remarks += [f'{name}: left out, {why}' for name in names[:MAX_NAMED]]
+        if len(names) > MAX_NAMED:
+            selection.remarks.append(f'{len(names) - MAX_NAMED} more left out: {why}')
 
 
 def _remark_unasked(config: RunConfig, found: list[Place], selection: Selection) -> None:

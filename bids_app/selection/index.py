@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
-from pumba_pipe.bids_app.selection.tree import shown
+from pumba_pipe.bids_app.selection.tree import leads_nowhere, shown
 
 from pumba_pipe.common.bids_names import is_label
 
@@ -21,12 +21,16 @@ ASIDE = '^/(derivatives|sourcedata|code|stimuli|models)(/|$)|/\\.|[\udc80-\udcff
 
 
 def list_participants(bids_dir: Path) -> list[str]:
-    """List the labels of all participants, in order, from the names of their folders."""
+    """List the labels of all participants, in order, from the names of their folders.
+
+    A link to a folder that is not here counts: who runs the data set should know.
+    """
     with os.scandir(bids_dir) as entries:
         return sorted(
             entry.name.removeprefix('sub-')
             for entry in entries
-            if entry.name.startswith('sub-') and entry.is_dir()
+            if entry.name.startswith('sub-')
+            and (leads_nowhere(Path(entry.path)) or entry.is_dir())
         )
 
 

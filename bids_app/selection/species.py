@@ -54,20 +54,26 @@ def read_species(bids_dir: Path) -> dict[str, str]:
     Raises
     ------
     UsageError
-        The table cannot be read.
+        The table cannot be read, has no column ``participant_id`` or no row, or says two
+        species of one participant.
     """
     path = bids_dir / 'participants.tsv'
     if not os.path.lexists(path):  # a link to a table that is not here is no missing table
         return {}
     try:
-        rows = read_table(path)
+        rows = read_table(path, ('participant_id',), 'a table of participants')
     except InputError as error:
         raise UsageError(str(error)) from None
-    found = {}
+    found: dict[str, str] = {}
     for row in rows:
         label, species = row.get('participant_id'), row.get('species')
         if label and species and species.strip().lower() != MISSING:
-            found[label.strip().removeprefix('sub-')] = scientific(species)
+            who, name = label.strip().removeprefix('sub-'), scientific(species)
+            if found.setdefault(who, name) != name:
+                raise UsageError(
+                    f'{path}: sub-{who} is there twice, as {found[who]} and as {name}; '
+                    'remove one row'
+                )
     return found
 
 

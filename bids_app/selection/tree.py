@@ -7,6 +7,7 @@ session that its name says.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,14 @@ from pumba_pipe.workflows.modalities import modality_of
 from pumba_pipe.workflows.naming import ImageName, folder, parse_name
 
 ENDINGS = ('.nii', '.nii.gz')
+# Folders of a participant that BIDS knows; what lies in those not asked for is no image to strip.
+DATATYPES = (
+    'anat', 'func', 'dwi', 'fmap', 'perf', 'pet', 'eeg', 'meg', 'ieeg', 'beh', 'micr', 'motion',
+    'mrs', 'nirs', 'emg',
+)  # fmt: skip
 INDEX = ('run', 'echo', 'flip', 'inv', 'chunk')  # entities whose labels are numbers
 MAX_DEPTH = 8  # folders below `anat` and the like that are looked through
+NOT_HERE = 'a link to a folder that is not here; fetch it first, or remove the link'
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,42 @@ def list_images(
     for label in participants:
         try:
             for place in _folders(bids_dir / f'sub-{label}', datatypes):
-                found += [place_of(path, bids_dir) for path in _images(place)]
+                if leads_nowhere(place):
+                    unreadable[place] = NOT_HERE
+                else:
+                    found += [place_of(path, bids_dir) for path in _images(place)]
         except OSError as error:
             folder = Path(error.filename or bids_dir / f'sub-{label}')
             unreadable[folder] = f'cannot be read ({error.strerror})'
     return sorted(found, key=lambda place: place.inside.parts), unreadable
+
+
+def list_elsewhere(
+    bids_dir: Path, participants: Iterable[str], datatypes: Sequence[str]
+) -> tuple[list[Place], list[Path]]:
+    """Find what `list_images` does not look at, and somebody may miss.
+
+    Returns
+    -------
+    list of Place
+        NIfTI files of participants that lie in no folder of BIDS, such as ``anat``, in order.
+    list of Path
+        Links to folders, in and below folders of BIDS, which are not followed: they may lead back.
+    """
+    stray: list[Place] = []
+    links: list[Path] = []
+    for label in participants:
+        with contextlib.suppress(OSError):  # named by `list_images`
+            for own in _own_folders(bids_dir / f'sub-{label}'):
+                stray += [place_of(path, bids_dir) for path in _outside(own)]
+                for datatype in datatypes:
+                    links += _links(own / datatype)
+    return sorted(stray, key=lambda place: place.inside.parts), sorted(links)
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link to nothing, or in a circle."""
+    return path.is_symlink() and not os.path.exists(path)
 
 
 def place_of(path: Path, bids_dir: Path) -> Place:
@@ -135,10 +173,47 @@ def _depth(inside: PurePosixPath) -> int:
 
 
 def _folders(subject: Path, datatypes: Sequence[str]) -> Iterator[Path]:
-    yield from (subject / datatype for datatype in datatypes)
+    """Folders that may hold images; of links to nothing, these themselves."""
+    for own in _own_folders(subject):
+        if leads_nowhere(own):
+            yield own
+        else:
+            yield from (own / datatype for datatype in datatypes)
+
+
+def _own_folders(subject: Path) -> Iterator[Path]:
+    """Folder of a participant, and of each session."""
+    yield subject
     for entry in _entries(subject):
-        if entry.name.startswith('ses-') and entry.is_dir():
-            yield from (Path(entry.path) / datatype for datatype in datatypes)
+        path = Path(entry.path)
+        if entry.name.startswith('ses-') and (leads_nowhere(path) or entry.is_dir()):
+            yield path
+
+
+def _outside(folder: Path) -> Iterator[Path]:
+    """NIfTI files of a participant or session that are in no folder of BIDS."""
+    in_session = folder.name.startswith('ses-')
+    for entry in _entries(folder):
+        if entry.name.startswith('.') or entry.name in DATATYPES:
+            continue
+        if entry.name.startswith('ses-') and not in_session:
+            continue
+        if entry.name.lower().endswith(ENDINGS):
+            yield Path(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _images(Path(entry.path))
+
+
+def _links(folder: Path, depth: int = 0) -> Iterator[Path]:
+    for entry in _entries(folder):
+        if entry.name.startswith('.') or entry.name.lower().endswith(ENDINGS):
+            continue
+        path = Path(entry.path)
+        if entry.is_symlink():
+            if os.path.isdir(path):
+                yield path
+        elif depth < MAX_DEPTH and entry.is_dir():
+            yield from _links(path, depth + 1)
 
 
 def _images(folder: Path, depth: int = 0) -> Iterator[Path]:

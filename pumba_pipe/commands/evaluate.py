@@ -125,9 +125,9 @@ def evaluate(options: argparse.Namespace) -> int:
     """Score all cases and write the results; 1 when a case failed."""
     from pumba_pipe.common.files import check_outputs
     from pumba_pipe.common.progress import ProgressBar
-    from pumba_pipe.common.tables import as_text
+    from pumba_pipe.common.tables import as_text, check_table
     from pumba_pipe.evaluation.expectations import COLUMNS
-    from pumba_pipe.evaluation.metrics import SUMMARY_COLUMNS
+    from pumba_pipe.evaluation.metrics import SCORE_COLUMNS, SUMMARY_COLUMNS
     from pumba_pipe.evaluation.scoring import (
         EXPECTED,
         PICTURE,
@@ -144,6 +144,9 @@ def evaluate(options: argparse.Namespace) -> int:
     read = [path for case in cases for path in (case.image, case.mask, case.prediction)]
     results = [options.out / name for name in (SCORES, SUMMARY, EXPECTED, PICTURE)]
     check_outputs(results, [*read, options.weights])
+    tables = (SCORE_COLUMNS, SUMMARY_COLUMNS, COLUMNS)
+    for path, columns in zip(results, tables, strict=False):
+        check_table(path, columns[:1])  # those of earlier versions may have had other columns
     find: MaskSource = read_prediction
     if options.predictions is None:
         find = make_stripper(options.weights, options.device, options.threads)
@@ -162,6 +165,8 @@ def evaluate(options: argparse.Namespace) -> int:
             failed=lambda message: bar.say(f'{NAME}: {one_line(message)}', sys.stderr),
         )
     summary, expected = write_results(options.out, scored, options.worst)
+    if not expected:
+        (options.out / EXPECTED).unlink(missing_ok=True)  # of an earlier run
     tell('\n' + as_text(SUMMARY_COLUMNS, summary) + '\n' if summary else '')
     if expected:
         tell('expected Dice beside the true one:\n' + as_text(COLUMNS, expected) + '\n')

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pumba_pipe.common.cli import one_line, tell, version
 from pumba_pipe.common.errors import InputError, OutputError
+from pumba_pipe.common.files import check_outputs
 from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.common.progress import ProgressBar, clock
-from pumba_pipe.common.tables import write_table
+from pumba_pipe.common.tables import check_table, write_table
 
 if TYPE_CHECKING:
     from pumba_pipe.extraction.many import Task
@@ -124,13 +125,16 @@ def _plain(value: Any) -> Any:
 def run_many(args: argparse.Namespace) -> int:
     """Strip all images that are named; 1 when one of them failed."""
     from pumba_pipe.extraction.many import tasks_of
-    from pumba_pipe.images.finding import find_images, read_list
+    from pumba_pipe.images.finding import STANDARD_INPUT, find_images, read_list
 
     names = [*args.images, *(read_list(args.from_file) if args.from_file else [])]
     found = find_images(names, args.relative_to, args.out_dir)
     tasks = tasks_of(found.images, args.out_dir, args.write)
     if not tasks and not found.failures:
         raise InputError('no image to strip: all that was named are results of an earlier run')
+    listed = [] if args.from_file in (None, STANDARD_INPUT) else [Path(args.from_file)]
+    check_outputs([args.out_dir / LOG, args.out_dir / SUMMARY], listed)
+    check_table(args.out_dir / SUMMARY, COLUMNS)
     for remark in found.remarks:
         tell(f'{NAME}: {remark}', sys.stderr)
     with only_run_in(args.out_dir), _opened_log(args.out_dir / LOG) as log:

@@ -84,7 +84,8 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None] 
     for path in outputs:
         if path is None:
             continue
-        _check_place(path)
+        for file in _written_with(path):
+            _check_place(file)
         keys = _keys(_written_with(path))
         source = next((read[key] for key in keys if key in read), None)
         if source is not None:

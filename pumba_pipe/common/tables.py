@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe.common.documents import MIB, read_text
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.files import write_text
 
 MISSING = 'n/a'
@@ -65,6 +65,34 @@ def _cells(line: str) -> list[str]:
 def _unquoted(text: str) -> str:
     quoted = len(text) > 1 and text.startswith('"') and text.endswith('"')
     return text[1:-1].replace('""', '"') if quoted else text
+
+
+def check_table(path: Path, columns: Sequence[str]) -> None:
+    """Refuse to replace a file that is there and is no such table: somebody else made it.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+        Of the table that will be written, at least the first ones.
+
+    Raises
+    ------
+    OutputError
+    """
+    header = '\t'.join(columns).encode()
+    try:
+        with path.open('rb') as file:
+            start = file.read(len(header))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f'{path}: cannot write here ({error.strerror})') from None
+    if start and start != header:
+        raise OutputError(
+            f'{path}: is there, and is no table of this command; move it away, or choose another '
+            'folder'
+        )
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:

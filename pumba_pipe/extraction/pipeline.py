@@ -27,6 +27,7 @@ from pumba_pipe.extraction.plausibility import SECOND, doubts, inner_contrast, s
 from pumba_pipe.extraction.quality import (
     Quality,
     boundary_certainty,
+    check_quality_file,
     quality_record,
 )
 from pumba_pipe.extraction.signal_support import kept_within_signal
@@ -485,6 +486,8 @@ def strip_file(
         [source, *b_value_files(source), optional_path(weights, 'weights') or default_weights()],
         [path_of(out_quality, 'out_quality')] if out_quality is not None else [],
     )
+    if out_quality is not None:
+        check_quality_file(Path(out_quality))
     if model is None:
         model = load_weights(weights)
     check_intracranial(model, [] if out_tiv is None else [Path(out_tiv)])

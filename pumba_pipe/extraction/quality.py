@@ -5,12 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError, OutputError
+from pumba_pipe.common.files import image_suffix
 from pumba_pipe.common.imports import import_ndimage
 from pumba_pipe.images.masks import bounding_block, millilitres
+from pumba_pipe.images.saving import WRITABLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from pumba_pipe.extraction.expected_dice import ExpectedDice
     from pumba_pipe.images.volume import Volume
 
+KEYS = {'volume_ml', 'components', 'flags'}  # of all records, those of earlier versions too
 STRIPPED_SHARE = 0.05  # of the mask's volume: signal outside a head that was stripped before
 EDGE_SHARE = 0.02
 NO_CALIBRATION = 'no calibration in these weights: run pumba-weights calibrate'
@@ -115,6 +121,29 @@ class Quality:
             return 'expected Dice unknown'
         low, high = self.expected_dice_low, self.expected_dice_high
         return f'expected Dice {self.expected_dice:.2f} ({low:.2f}-{high:.2f})'
+
+
+def check_quality_file(path: Path) -> None:
+    """Refuse to write a quality record where another file is, or as an image.
+
+    Such a file may be the image's own JSON file, or another image that was named by mistake.
+
+    Raises
+    ------
+    OutputError
+    """
+    if image_suffix(path) in WRITABLE:
+        raise OutputError(f'{path}: is the name of an image; let that of a record end with .json')
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        known = read_json(path).keys() >= KEYS
+    except InputError:
+        known = False
+    if not known:
+        raise OutputError(
+            f'{path}: is there, and is no quality record; choose another name, or remove it'
+        )
 
 
 def edge_contact(mask: NDArray[np.bool_]) -> float:

@@ -12,7 +12,13 @@ from pumba_pipe.finetuning.augmentation import LabelledHead, inference_view
 from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import UNet
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig, share_done, write_state
+from pumba_pipe.training.checkpoint import (
+    Progress,
+    TrainingConfig,
+    check_whole,
+    share_done,
+    write_state,
+)
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import soft_dice
 
@@ -72,9 +78,12 @@ class EarlyStopping:
         if not self.views or not self.file.exists():
             return
         try:
+            check_whole(self.file)
             state = torch.load(self.file, map_location='cpu', weights_only=True)
             self.scores = [(int(step), float(dice)) for step, dice in state['scores']]
             self.kept = state['network']
+        except WeightsError:
+            raise
         except Exception as error:
             raise WeightsError(f'{self.file}: cannot resume from this file ({error})') from None
 

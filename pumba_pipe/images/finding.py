@@ -85,7 +85,7 @@ def find_images(
             if not any(os.path.abspath(other) in images for other in files_of(path)):
                 images[os.path.abspath(path)] = Found(path, _place(path, relative_to, path.parent))
             continue
-        files, folders = _in_folder(path, results)
+        files, folders, links = _in_folder(path, results)
         made = {file for file in files if is_result(file)}
         for file in files:
             if file not in made:
@@ -93,6 +93,7 @@ def find_images(
                 images.setdefault(os.path.abspath(file), Found(file, place))
         if made:
             remarks.append(f'{path}: {len(made)} results of earlier runs left out')
+        remarks += [f'{link}: left out, links to folders are not followed' for link in links]
         if not files:
             failures.append((path, what_folder_is(path) or _nothing_in(path)))
         elif folders:
@@ -161,24 +162,27 @@ def _stem(path: PurePath) -> str:
     return path.name[: -len(ending)] if ending else path.name
 
 
-def _in_folder(folder: Path, results: Path | None) -> tuple[list[Path], list[Path]]:
-    """Images in and below a folder, and the folders there that hold DICOM files and no image.
+def _in_folder(folder: Path, results: Path | None) -> tuple[list[Path], list[Path], list[Path]]:
+    """Images in and below a folder, folders there that hold DICOM files and no image, and links.
 
-    Names that begin with a dot are passed over.
+    Links to folders are not followed: they may lead back. Names that begin with a dot are passed
+    over.
     """
     images: list[Path] = []
     dicom: list[Path] = []
+    links: list[Path] = []
     for at, folders, names in os.walk(folder):
         here = Path(at)
         folders[:] = sorted(
             name for name in folders if name[0] != '.' and not _is_same(here / name, results)
         )
+        links += [here / name for name in folders if os.path.islink(here / name)]
         files = [here / name for name in sorted(names) if name[0] != '.']
         found = [file for file in files if file.name.lower().endswith(ENDINGS)]
         images += found
         if not found and holds_dicom(iter(files)):
             dicom.append(here)
-    return images, dicom
+    return images, dicom, links
 
 
 def _is_same(folder: Path, other: Path | None) -> bool:

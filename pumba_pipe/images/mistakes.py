@@ -8,9 +8,22 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from pumba_pipe.images.compression import DAMAGE, open_gzip
+
 GZIP_MAGIC = b'\x1f\x8b'
 LOOKED_AT = 1024  # bytes from the start
 NIFTI_MAGIC = (b'n+1\0', b'ni1\0')
+NIFTI2_MAGIC = (b'n+2\0', b'ni2\0')
+CONVERT = 'convert it to NIfTI first'
+OTHER_FORMATS = {
+    b'BZh': 'is compressed by bzip2, but its name does not say so; rename it to end in .nii.bz2',
+    b'\xfd7zXZ': 'is compressed by xz, which cannot be read; decompress it first: xz -d',
+    b'PK\x03\x04': 'is a ZIP archive; take the images out of it first: unzip',
+    b'\x89PNG': f'is a picture (PNG), not a scan; {CONVERT}',
+    b'\xff\xd8\xff': f'is a picture (JPEG), not a scan; {CONVERT}',
+    b'NRRD': f'is an NRRD image, which cannot be read; {CONVERT}',
+    b'ObjectType': f'is a MetaImage, which cannot be read; {CONVERT}',
+}  # beginnings of files, and what they are
 DICOM_MAGIC, DICOM_OFFSET = b'DICM', 128
 DICOM_ENDINGS = ('.dcm', '.ima', '.dicom', '')  # scanners also write files without an ending
 MAX_TRIED = 200  # files of a folder that are opened to see whether they are DICOM
@@ -36,8 +49,13 @@ def what_it_is(path: Path) -> str | None:
     if compressed and not named_so:
         name = f'{path.name}.gz' if path.suffix == '.nii' else 'a name that ends so, as .nii.gz'
         return f'is compressed (gzip), but its name does not say so; rename it to {name}'
-    if start[344:348] in NIFTI_MAGIC and named_so:
+    if named_so and (start[344:348] in NIFTI_MAGIC or start[4:8] in NIFTI2_MAGIC):
         return 'is not compressed, although its name says so; rename it, without .gz'
+    if compressed and _unpacked(path).startswith(GZIP_MAGIC):
+        return 'is compressed twice (gzip); decompress it once: gunzip'
+    for magic, what in OTHER_FORMATS.items():
+        if start.startswith(magic) and not path.name.lower().endswith('.bz2'):
+            return what
     if b'/annex/objects/' in start[:300]:
         return 'is only a pointer of git-annex (DataLad); get its content first (datalad get)'
     if start.startswith(b'version https://git-lfs'):
@@ -47,6 +65,15 @@ def what_it_is(path: Path) -> str | None:
     if start.lstrip().lower().startswith((b'<!doctype html', b'<html')):
         return 'is a web page (HTML), not an image; was a download refused?'
     return None
+
+
+def _unpacked(path: Path) -> bytes:
+    """First bytes of what a gzip file holds; none of one that is damaged."""
+    try:
+        with open_gzip(path) as stream:
+            return stream.read(len(GZIP_MAGIC))
+    except DAMAGE:
+        return b''
 
 
 def dcm2niix(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import logging
 import math
@@ -248,8 +249,8 @@ def open_source(path: Path) -> Any:
     except broken as error:
         if mistake := what_it_is(path):
             raise InputError(f'{path}: {mistake}') from None
-        if _is_damaged_gzip(path):
-            raise InputError(f'{path}: damaged or incomplete image (gzip)') from None
+        if kind := _damaged_compression(path):
+            raise InputError(f'{path}: damaged or incomplete image ({kind})') from None
         raise InputError(
             f'{path}: not an image in a format nibabel reads ({_first_line(error)})'
         ) from None
@@ -321,28 +322,36 @@ def _quiet_nibabel() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
     finally:
         logger.setLevel(level)
 
 
-def _is_damaged_gzip(path: Path) -> bool:
-    """Whether a file begins as gzip does and cannot be decompressed.
+def _damaged_compression(path: Path) -> str:
+    """How a file is compressed that cannot be decompressed; empty for all others.
 
-    With indexed_gzip installed, nibabel only says that it does not know such a file.
+    Where that hides the header, nibabel only says that it does not know such a file.
     """
     with path.open('rb') as file:
-        if file.read(2) != b'\x1f\x8b':
-            return False
+        start = file.read(3)
+    kind = 'gzip' if start[:2] == b'\x1f\x8b' else 'bzip2' if start == b'BZh' else ''
     try:
-        _read_to_end(path)
+        if kind == 'gzip':
+            _read_to_end(path)
+        elif kind == 'bzip2':
+            with bz2.open(path) as stream:
+                while stream.read(1 << 20):
+                    pass
     except DAMAGE:
-        return True
-    return False
+        return kind
+    return ''
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split('\n')[0][:160] or type(error).__name__
+    said = '' if error.args == (None,) else str(error)
+    return said.strip().split('\n')[0][:160] or type(error).__name__
 
 
 def _check_shape(name: Path | str, image: Any) -> tuple[int, ...]:
@@ -377,7 +386,8 @@ def check_shape(name: Path | str, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _check_affine(name: Path | str, image: Any) -> NDArray[np.float64]:
     try:
-        affine = image.affine
+        with _quiet_nibabel():
+            affine = image.affine
         affine = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
     except Exception as error:  # nibabel raises several kinds for a broken qform
         raise InputError(f'{name}: broken orientation header ({_first_line(error)})') from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from pumba_pipe.images.reading import UNREADABLE, data_file, real, values_of
 from pumba_pipe.images.volume import outside_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -145,10 +146,8 @@ def _save(
         image: Any = nib.MGHImage(_as_mgh(data, path), volume.affine)
     else:
         image = _nifti(volume, data, scale, measured=measured)
-    with atomic_path(path) as partial:
+    with atomic_path(path) as partial, _pair_of(partial, path):
         save_image(image, partial)
-        if image_suffix(path) in ('.img', '.hdr'):
-            _move_pair(partial, path)
 
 
 def _as_mgh(data: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -204,7 +203,16 @@ def _nifti(
     return image
 
 
-def _move_pair(partial: Path, path: Path) -> None:
-    """Move the other half of an image pair; `atomic_path` moves the one it made."""
-    other = '.hdr' if path.suffix == '.img' else '.img'
-    partial.with_suffix(other).replace(path.with_suffix(other))
+@contextlib.contextmanager
+def _pair_of(partial: Path, path: Path) -> Iterator[None]:
+    """Move the other half of an image pair, or remove it; `atomic_path` does so with its own."""
+    other = {'.img': '.hdr', '.hdr': '.img'}.get(image_suffix(path))
+    if other is None:
+        yield
+        return
+    try:
+        yield
+        partial.with_suffix(other).replace(path.with_suffix(other))
+    finally:
+        with contextlib.suppress(OSError):
+            partial.with_suffix(other).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -107,14 +108,19 @@ def save_checkpoint(
     optimizer: Any,
     progress: Progress,
     config: TrainingConfig,
+    recipe: str = '',
 ) -> None:
-    """Write everything a resumed run needs; the file is complete or not there."""
+    """Write everything a resumed run needs; the file is complete or not there.
+
+    `recipe` is the digest of the one that is trained on.
+    """
     state = {
         'network': network.state_dict(),
         'average': average.state_dict(),
         'optimizer': optimizer.state_dict(),
         'progress': asdict(progress),
         'config': asdict(config),
+        'recipe': recipe,
         'network_config': network.config.to_dict(),
     }
     write_state(path, state)
@@ -157,20 +163,34 @@ class _Watched:
 
 
 def load_checkpoint(
-    path: Path, network: UNet, average: UNet, optimizer: Any, config: TrainingConfig
+    path: Path,
+    network: UNet,
+    average: UNet,
+    optimizer: Any,
+    config: TrainingConfig,
+    recipe: str = '',
 ) -> Progress:
     """Read what `save_checkpoint` wrote.
 
     Raises
     ------
     WeightsError
-        The file is damaged, or belongs to a run with other settings.
+        The file is damaged, or belongs to a run with other settings, or on another recipe.
     """
     try:
+        check_whole(path)
         state = torch.load(path, map_location='cpu', weights_only=True)
         stored = TrainingConfig(**_present_names(state['config']))
-        if _comparable(stored) != _comparable(config):
-            raise WeightsError(f'{path}: was made with other settings ({stored})')
+        changed = _differences(asdict(_comparable(stored)), asdict(_comparable(config)))
+        changed += _differences(state['network_config'], network.config.to_dict())
+        # those of earlier versions do not say it
+        if recipe and state.get('recipe', recipe) not in ('', recipe):
+            changed.append('another recipe')
+        if changed:
+            raise WeightsError(
+                f'{path}: was made with other settings ({", ".join(changed)}); give the same, or '
+                'choose another folder'
+            )
         network.load_state_dict(state['network'])
         average.load_state_dict(state['average'])
         optimizer.load_state_dict(state['optimizer'])
@@ -178,8 +198,32 @@ def load_checkpoint(
     except WeightsError:
         raise
     except Exception as error:
-        reason = ' '.join(str(error).split())[:300]
+        reason = ' '.join(str(error).split())[:300] or type(error).__name__
         raise WeightsError(f'{path}: cannot resume from this checkpoint ({reason})') from None
+
+
+def check_whole(path: Path) -> None:
+    """Compare the parts of a file of `write_state` with their checksums, as torch does not.
+
+    Raises
+    ------
+    WeightsError
+        A part is damaged.
+    OSError, zipfile.BadZipFile
+        It cannot be read.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise WeightsError(f'{path}: cannot resume from this checkpoint (damaged: {damaged})')
+
+
+def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    return [
+        f'{name} {stored.get(name)}, not {value}'
+        for name, value in asked.items()
+        if stored.get(name) != value
+    ]
 
 
 def _present_names(config: dict[str, Any]) -> dict[str, Any]:

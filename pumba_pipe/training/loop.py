@@ -138,11 +138,12 @@ def train(
     )
     progress = Progress()
     if resume and checkpoint.exists():
-        progress = load_checkpoint(checkpoint, network, average, optimizer, config)
+        progress = load_checkpoint(checkpoint, network, average, optimizer, config, recipe.digest)
     check_same_step(fabric, progress.step, checkpoint)
     network = channels_last(network)
     forward = torch.compile(network) if hardware.compiled else network
     model, optimizer = fabric.setup(forward, optimizer)
+    saved_parts = (checkpoint, network, average, optimizer)
 
     generator = SampleGenerator(recipe, config.size, config.box_share, config.images_per_head)
     easy = replace(generator, recipe=curriculum_recipe(recipe))
@@ -207,11 +208,11 @@ def train(
             ):
                 monitor.at_checkpoint(average, progress)
                 if fabric.global_rank == 0:
-                    save_checkpoint(checkpoint, network, average, optimizer, progress, config)
+                    save_checkpoint(*saved_parts, progress, config, recipe.digest)
                     kept(TrainingResult(average, progress, described, fabric.global_rank))
                 saved = time.monotonic()
         if fabric.global_rank == 0:
-            save_checkpoint(checkpoint, network, average, optimizer, progress, config)
+            save_checkpoint(*saved_parts, progress, config, recipe.digest)
         monitor.finish(average, progress)
     return TrainingResult(
         average.cpu().eval(),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.training.settings import SIZES, Hardware, TrainingSettings
 
@@ -77,6 +78,7 @@ def train_weights(
     first = is_first_process()
     with only_run_in(folder) if first else nullcontext():
         if first:
+            _check_weights(folder)
             remove_leftovers(folder)
         return _train_stages(
             folder,
@@ -90,6 +92,21 @@ def train_weights(
             finetuning,
             teachers,
             written,
+        )
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse a folder with weights that no training there made: these would be replaced.
+
+    Raises
+    ------
+    InputError
+    """
+    target = folder / WEIGHTS
+    if target.exists() and not any(folder.glob('*/checkpoint.pt')):
+        raise InputError(
+            f'{target}: there are weights, and no training that could go on; choose another '
+            'folder, or move them away'
         )
 
 

@@ -160,6 +160,20 @@ def test_marks_of_other_applications_are_understood(tmp_path):
 # species
 
 
+@pytest.mark.parametrize(
+    ('table', 'said'),
+    [
+        ('participant_id\tspecies\nsub-01\tmouse\n01\tMus musculus\nsub-01\trat\n', 'twice'),
+        ('Participant\tspecies\nsub-01\tmouse\n', 'no column participant_id'),
+        ('participant_id,species\nsub-01,mouse\n', 'no column participant_id'),
+    ],
+)
+def test_a_table_that_does_not_say_who_is_of_which_species_is_refused(tmp_path, table, said):
+    (tmp_path / 'participants.tsv').write_text(table)
+    with pytest.raises(UsageError, match=said):
+        of_species(tmp_path, ['01', '02'], ['mouse'])
+
+
 def test_species_choose_participants(own_bids_dir, capsys):
     table = 'participant_id\tspecies\nsub-01\tMus musculus\nsub-02\tn/a\nsub-03\tMacaca mulatta\n'
     (own_bids_dir / 'participants.tsv').write_text(table)

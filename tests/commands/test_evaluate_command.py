@@ -248,3 +248,21 @@ def test_help_imports_nothing_heavy():
     )
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert result.stdout.strip() == '[]', result.stderr
+
+
+def test_tables_that_somebody_else_made_are_kept(cases, predictions, tmp_path, capsys):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'scores.tsv').write_text('name\tscore\nme\t7\n')
+    assert main([str(cases), '--predictions', str(predictions), '--out', str(out)]) == 1
+    assert 'scores.tsv: is there, and is no table of this command' in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ['scores.tsv']
+
+
+def test_no_table_of_an_earlier_run_is_left(cases, predictions, tmp_path, threshold_model):
+    """Scores of other masks stood beside the expected Dice of those before."""
+    out = tmp_path / 'out'
+    assert main([str(cases), '--out', str(out)]) == 0
+    assert (out / 'expected.tsv').exists()
+    assert main([str(cases), '--predictions', str(predictions), '--out', str(out)]) == 0
+    assert not (out / 'expected.tsv').exists()

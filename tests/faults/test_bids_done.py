@@ -364,6 +364,23 @@ def test_a_mask_in_another_format_is_kept_and_fails(study: Study) -> None:
     assert study.mask.read_bytes() == mine
 
 
+@pytest.mark.parametrize('ending', ['.nii', '.mgz', '.img'])
+@pytest.mark.parametrize('instead', [True, False])
+def test_an_edited_mask_that_was_saved_in_another_format_is_named(
+    study: Study, ending: str, instead: bool
+) -> None:
+    """Beside it, a new mask by the network was written, or the old one counted as done."""
+    edited = study.mask.with_name(study.mask.name.replace('.nii.gz', ending))
+    edited.write_bytes(b'edited')
+    if instead:
+        study.mask.unlink()
+    code, printed = study.run()
+    assert code == 1
+    assert f'{edited}: is a second mask of this image' in printed
+    assert edited.read_bytes() == b'edited'
+    assert study.mask.exists() is not instead
+
+
 def test_a_mask_of_zeros_is_done_again(study: Study) -> None:
     study.mask.write_bytes(bytes(study.mask.stat().st_size))  # after a power cut
     assert study.plan().startswith(AGAIN)

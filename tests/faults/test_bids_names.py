@@ -379,6 +379,59 @@ def test_a_database_answers_for_sidecars(bids: Path, tmp_path: Path) -> None:
     assert [path.name for path in found] == ['sub-2_T1w.nii.gz']
 
 
+# ---- what is looked for nowhere, and links ----
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'sub-01/sub-01_T1w.nii.gz',
+        'sub-01/Anat/sub-01_T1w.nii.gz',
+        'sub-01/ses-1/sub-01_ses-1_T1w.nii.gz',
+        'sub-01/ses-1/ses-2/anat/sub-01_ses-2_T1w.nii.gz',
+        'sub-01/sub-02/anat/sub-02_T1w.nii.gz',
+        'sub-01/anat/sub-01_t1w.nii.gz',
+    ],
+)
+def test_images_that_are_looked_for_nowhere_are_named(bids: Path, name: str) -> None:
+    put(bids, name, 'sub-01/func/sub-01_T1w.nii.gz', 'sub-03/anat/sub-03_T1w.nii.gz')
+    selection = chosen(bids)
+    assert len([line for line in selection.remarks if f'{name}: left out' in line]) == 1
+    assert selection.images == [bids / 'sub-03/anat/sub-03_T1w.nii.gz']
+    assert selection.broken == {}
+    (bids / '.bidsignore').write_text('sub-01/\n')
+    assert not [line for line in chosen(bids).remarks if f'{name}: left out' in line]
+
+
+@pytest.mark.parametrize('target', ['..', '../../../elsewhere'])
+def test_links_to_folders_below_anat_are_named(bids: Path, target: str) -> None:
+    """Images in them were passed over in silence."""
+    put(bids, 'sub-01/anat/sub-01_T1w.nii.gz', '../elsewhere/sub-01_acq-a_T1w.nii.gz')
+    (bids / 'sub-01/anat/more').symlink_to(target)
+    selection = chosen(bids)
+    assert selection.images == [bids / 'sub-01/anat/sub-01_T1w.nii.gz']
+    assert [line for line in selection.remarks if 'sub-01/anat/more: left out' in line]
+
+
+@pytest.mark.parametrize('link', ['sub-02', 'sub-01/ses-2', 'sub-01/ses-1/anat', 'sub-03/anat'])
+@pytest.mark.parametrize('target', ['nowhere', 'itself'])
+def test_links_that_lead_nowhere_fail_and_stop_no_other(
+    bids: Path, link: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is not here was no folder, and one circle of links stopped the run."""
+    put(bids, 'sub-01/anat/sub-01_T1w.nii.gz')
+    (bids / link).parent.mkdir(parents=True, exist_ok=True)
+    (bids / link).symlink_to(Path(link).name if target == 'itself' else target)
+    selection = chosen(bids)
+    assert selection.images == [bids / 'sub-01/anat/sub-01_T1w.nii.gz']
+    assert list(selection.broken) == [bids / link]
+    code, printed = dry_run(bids, capsys)
+    assert code == 1
+    assert f'{link}: a link to a folder that is not here' in printed or 'Too many' in printed
+    (bids / '.bidsignore').write_text(f'{link}\n')
+    assert chosen(bids).broken == {}
+
+
 # ---- .bidsignore ----
 
 

@@ -157,6 +157,62 @@ def test_outputs_that_are_no_files(refused, tmp_path):
     refused('-i', 'scan.nii.gz', '-q', f'{"x" * 300}.json', says='name too long')
 
 
+@pytest.mark.parametrize('name', ['scan.json', 'scan.bvec', 'other.nii.gz', 'notes.txt'])
+def test_a_quality_record_replaces_nothing_else(name, refused, tmp_path):
+    """-q scan.json replaced the JSON file of the scan, -q OTHER another scan."""
+    scan(tmp_path / 'scan.nii.gz')
+    (tmp_path / name).write_text('{"RepetitionTime": 2.0}')
+    refused('-i', 'scan.nii.gz', '-q', name)
+
+
+def test_a_quality_record_has_no_name_of_an_image(refused, tmp_path):
+    scan(tmp_path / 'scan.nii.gz')
+    refused('-i', 'scan.nii.gz', '-q', 'new.nii.gz', says='.json')
+
+
+@pytest.mark.parametrize('make', [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_where_the_other_half_of_a_pair_goes(make, refused, tmp_path):
+    """Half of a pair was left, after all the work."""
+    scan(tmp_path / 'scan.nii.gz')
+    make(tmp_path / 'new.hdr')
+    refused('-i', 'scan.nii.gz', '-m', 'new.img', says='new.hdr')
+
+
+def test_of_a_pair_that_cannot_be_written_nothing_is_left(tmp_path, monkeypatch):
+    volume = pumba_pipe.load_volume(scan(tmp_path / 'scan.nii.gz'))
+
+    def full(image, path):
+        nib.save(image, path)
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(saving, 'save_image', full)
+    with pytest.raises(OutputError, match='No space left'):
+        saving.save_mask(volume, volume.data > 100, tmp_path / 'mask.img')
+    assert [path.name for path in tmp_path.iterdir()] == ['scan.nii.gz']
+
+
+@pytest.mark.parametrize('name', ['pumba-strip.log', 'summary.tsv'])
+def test_pipes_where_the_log_or_the_summary_goes(name, refused, tmp_path):
+    """To open the log, the command waited without end."""
+    scan(tmp_path / 'scan.nii.gz')
+    (tmp_path / 'out').mkdir()
+    os.mkfifo(tmp_path / 'out' / name)
+    refused('scan.nii.gz', '--out-dir', 'out', says=f'{name}: is a pipe')
+
+
+def test_a_table_of_another_program_is_no_summary(refused, tmp_path):
+    scan(tmp_path / 'scan.nii.gz')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/summary.tsv').write_text('age\tsex\n7\tF\n')
+    refused('scan.nii.gz', '--out-dir', 'out', says='is no table of this command')
+
+
+def test_a_list_of_images_is_not_replaced_by_the_summary(refused, tmp_path):
+    scan(tmp_path / 'scan.nii.gz')
+    (tmp_path / 'summary.tsv').write_text('scan.nii.gz\n')
+    refused('--from-file', 'summary.tsv', '--out-dir', '.', says='is the input itself')
+
+
 def test_an_output_that_links_elsewhere_is_replaced_itself(head_file, tmp_path):
     """A link to a file that is no input: the file stays, as with any program that renames."""
     (tmp_path / 'other.nii.gz').write_text('keep')

@@ -260,3 +260,15 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, name, content):
     assert printed[-1].startswith('pumba-train: error: ')
     assert name in printed[-1]
     assert (tmp_path / 'coarse' / name).read_bytes() == content
+
+
+@pytest.mark.parametrize('resume', [[], ['--resume']])
+def test_weights_that_no_training_here_made_are_kept(tmp_path, capsys, resume):
+    """They were replaced, also those of a run whose checkpoints had been removed."""
+    (tmp_path / 'weights.safetensors').write_bytes(b'mine')
+    assert main([str(tmp_path), *WORDS.split(), '--steps', '1', *resume]) == 1
+    printed = capsys.readouterr().err.strip().splitlines()
+    assert printed[-1].startswith('pumba-train: error: ')
+    assert 'there are weights' in printed[-1]
+    assert (tmp_path / 'weights.safetensors').read_bytes() == b'mine'
+    assert not (tmp_path / 'coarse').exists()

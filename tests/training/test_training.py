@@ -189,8 +189,18 @@ def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
     with pytest.raises(InputError, match='resume'):
         train(recipe, tmp_path, SMALL, TINY, CPU, quiet=True)
     other = replace(SMALL, learning_rate=0.5)
-    with pytest.raises(WeightsError, match='other settings'):
+    with pytest.raises(WeightsError, match=r'other settings \(learning_rate 0.001, not 0.5\)'):
         train(recipe, tmp_path, other, TINY, CPU, resume=True, quiet=True)
+    with pytest.raises(WeightsError, match='another recipe'):
+        train(load_recipe('clear'), tmp_path, SMALL, TINY, CPU, resume=True, quiet=True)
+    with pytest.raises(WeightsError, match=r'widths \[4, 8\], not \[8, 8\]'):
+        wide = replace(TINY, widths=(8, 8))
+        train(recipe, tmp_path, SMALL, wide, CPU, resume=True, quiet=True)
+    content = bytearray((tmp_path / 'checkpoint.pt').read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / 'checkpoint.pt').write_bytes(content)
+    with pytest.raises(WeightsError, match='damaged'):
+        train(recipe, tmp_path, SMALL, TINY, CPU, resume=True, quiet=True)
     (tmp_path / 'checkpoint.pt').write_bytes(b'damaged')
     with pytest.raises(WeightsError, match='cannot resume'):
         train(recipe, tmp_path, SMALL, TINY, CPU, resume=True, quiet=True)
