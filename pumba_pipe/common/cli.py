@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from pumba_pipe.common.errors import InputError, PumbaError
+from pumba_pipe.common.errors import INSTALL_MISSING, InputError, PumbaError
 from pumba_pipe.common.files import check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.common.signals import EXIT_INTERRUPTED, ending_in_time, tidy_end
@@ -68,9 +68,9 @@ def _guarded(name: str, body: Callable[[], int]) -> int:
     except MemoryError as error:
         message = str(error) or OUT_OF_MEMORY
     except (RuntimeError, ImportError) as error:
-        if not lacks_memory(error):
+        message = OUT_OF_MEMORY if lacks_memory(error) else what_is_missing(error)
+        if not message:
             raise
-        message = OUT_OF_MEMORY
     except KeyboardInterrupt:
         tell(f'{name}: interrupted', sys.stderr)
         return EXIT_INTERRUPTED
@@ -82,6 +82,19 @@ def _guarded(name: str, body: Callable[[], int]) -> int:
         message = f'{where}{error.strerror or error}'
     tell(f'{name}: error: {one_line(message)}', sys.stderr)
     return EXIT_FAILURE
+
+
+def what_is_missing(error: BaseException) -> str:
+    """Say which package an import lacks, and what to do; empty when the error is another.
+
+    An installation without PyTorch strips on CPUs, but cannot train. A module of our own that is
+    not there is a fault of ours, and is shown as such.
+    """
+    package = (getattr(error, 'name', None) or '').partition('.')[0]
+    ours = package == 'pumba_pipe' or package in sys.stdlib_module_names
+    if not isinstance(error, ModuleNotFoundError) or not package or ours:
+        return ''
+    return f'this needs {package}, which is not installed; {INSTALL_MISSING}'
 
 
 def all_told(name: str, code: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# pip finds pumba_pipe itself, and fetches what that needs and is not there
+INSTALL_MISSING = 'install what is missing: pip install pumba_pipe'
+
 
 class PumbaError(Exception):
     """Base of all errors with a message meant for the user: what, where, what to do.

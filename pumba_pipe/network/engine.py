@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
+from pumba_pipe.common.errors import INSTALL_MISSING, PumbaError
 from pumba_pipe.common.resources import available_cpus
 from pumba_pipe.network.devices import CPU
 from pumba_pipe.network.parameters import torch_network
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pumba_pipe.network.weights import Stage
 
 LOGIT_LIMIT = 10.0  # logits are cut to minus and plus this
+NO_LIBRARY = (
+    'the networks need OpenVINO, which computes on CPUs, or PyTorch; neither can be used here; '
+    + INSTALL_MISSING
+)
 
 
 class Engine(Protocol):
@@ -70,6 +75,11 @@ def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> E
         As `pumba_pipe.network.devices.choose_device` returns it.
     threads : int, optional
         CPU threads; default: what OpenVINO or torch choose.
+
+    Raises
+    ------
+    PumbaError
+        Neither is installed, or torch is not and OpenVINO cannot stand in.
     """
     parameters = stage.parameters
     if parameters is not None and device == CPU:
@@ -77,7 +87,12 @@ def engine_for(stage: Stage, device: str = CPU, threads: int | None = None) -> E
 
         if is_usable():
             return openvino_engine(parameters, stage.size, LOGIT_LIMIT, threads)
-    from pumba_pipe.network.torch_engine import TorchEngine
+    try:
+        from pumba_pipe.network.torch_engine import TorchEngine
+    except ModuleNotFoundError as error:
+        if error.name != 'torch':
+            raise
+        raise PumbaError(NO_LIBRARY) from None
 
     # of its own: the stage's must not lie on a GPU when the CPU takes over
     network = stage.network if parameters is None else torch_network(parameters)

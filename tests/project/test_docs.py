@@ -49,6 +49,12 @@ def examples() -> list[str]:
     return [line for line in lines if line.startswith('pumba')]
 
 
+@pytest.mark.parametrize('file', [*DOCUMENTS, *PLAIN], ids=lambda file: file.name)
+def test_no_merge_was_left_half_done(file: Path) -> None:
+    """The lines that Git writes where two branches disagree."""
+    assert re.findall(r'^(?:[<>|]{7} .*|={7})$', text_of(file), re.MULTILINE) == []
+
+
 def test_make_targets_exist() -> None:
     lines = [line for file in (README, ROOT / 'CONTRIBUTING.md') for line in shell_lines(file)]
     named = set(re.findall(r'\bmake (\w+)', '\n'.join(lines)))
