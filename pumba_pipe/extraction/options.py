@@ -45,6 +45,6 @@ def check_options(border_mm: Any, threads: Any, csf: Any = ExtractionOptions.csf
         raise InputError(f'border_mm {border_mm!r}: must be a number of millimetres')
     # 0 is as None: what torch chooses
     if threads is not None and (not isinstance(threads, Integral) or threads < 0):
-        raise InputError(f'threads {threads!r}: must be a whole number above zero, or None')
+        raise InputError(f'threads {threads!r}: must be a whole number, or None')
     if not isinstance(csf, str) or csf_choice(csf) not in CSF:
         raise InputError(f'csf {csf!r}: must be auto, include or exclude')

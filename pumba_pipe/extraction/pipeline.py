@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -275,7 +276,8 @@ def extract(
     chosen = choose_device(device)
     stages = []
     if chosen == CPU:
-        check_memory(memory_needed(0, threads or available_cpus()))
+        used = min(threads or available_cpus(), os.cpu_count() or 1)
+        check_memory(memory_needed(0, used))
         stages = [model.coarse, model.fine]
     stopwatch.lap('weights')
     with compiled_meanwhile(stages, threads):

@@ -88,6 +88,13 @@ def test_little_address_space_for_workers_is_one_line(bids_dir, tmp_path, kiloby
     assert 'memory' in done.stderr
 
 
+def test_more_threads_than_cpus_ask_for_no_more_memory(head_file, tmp_path):
+    """A hundred thousand threads asked for 8 TB."""
+    words = ['-i', str(head_file), '-m', str(tmp_path / 'm.nii.gz'), '--threads', '100000']
+    done = run([sys.executable, '-c', STRIP, *words])
+    assert (done.returncode, done.stderr) == (0, '')
+
+
 def test_memory_is_asked_for():
     check_memory(2**20)
     with pytest.raises(MemoryError, match=r'not enough memory: .* GB more'):
