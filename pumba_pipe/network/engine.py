@@ -112,8 +112,10 @@ def compiled_meanwhile(stages: Sequence[Stage], threads: int | None = None) -> I
     threads : int, optional
         See `engine_for`.
     """
+    from pumba_pipe.network.openvino_engine import thread_count
+
     worker = threading.Thread(target=_compile, args=(stages, threads), daemon=True)
-    if stages and (threads or available_cpus()) > 1:
+    if stages and (thread_count(threads) or available_cpus()) > 1:
         worker.start()
     try:
         yield
