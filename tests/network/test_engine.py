@@ -343,7 +343,9 @@ def test_networks_are_compiled_while_an_image_is_read(threads, variable, monkeyp
     with compiled_meanwhile(stages, threads):
         pass
     engines = [engine_for(stage, threads=threads) for stage in stages]
-    assert [engine._compiled is not None for engine in engines] == [(threads or int(variable)) == 2] * 2
+    assert [engine._compiled is not None for engine in engines] == [
+        (threads or int(variable)) == 2
+    ] * 2
 
 
 def test_a_network_that_cannot_be_compiled_says_so_when_it_is_used(monkeypatch, tmp_path):
