@@ -42,6 +42,12 @@ RUNS: dict[str, tuple[str, dict[str, dict[str, float]], list[str], float]] = {
     'no_looks': ('no echo-planar, surface-coil and PET looks', LOOKS, [], 1),
     'no_crossing': ('no membrane, vessels and sinus in the CSF', CROSSING, [], 1),
     'no_classes': ('shells and CSF of one intensity', CLASSES, [], 1),
+    'no_classes_again': (
+        'shells and CSF of one intensity, another seed',
+        CLASSES,
+        ['--seed', '2'],
+        1,
+    ),
     'no_bright_ct': ('no bright fat, no CT-like contrast', BRIGHT, [], 1),
     'no_symmetry': ('no mirror symmetry', SYMMETRY, [], 1),
     'plausible': ('all, and plausible shape', {}, ['--plausible-shape', '0.5'], 1),
