@@ -137,7 +137,7 @@ BAD = {
     zero_affine: 'not usable',
     not_finite_affine: 'not usable',
     colour: 'colour',
-    all_not_finite: 'same value',
+    all_not_finite: 'no voxel has a value that is a number',
     missing: 'No such file',
     broken_link: 'broken link',
     a_folder: 'is a folder',

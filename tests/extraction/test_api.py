@@ -232,7 +232,7 @@ BAD = {
     'dates': (lambda: ARRAY.astype('datetime64[s]'), EYE, 'type datetime64'),
     'colour': (lambda: np.zeros((8, 8, 8), [('R', 'u1'), ('G', 'u1')]), EYE, 'colour'),
     'constant': (lambda: np.full((8, 8, 8), 7), EYE, r'same value \(7\)'),
-    'nan': (lambda: np.full((8, 8, 8), np.nan), EYE, 'same value'),
+    'nan': (lambda: np.full((8, 8, 8), np.nan), EYE, 'no voxel has a value that is a number'),
     'without affine': (lambda: ARRAY, None, 'needs affine='),
     'singular': (lambda: ARRAY, NEARLY_FLAT, 'singular'),
     'zero': (lambda: ARRAY, np.zeros((4, 4)), 'not usable'),

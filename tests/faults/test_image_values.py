@@ -146,7 +146,7 @@ def test_missing_values_of_a_series_do_not_darken_its_mean():
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 def test_nothing_but_missing_values(value):
-    with pytest.raises(InputError, match='same value'):
+    with pytest.raises(InputError, match='no voxel has a value that is a number'):
         load_volume_of(np.full((9, 9, 9), value))
 
 
