@@ -39,15 +39,22 @@ def tidy_end() -> Iterator[None]:
         _unanswered.append(number)
         raise KeyboardInterrupt
 
+    def tell_others(lost: sys.UnraisableHookArgs) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):  # which is remembered
+            tell_all(lost)
+
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in ENDING:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, interrupt)
+    tell_all = sys.unraisablehook
+    sys.unraisablehook = tell_others
     try:
         yield
         raise_if_interrupted()
     finally:
+        sys.unraisablehook = tell_all
         for number, handler in before.items():
             signal.signal(number, handler)
         if before:
