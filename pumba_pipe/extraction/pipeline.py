@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 MIN_BRAIN_VOXELS = 20
 CONSTANT_SHARE = 0.9
 # Address space, by `measure_memory.py IMAGE [THREADS]` of the scaling tests: it asked for 1.28 GB
-# for 256³ voxels and one thread, 1.33 GB for two, when a tenth less crashed; 0.90 and 1.00 GB now
-# that the process imports less. Only half of it is ever used.
+# for 256³ voxels and one thread, 1.33 GB for two, when a tenth less crashed. Today it prints 0.90
+# and 1.00 GB, with the image: these leave a margin. Only half of it is ever used.
 PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 1_200_000_000, 80_000_000, 3
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'

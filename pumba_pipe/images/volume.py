@@ -131,9 +131,11 @@ def _volume(file: ImageFile, flat: bool) -> Volume:
     notes: list[str] = list(file.notes)
     data = file.values() if file.count == 1 else _mean_of_frames(file, notes)
     values = _finite_values(data, notes)
-    if not flat and not np.isfinite(data).any():
-        raise InputError(f'{file.name}: no voxel has a value that is a number; there is no image')
     if not flat and values.min() == values.max():
+        if not np.isfinite(data).any():  # all were replaced by one and the same
+            raise InputError(
+                f'{file.name}: no voxel has a value that is a number; there is no image'
+            )
         raise InputError(
             f'{file.name}: every voxel has the same value ({values.min():g}); there is no image'
         )

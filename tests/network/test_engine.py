@@ -257,6 +257,7 @@ def test_what_was_compiled_serves_again_and_goes_with_the_weights(tmp_path):
     assert engine_for(load_weights(path).fine, threads=2) is not first
     parameters = Parameters(CONFIGS['one'], load_weights(path).fine.parameters.values)
     engine_for(Stage(parameters, 16))
+    gc.collect()  # engines of earlier tests that only await it
     count = len(openvino_engine._engines)
     del parameters
     gc.collect()
