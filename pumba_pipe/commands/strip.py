@@ -215,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
         )
         if args.picture is not None:
-            written += _outputs(args)  # the picture is the last
+            written += [path for path in _outputs(args) if path != args.picture]
             _draw(result, args)
     quality = result.quality
     if args.quiet:

@@ -10,8 +10,7 @@ import os
 import stat
 import tempfile
 import unicodedata
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -219,21 +218,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+class WrittenFiles(list[Path]):
+    """Files that were written, and belong together."""
+
+    def write(self, path: str | Path | None, save: Callable[[Path], None]) -> None:
+        """Write a file that is asked for; None is not."""
+        if path is not None:
+            save(Path(path))
+            self.append(Path(path))
+
+
 @contextlib.contextmanager
-def all_or_none() -> Iterator[list[Path | None]]:
-    """Remove files that belong together when one of them could not be written.
+def all_or_none() -> Iterator[WrittenFiles]:
+    """Remove files that belong together when one of them, or what follows, fails.
 
     Yields
     ------
-    list of Path or None
-        To which each file is appended before it is written, and None when all are.
+    WrittenFiles
+        Those that were written, none at first.
     """
-    files: list[Path | None] = []
+    written = WrittenFiles()
     try:
-        yield files
+        yield written
     except BaseException:
-        for path in files[:-1]:  # the last was not written
-            for file in [] if path is None else _written_with(path):
+        for path in written:
+            for file in _written_with(path):
                 with contextlib.suppress(OSError):
                     file.unlink()
         raise
@@ -246,7 +255,7 @@ def _new_file(path: Path) -> Path:
     except OSError as error:
         if error.errno not in NOT_EXCLUSIVE:
             raise
-        partial = path.with_name(f'.partial-{uuid.uuid4().hex[:12]}{image_suffix(path)}')
+        partial = path.with_name(f'.partial-{os.urandom(6).hex()}{image_suffix(path)}')
         partial.open('wb').close()
         return partial
     os.close(handle)
@@ -262,7 +271,7 @@ def _replace(partial: Path, path: Path) -> None:
         if not path.is_file():
             raise
         refused = error
-    aside = path.with_name(f'.partial-{uuid.uuid4().hex[:12]}')
+    aside = path.with_name(f'.partial-{os.urandom(6).hex()}')
     try:
         os.rename(path, aside)
     except OSError:

@@ -12,10 +12,10 @@ from typing import Any
 # scipy goes through all names of numpy, and numpy imports these when they are first named.
 ALONG = ('numpy.f2py', 'numpy.testing')
 # What else numpy, scipy.ndimage and nibabel import for functions that making a mask has no use
-# for. The second is the largest: scipy reads the docstrings of all its functions.
+# for. The second is the largest: scipy changes the docstrings of all its functions.
 UNUSED_FOR_MASKS = (
     'urllib.request', 'scipy.special', 'numpy.polynomial', 'numpy.ctypeslib', 'numpy.char',
-    'numpy.rec',
+    'numpy.rec', 'numpy.ma',
 )  # fmt: skip
 
 

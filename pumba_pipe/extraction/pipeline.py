@@ -499,26 +499,14 @@ def strip_file(
         result = kept_within_signal(result)
     stopwatch = Stopwatch()
     with all_or_none() as written:
-        if out_mask is not None:
-            written.append(Path(out_mask))
-            save_mask(result.volume, result.mask, out_mask)
-        if out_file is not None:
-            written.append(Path(out_file))
-            save_masked(result.volume, result.mask, out_file)
-        if out_prob is not None:
-            written.append(Path(out_prob))
-            save_map(result.volume, result.probability, out_prob)
-        if out_sdt is not None:
-            written.append(Path(out_sdt))
-            save_map(result.volume, result.distance(), out_sdt)
-        if out_tiv is not None:
-            written.append(Path(out_tiv))
-            save_mask(result.volume, known_intracranial(result), out_tiv)
-        if out_quality is not None:
-            written.append(Path(out_quality))
-            write_json(Path(out_quality), result.quality.to_dict())
+        scan = result.volume
+        written.write(out_mask, lambda path: save_mask(scan, result.mask, path))
+        written.write(out_file, lambda path: save_masked(scan, result.mask, path))
+        written.write(out_prob, lambda path: save_map(scan, result.probability, path))
+        written.write(out_sdt, lambda path: save_map(scan, result.distance(), path))
+        written.write(out_tiv, lambda path: save_mask(scan, known_intracranial(result), path))
+        written.write(out_quality, lambda path: write_json(path, result.quality.to_dict()))
         # the masked image is read anew, and a mask of what was there before is of no use
-        written.append(None)
         check_stamps(source, before)
     stopwatch.lap('write')
     result.seconds.update(stopwatch.seconds)

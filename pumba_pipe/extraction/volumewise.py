@@ -108,16 +108,11 @@ def strip_volumes(
     whole = Volume(volume.data, file.affine, source, file.notes, file.source)
     mask = masks[0] if file.count == 1 else np.stack(masks, -1)
     with all_or_none() as written:
-        if out_mask is not None:
-            written.append(Path(out_mask))
-            save_mask(whole, mask, out_mask)
-        if out_file is not None:
-            written.append(Path(out_file))
-            save_masked(whole, mask, out_file)
+        written.write(out_mask, lambda path: save_mask(whole, mask, path))
+        written.write(out_file, lambda path: save_masked(whole, mask, path))
         if out_sdt is not None:
-            written.append(Path(out_sdt))
-            save_map(whole, distances[0] if file.count == 1 else np.stack(distances, -1), out_sdt)
-        written.append(None)
+            together = distances[0] if file.count == 1 else np.stack(distances, -1)
+            written.write(out_sdt, lambda path: save_map(whole, together, path))
         check_stamps(source, before)
     return tuple(_in_words(flag, numbers, file.count) for flag, numbers in flags.items())
 
