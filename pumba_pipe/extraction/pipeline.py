@@ -280,22 +280,24 @@ def extract(
         check_memory(memory_needed(0, used))
         stages = [model.coarse, model.fine]
     stopwatch.lap('weights')
-    with compiled_meanwhile(stages, threads):
-        volume = as_volume(image, affine)
-        stopwatch.lap('read')
-        frame = Frame.of(volume)
-        measured = frame.view(volume.data)
-        visible, spikes = for_network(measured)
-        bright = has_bright_background(visible)
-        if bright:
-            visible = inverted(visible)
-    if chosen == CPU:
-        check_memory(visible.size * VOXEL_BYTES)
     with one_blas_thread():
-        passes, failure = with_fallback(
-            lambda place: _run_passes(model, visible, frame.voxel_size, place, threads, stopwatch),
-            chosen,
-        )
+        with compiled_meanwhile(stages, threads):
+            volume = as_volume(image, affine)
+            stopwatch.lap('read')
+            frame = Frame.of(volume)
+            measured = frame.view(volume.data)
+            visible, spikes = for_network(measured)
+            bright = has_bright_background(visible)
+            if bright:
+                visible = inverted(visible)
+            if chosen == CPU:
+                check_memory(visible.size * VOXEL_BYTES)
+            passes, failure = with_fallback(
+                lambda place: _run_passes(
+                    model, visible, frame.voxel_size, place, threads, stopwatch
+                ),
+                chosen,
+            )
         exclusion = csf_exclusion(passes.fine.volume, frame.voxel_size, csf)
         logits, rough = (
             NativeLogits(one.mixed(exclusion), one.cube, frame)

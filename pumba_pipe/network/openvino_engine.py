@@ -141,9 +141,10 @@ def import_openvino() -> Any:
 
 def _started(openvino: Any) -> Any:
     global _core, _core_process
-    if _core is None:
-        _core, _core_process = openvino.Core(), os.getpid()
-    return _core
+    with _lock:
+        if _core is None:
+            _core, _core_process = openvino.Core(), os.getpid()
+        return _core
 
 
 def thread_count(threads: int | None) -> int:
