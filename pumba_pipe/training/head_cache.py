@@ -208,8 +208,11 @@ def filling_cache(
             process.start()
     wanted = heads_in_use(config, 0)
     try:
-        while len(cached_heads(cache, config.seed)) < wanted:
-            if all(process.exitcode for process in workers):
+        while True:
+            working = any(process.is_alive() for process in workers)  # asked before heads count
+            if len(cached_heads(cache, config.seed)) >= wanted:
+                break
+            if not working:
                 told = reasons.recv() if reasons.poll() else 'killed, or out of memory'
                 raise PumbaError(f'{cache}: the processes that make heads have stopped ({told})')
             time.sleep(0.2)

@@ -19,27 +19,31 @@ BAR = '{l_bar}{bar}| {elapsed}, about {remaining} left{postfix}'
 
 
 class Log:
-    """TensorBoard scalars and pictures, and a progress bar; silent on all ranks but 0."""
+    """TensorBoard scalars and pictures, and a progress bar; silent on all ranks but 0.
+
+    Both begin where a ``with`` block does, and end with it.
+    """
 
     def __init__(self, folder: Path, active: bool, quiet: bool) -> None:
-        self.active = active
+        self.folder, self.active, self.quiet = folder, active, quiet
         self.writer: Any = None
         self.bar: Any = None
         self.told = False
         self.hook = threading.excepthook
-        if not active:
-            return
+
+    def __enter__(self) -> Log:
+        self.hook = threading.excepthook
+        if not self.active:
+            return self
         threading.excepthook = without_tensorboard(self.hook)
         with contextlib.suppress(ImportError), self._tolerant():
             from torch.utils.tensorboard.writer import SummaryWriter
 
-            self.writer = SummaryWriter(str(folder / 'tensorboard'))
-        if not quiet:
+            self.writer = SummaryWriter(str(self.folder / 'tensorboard'))
+        if not self.quiet:
             from tqdm import tqdm
 
             self.bar = tqdm(total=100, unit='%', bar_format=BAR)
-
-    def __enter__(self) -> Log:
         return self
 
     def __exit__(self, *_: object) -> None:

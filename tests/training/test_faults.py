@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pumba_pipe.commands.train import main
-from pumba_pipe.common.errors import OutputError
+from pumba_pipe.common.errors import OutputError, PumbaError
 from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.network.unet import NetworkConfig
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
@@ -170,6 +170,26 @@ def test_why_no_head_can_be_made_is_said(tmp_path, generator):
     assert '\n' not in str(caught.value)
 
 
+def half_done(cache, generator, seed, count, worker, workers, reason):
+    """A process that makes heads and ends, and one that ends before it has made any."""
+    if worker:
+        os._exit(1)
+    fill_cache(cache, generator, seed, count, worker, workers)
+
+
+def test_training_does_not_wait_for_the_heads_of_a_killed_process(
+    tmp_path, generator, monkeypatch
+):
+    monkeypatch.setattr(head_cache, '_generate', half_done)
+    config = replace(SMALL, cache_size=4)
+    with (
+        pytest.raises(PumbaError, match='killed, or out of memory'),
+        filling_cache(tmp_path / 'cache', generator, config, 2),
+    ):
+        pass
+    assert len(cached_heads(tmp_path / 'cache', config.seed)) == 2
+
+
 def test_a_second_run_in_the_folder_is_refused(tmp_path, capsys):
     words = [str(tmp_path), *WORDS.split(), '--steps', '2']
     with only_run_in(tmp_path):
@@ -182,7 +202,6 @@ def test_a_second_run_in_the_folder_is_refused(tmp_path, capsys):
 
 def test_tensorboard_on_a_full_disk_does_not_end_a_training(tmp_path, caplog):
     pytest.importorskip('tensorboard')
-    log = Log(tmp_path, active=True, quiet=True)
 
     class Full:
         def add_scalar(self, *_):
@@ -191,8 +210,9 @@ def test_tensorboard_on_a_full_disk_does_not_end_a_training(tmp_path, caplog):
         def close(self):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    log.writer = Full()
-    with log:
+    with Log(tmp_path, active=True, quiet=True) as log:
+        log.writer.close()
+        log.writer = Full()
         log.validation(Progress(), 0.5)
         log.validation(Progress(), 0.6)
     assert len(caplog.records) == 1
