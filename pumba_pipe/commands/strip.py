@@ -199,7 +199,9 @@ def run(args: argparse.Namespace) -> int:
     imported = time.perf_counter() - started
     if args.picture is not None:
         _check_picture(args)
-    with all_or_none() as written:
+    with all_or_none() as together:
+        for path in _outputs(args) if args.picture is not None else []:
+            together.keep(path)
         result = strip_file(
             args.image,
             args.out,
@@ -215,7 +217,6 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
         )
         if args.picture is not None:
-            written += [path for path in _outputs(args) if path != args.picture]
             _draw(result, args)
     quality = result.quality
     if args.quiet:

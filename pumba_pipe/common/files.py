@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 import unicodedata
@@ -218,34 +219,80 @@ def atomic_path(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-class WrittenFiles(list[Path]):
-    """Files that were written, and belong together."""
+class FilesTogether:
+    """Files that belong together, and what was in their places before."""
+
+    def __init__(self) -> None:
+        self._before: dict[Path, Path | None] = {}  # None: nothing was
 
     def write(self, path: str | Path | None, save: Callable[[Path], None]) -> None:
         """Write a file that is asked for; None is not."""
         if path is not None:
+            self.keep(Path(path))
             save(Path(path))
-            self.append(Path(path))
+
+    def keep(self, path: Path) -> None:
+        """Keep what is in a file's place, before it is written."""
+        for file in _written_with(path):
+            if file in self._before:
+                continue
+            if not os.path.lexists(file):
+                self._before[file] = None
+            elif file.is_file() or file.is_symlink():  # nothing else is ever replaced
+                self._before[file] = _kept_aside(file)
+
+    def undo(self) -> None:
+        """Put back what was there before, and remove what was not."""
+        for file, kept in self._before.items():
+            with contextlib.suppress(OSError):
+                if kept is None:
+                    file.unlink(missing_ok=True)
+                else:
+                    _replace(kept, file)
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what was kept."""
+        for kept in filter(None, self._before.values()):
+            with contextlib.suppress(OSError):
+                kept.unlink(missing_ok=True)
+        self._before.clear()
 
 
 @contextlib.contextmanager
-def all_or_none() -> Iterator[WrittenFiles]:
-    """Remove files that belong together when one of them, or what follows, fails.
+def all_or_none() -> Iterator[FilesTogether]:
+    """Leave files that belong together as they were when one of them, or what follows, fails.
 
     Yields
     ------
-    WrittenFiles
-        Those that were written, none at first.
+    FilesTogether
+        Through which they are written.
     """
-    written = WrittenFiles()
+    together = FilesTogether()
     try:
-        yield written
+        yield together
     except BaseException:
-        for path in written:
-            for file in _written_with(path):
-                with contextlib.suppress(OSError):
-                    file.unlink()
+        together.undo()
         raise
+    together.forget()
+
+
+def _kept_aside(path: Path) -> Path:
+    """Keep a file under another name beside it, without a copy where the disk can do so."""
+    aside = path.with_name(f'.partial-{os.urandom(6).hex()}{image_suffix(path)}')
+    try:
+        os.link(path, aside)
+    except OSError:
+        try:
+            shutil.copy2(path, aside, follow_symlinks=False)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise OutputError(
+                f'{path}: cannot keep this file while a new one is written '
+                f'({error.strerror or error})'
+            ) from None
+    return aside
 
 
 def _new_file(path: Path) -> Path:

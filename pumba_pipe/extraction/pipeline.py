@@ -500,14 +500,14 @@ def strip_file(
     if within_signal:
         result = kept_within_signal(result)
     stopwatch = Stopwatch()
-    with all_or_none() as written:
+    with all_or_none() as together:
         scan = result.volume
-        written.write(out_mask, lambda path: save_mask(scan, result.mask, path))
-        written.write(out_file, lambda path: save_masked(scan, result.mask, path))
-        written.write(out_prob, lambda path: save_map(scan, result.probability, path))
-        written.write(out_sdt, lambda path: save_map(scan, result.distance(), path))
-        written.write(out_tiv, lambda path: save_mask(scan, known_intracranial(result), path))
-        written.write(out_quality, lambda path: write_json(path, result.quality.to_dict()))
+        together.write(out_mask, lambda path: save_mask(scan, result.mask, path))
+        together.write(out_file, lambda path: save_masked(scan, result.mask, path))
+        together.write(out_prob, lambda path: save_map(scan, result.probability, path))
+        together.write(out_sdt, lambda path: save_map(scan, result.distance(), path))
+        together.write(out_tiv, lambda path: save_mask(scan, known_intracranial(result), path))
+        together.write(out_quality, lambda path: write_json(path, result.quality.to_dict()))
         # the masked image is read anew, and a mask of what was there before is of no use
         check_stamps(source, before)
     stopwatch.lap('write')

@@ -107,12 +107,12 @@ def strip_volumes(
             flags.setdefault(flag, []).append(number)
     whole = Volume(volume.data, file.affine, source, file.notes, file.source)
     mask = masks[0] if file.count == 1 else np.stack(masks, -1)
-    with all_or_none() as written:
-        written.write(out_mask, lambda path: save_mask(whole, mask, path))
-        written.write(out_file, lambda path: save_masked(whole, mask, path))
+    with all_or_none() as together:
+        together.write(out_mask, lambda path: save_mask(whole, mask, path))
+        together.write(out_file, lambda path: save_masked(whole, mask, path))
         if out_sdt is not None:
-            together = distances[0] if file.count == 1 else np.stack(distances, -1)
-            written.write(out_sdt, lambda path: save_map(whole, together, path))
+            field = distances[0] if file.count == 1 else np.stack(distances, -1)
+            together.write(out_sdt, lambda path: save_map(whole, field, path))
         check_stamps(source, before)
     return tuple(_in_words(flag, numbers, file.count) for flag, numbers in flags.items())
 

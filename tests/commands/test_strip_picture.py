@@ -38,8 +38,13 @@ def test_nothing_is_left_where_the_picture_cannot_be_drawn(head_file, tmp_path, 
         raise OutputError('mask.png: no space left')
 
     monkeypatch.setattr(figures, 'draw_mosaic', full_disk)
-    assert main(words_for(head_file, tmp_path, '-m', str(tmp_path / 'mask.nii.gz'))) == 1
+    mask = tmp_path / 'mask.nii.gz'
+    assert main(words_for(head_file, tmp_path, '-m', str(mask))) == 1
     assert list(tmp_path.iterdir()) == []
+    mask.write_bytes(b'of a run before')
+    assert main(words_for(head_file, tmp_path, '-m', str(mask))) == 1
+    assert mask.read_bytes() == b'of a run before'
+    assert list(tmp_path.iterdir()) == [mask]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.common.files import atomic_path, write_json, write_text
+from pumba_pipe.common.files import all_or_none, atomic_path, write_json, write_text
 
 
 def refuse(monkeypatch, owner, name, number=errno.EPERM, when=lambda *args: True):
@@ -96,3 +96,44 @@ def test_nothing_is_left_after_a_failure(tmp_path):
         partial.write_text('half')
         raise RuntimeError
     assert left(tmp_path) == []
+
+
+def failing(path):
+    raise OutputError('no space left')
+
+
+@pytest.mark.parametrize('links', [True, False])
+def test_what_was_there_before_is_back_when_one_of_the_files_fails(tmp_path, monkeypatch, links):
+    if not links:
+        refuse(monkeypatch, os, 'link')
+    old, new = tmp_path / 'old.txt', tmp_path / 'new.txt'
+    old.write_text('before')
+    with pytest.raises(OutputError), all_or_none() as together:
+        together.write(old, lambda path: write_text(path, 'after'))
+        together.write(new, lambda path: write_text(path, 'after'))
+        assert old.read_text() == 'after'
+        together.write(tmp_path / 'third.txt', failing)
+    assert old.read_text() == 'before'
+    assert os.listdir(tmp_path) == ['old.txt']
+
+
+def test_files_that_belong_together_replace_those_before(tmp_path):
+    old = tmp_path / 'old.txt'
+    old.write_text('before')
+    with all_or_none() as together:
+        together.write(None, failing)
+        together.write(old, lambda path: write_text(path, 'after'))
+    assert old.read_text() == 'after'
+    assert os.listdir(tmp_path) == ['old.txt']
+
+
+def test_what_is_no_file_stays_where_it_is(tmp_path):
+    folder, link = tmp_path / 'folder', tmp_path / 'link'
+    folder.mkdir()
+    link.symlink_to(tmp_path / 'nowhere')
+    with pytest.raises(OutputError), all_or_none() as together:
+        together.keep(folder)
+        together.write(link, failing)
+    assert folder.is_dir()
+    assert link.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ['folder', 'link']
