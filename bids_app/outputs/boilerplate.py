@@ -222,10 +222,11 @@ def _register(config: RunConfig, methods: Methods) -> str:
 def _software(config: RunConfig, methods: Methods) -> str:
     programs = [
         ('Nipype', 'nipype', 'nipype2011'),
-        ('PyBIDS', 'pybids', 'pybids2019'),
         ('NiBabel', 'nibabel', 'nibabel'),
         ENGINES[library_for(methods.device)],
     ]
+    if config.database_dir is not None:  # else files are found without it
+        programs.insert(1, ('PyBIDS', 'pybids', 'pybids2019'))
     if corrected_kinds(config, methods) or config.spaces:
         programs.append(('SimpleITK', 'SimpleITK', 'simpleitk2013'))
     if config.deformable:

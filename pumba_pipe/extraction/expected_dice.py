@@ -24,7 +24,7 @@ NAMED = 2  # shortfalls that are put into words
 LEAST_SHORTFALL = 0.2  # of the logit; smaller ones are not worth a word
 SHORTFALLS = {
     'coarse_fine_dice': 'the close look changed the mask',
-    'tta_dice': 'mirrored views give other masks',
+    'tta_dice': 'two views of the image give different masks',
     'gamma_dice': 'the mask moves when the image is brightened',
     'boundary_certainty': 'the border is unsure',
 }

@@ -13,10 +13,11 @@ from pumba_pipe.reports.words import number
 
 MEASURED = {
     'gamma_dice': 'Dice {:.3f} with the mask of the brightened image',
-    'tta_dice': 'mean Dice {:.3f} of the masks of mirrored images',
+    'tta_dice': 'mean Dice {:.3f} of the masks of two views with their average',
     'boundary_certainty': 'certainty {:.3f} along the border',
     'coarse_fine_dice': 'Dice {:.3f} with the mask of a first, coarse look',
 }
+FORMER = {'mirrored views give other masks': 'tta_dice'}  # in records of earlier versions
 EXPECTED, NO_BRAIN = 'expected Dice', 'may be no brain'
 FIXED = {
     STRIPPED: 'there is next to no signal outside the mask',
@@ -67,7 +68,7 @@ def measured(record: Mapping[str, Any]) -> list[str]:
     reasons = record.get('reasons')
     if not isinstance(reasons, list | tuple):
         return []
-    keys = {words: key for key, words in SHORTFALLS.items()}
+    keys = FORMER | {words: key for key, words in SHORTFALLS.items()}
     named = [keys[reason] for reason in reasons if isinstance(reason, str) and reason in keys]
     values = ((key, number(record.get(key))) for key in named)
     return [MEASURED[key].format(value) for key, value in values if value is not None]

@@ -75,8 +75,9 @@ MEASURES = (
     ),
     Measure(
         'tta_dice',
-        'Agreement of mirrored images',
-        'Mean Dice overlap of the predictions of image and mirrored image with their mean, 0..1',
+        'Agreement of views',
+        'Mean Dice overlap of the predictions of two views, the image and the mirrored, brightened '
+        'image, with their mean, 0..1',
         worse='low',
         tolerance=0.01,
     ),

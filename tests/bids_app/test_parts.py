@@ -136,6 +136,13 @@ def test_methods_say_when_images_were_corrected(n4):
         assert 'with the mask as weights' in text
 
 
+@pytest.mark.parametrize('database', [None, Path('index')])
+def test_methods_name_pybids_where_it_was_asked(database):
+    config = RunConfig(Path('in'), Path('out'), 'participant', database_dir=database)
+    text = compose(config, Methods(['T1w'], 1, 'default', 'ab' * 32))
+    assert ('PyBIDS' in text) == (database is not None)
+
+
 @pytest.mark.parametrize('kinds', [['T1map'], ['UNIT1', 'T2map']])
 def test_methods_claim_no_correction_of_maps(kinds):
     config = RunConfig(Path('in'), Path('out'), 'participant', n4='both')

@@ -63,7 +63,7 @@ def test_each_agreement_counts_and_the_largest_shortfalls_are_named(calibration)
     )
     for name, words in (
         ('gamma_dice', 'the mask moves when the image is brightened'),
-        ('tta_dice', 'mirrored views give other masks'),
+        ('tta_dice', 'two views of the image give different masks'),
         ('coarse_fine_dice', 'the close look changed the mask'),
         ('boundary_certainty', 'the border is unsure'),
     ):

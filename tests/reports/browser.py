@@ -148,11 +148,17 @@ class Browser:
                 )  # fmt: skip
 
     def click(self, selector):
-        """Click into the middle of an element, with the mouse."""
+        """Click into the middle of an element, with the mouse, once it stays where it is."""
         x, y = self.run(
-            f'(() => {{ const one = document.querySelector({json.dumps(selector)});'
-            'one.scrollIntoView({ block: "center" }); const box = one.getBoundingClientRect();'
-            'return [box.left + box.width / 2, box.top + box.height / 2]; })()'
+            f'(async () => {{ const one = document.querySelector({json.dumps(selector)});'
+            'one.scrollIntoView({ block: "center" });'
+            'const frame = () => new Promise((next) => requestAnimationFrame(next));'
+            'for (let before = null;;) {'
+            '  await frame(); await frame();'
+            '  const box = one.getBoundingClientRect();'
+            '  if (before && box.top === before.top && box.left === before.left)'
+            '    return [box.left + box.width / 2, box.top + box.height / 2];'
+            '  before = box; } })()'
         )
         for kind in ('mousePressed', 'mouseReleased'):
             self.ask('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)

@@ -172,9 +172,11 @@ def test_what_was_measured_stands_in_the_order_of_the_reasons():
         SHORTFALLS[key] for key in ('tta_dice', 'boundary_certainty', 'gamma_dice')
     ]
     assert measured(record) == [
-        'mean Dice 0.820 of the masks of mirrored images',
+        'mean Dice 0.820 of the masks of two views with their average',
         'Dice 0.950 with the mask of the brightened image',
     ]
+    former = {'tta_dice': 0.82, 'reasons': ['mirrored views give other masks']}
+    assert measured(former) == ['mean Dice 0.820 of the masks of two views with their average']
     for odd in (None, 'words', ['of another version'], [3]):
         assert measured(record | {'reasons': odd}) == []
 
