@@ -107,7 +107,7 @@ def boilerplate_of(plan: Plan) -> str:
     methods = Methods(
         modalities=[parse_name(source).suffix for source in sources],
         participants=len({subject_of(source) for source in sources}),
-        weights=weights_name(plan.config),
+        weights=weights_name(plan.settings.weights),
         sha256=plan.settings.sha256,
         device=plan.settings.device,
         manual=sum(plan.manual),
@@ -118,8 +118,8 @@ def boilerplate_of(plan: Plan) -> str:
 def _work(plan: Plan, text: str, log: Log) -> int:
     config = plan.config
     pages = Pages(
-        config, plan.subjects, text, weights_name(config), plan.settings.sha256,
-        plan.settings.device,
+        config, plan.subjects, text, weights_name(plan.settings.weights),
+        plan.settings.sha256, plan.settings.device,
     )  # fmt: skip
     failed = {path: Failure(reason) for path, reason in plan.broken.items()}
     pages.note(failed)

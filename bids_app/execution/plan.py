@@ -22,6 +22,7 @@ from pumba_pipe.workflows.templates import find_template, parse_space
 from pumba_pipe.common.cli import counted
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.signals import raise_if_interrupted
+from pumba_pipe.common.weights_file import SHIPPED
 
 Log = Callable[[str], None]
 MAX_NAMED = 20  # masks that are named
@@ -148,9 +149,9 @@ class Plan:
         return lines
 
 
-def weights_name(config: RunConfig) -> str:
-    """How the weights are called: ``default``, or the name of a file."""
-    return config.weights.name if config.weights else 'default'
+def weights_name(weights: Path) -> str:
+    """How weights are called in texts: ``default``, the shipped ones, or the name of a file."""
+    return 'default' if weights == SHIPPED.absolute() else weights.name
 
 
 def make_plan(config: RunConfig, log: Log) -> Plan:

@@ -212,10 +212,10 @@ def write_comparison(scores: Path, target: Path, peers: Path | None = None) -> N
     check_outputs([target], [scores, peers])
     rows, others = read_scores(scores), read_peers(peers) if peers else {}
     lines = [
-        '# Scores of the shipped weights, case by case',
+        '# Scores, case by case',
         '',
         'Made by `pumba-evaluate DIR --out OUT` and `pumba-evaluate compare OUT/scores.tsv '
-        'docs/accuracy-tables.md PEERS.md`.',
+        'TARGET.md PEERS.md`.',
         '',
         '## Median Dice beside other tools on the same cases',
         '',

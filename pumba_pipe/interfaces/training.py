@@ -132,7 +132,7 @@ class TrainSynthetic(BaseInterface):
             quiet=True,
             written=self._calibrate,
         )
-        write_card(weights, None, Path(outputs['model_card']), title=weights.name)
+        write_card(weights, None, Path(outputs['model_card']))
         write_table(Path(outputs['log']), LOG_COLUMNS, log_rows(weights.parent))
         return runtime
 
@@ -214,7 +214,7 @@ class WriteModelCard(BaseInterface):
         inputs = self.inputs
         scores = Path(inputs.scores) if isdefined(inputs.scores) else None
         weights, target = Path(inputs.weights), Path(self._list_outputs()['model_card'])
-        write_card(weights, scores, target, title=weights.name, scored_on=inputs.scored_on)
+        write_card(weights, scores, target, inputs.scored_on)
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:

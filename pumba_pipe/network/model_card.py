@@ -15,6 +15,7 @@ from pumba_pipe.common.cli import one_line
 from pumba_pipe.common.errors import InputError, WeightsError
 from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number, read_table
+from pumba_pipe.common.weights_file import SHIPPED
 from pumba_pipe.network import model_card_words as words
 
 NEEDED = ('case', 'species', 'modality', 'dice', 'hd95_mm')
@@ -109,7 +110,7 @@ def markdown(
     sha256: str,
     size: int,
     scores: list[dict[str, str]],
-    title: str = 'the shipped weights',
+    title: str,
     scored_on: str = 'real scans',
 ) -> str:
     """Write a card as Markdown, in the form of Mitchell et al. 2019."""
@@ -246,8 +247,10 @@ def _score_lines(scores: list[dict[str, str]]) -> list[str]:
     return [*lines, '', f'Cases used, with their Dice: {names}.']
 
 
-def write_card(weights: Path, scores: Path | None, target: Path, **names: str) -> None:
-    """Write the Markdown card of a weights file; `names` are `title` and `scored_on`.
+def write_card(
+    weights: Path, scores: Path | None, target: Path, scored_on: str = 'real scans'
+) -> None:
+    """Write the Markdown card of a weights file, called the shipped ones or by its name.
 
     Raises
     ------
@@ -263,8 +266,10 @@ def write_card(weights: Path, scores: Path | None, target: Path, **names: str) -
     check_outputs([target], [weights, scores])
     model = load_weights(weights)
     rows = read_scores(scores) if scores is not None else []
+    shipped = weights.absolute() == SHIPPED.absolute()
+    title = 'the shipped weights' if shipped else weights.name
     try:
-        text = markdown(model.card, model.sha256, weights.stat().st_size, rows, **names)
+        text = markdown(model.card, model.sha256, weights.stat().st_size, rows, title, scored_on)
     except KeyError as error:
         raise WeightsError(f'{weights}: what it says about itself lacks {error}') from None
     except (TypeError, ValueError, AttributeError) as error:

@@ -76,8 +76,8 @@ MEASURES = (
     Measure(
         'tta_dice',
         'Agreement of views',
-        'Mean Dice overlap of the predictions of two views, the image and the mirrored, brightened '
-        'image, with their mean, 0..1',
+        'Mean Dice overlap of the predictions for two views, the image and the '
+        'mirrored, brightened one, with their mean, 0..1',
         worse='low',
         tolerance=0.01,
     ),

@@ -10,6 +10,7 @@ from pumba_pipe.bids_app.outputs.bibliography import REFERENCES
 from pumba_pipe.bids_app.outputs.boilerplate import Methods, cited, compose
 from pumba_pipe.bids_app.run import main
 
+from pumba_pipe.common.weights_file import SHIPPED
 from pumba_pipe.network import engine
 
 T2W = ['--participant-label', '01', '--modalities', 'T2w', '--skip-bids-validation']
@@ -46,6 +47,20 @@ def test_what_else_can_be_written(bids_dir, tmp_path, monkeypatch):
     assert any(json.loads(records[0].read_text())['rss_GiB'])
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out', 'work']
     assert not list((tmp_path / 'out').glob('*.html'))
+
+
+def test_weights_of_the_environment_are_not_called_the_shipped_ones(
+    bids_dir, tmp_path, monkeypatch
+):
+    own = tmp_path / 'own.safetensors'
+    shutil.copy(SHIPPED, own)
+    words = ['--boilerplate-only', '--skip-bids-validation']
+    text = tmp_path / 'out/logs/CITATION.md'
+    assert pumba(bids_dir, tmp_path / 'out', *words) == 0
+    assert 'with the shipped weights (SHA-256' in text.read_text('utf-8')
+    monkeypatch.setenv('PUMBA_WEIGHTS', str(own))
+    assert pumba(bids_dir, tmp_path / 'out', *words) == 0
+    assert 'with weights of our own (own.safetensors)' in text.read_text('utf-8')
 
 
 def test_stop_at_the_first_failure(own_bids_dir, tmp_path, capsys):

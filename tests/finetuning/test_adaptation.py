@@ -341,7 +341,7 @@ def test_fine_tuned_weights_are_marked(tuned, folder, heads):
         card = load_weights(file).card
         assert real_images(card) == digests
         assert 'FINE-TUNED ON REAL IMAGES: 4 ' in card['training_data']
-        text = markdown(card, 'x', 1, [])
+        text = markdown(card, 'x', 1, [], 'own')
         assert 'FINE-TUNED ON REAL IMAGES' in text
         assert all(f'`{digest}`' in text for digest in digests)
     fine = load_weights(tuned[1]).card['stages']['fine']

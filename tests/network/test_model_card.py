@@ -1,6 +1,7 @@
 """Model cards: scores and runs in them, and what is said of a weights file in plain lines."""
 
 import copy
+import shutil
 
 import pytest
 
@@ -46,8 +47,16 @@ def test_a_mask_without_overlap_has_a_dice_and_no_distance(scores, tmp_path):
     assert '| human | T1w | 1 | 0.000 | 0.000 | n/a |' in card.read_text('utf-8')
 
 
+def test_only_the_card_of_the_shipped_weights_calls_them_so(tmp_path):
+    own = tmp_path / 'own.safetensors'
+    shutil.copy(SHIPPED, own)
+    for weights, title in ((SHIPPED, 'the shipped weights'), (own, 'own.safetensors')):
+        write_card(weights, None, tmp_path / 'card.md')
+        assert (tmp_path / 'card.md').read_text('utf-8').startswith(f'# Model card: {title}\n')
+
+
 def test_teachers_are_named():
-    text = markdown(load_weights().card, 'ab' * 32, 1, [])
+    text = markdown(load_weights().card, 'ab' * 32, 1, [], 'own')
     assert 'taught by weights with sha256 `3b552a66`, 0.65 of the target' in text
 
 
@@ -92,7 +101,7 @@ def rows(text, word):
 
 
 def test_a_stage_has_a_row_after_the_rows_of_the_runs_before(card):
-    text = markdown(card, 'abc', 1, [])
+    text = markdown(card, 'abc', 1, [], 'own')
     assert [row.split(' | ')[0] for row in rows(text, 'coarse')] == [
         '| coarse, before', '| coarse',
     ]  # fmt: skip
@@ -107,7 +116,7 @@ def test_a_card_says_whether_real_images_took_part(card):
     assert real_images(card) == []
     marked = declare_real_images(card, ['b', 'a', 'b'])
     assert real_images(marked) == ['a', 'b']
-    assert 'FINE-TUNED ON REAL IMAGES: 2 ' in markdown(marked, 'abc', 1, [])
+    assert 'FINE-TUNED ON REAL IMAGES: 2 ' in markdown(marked, 'abc', 1, [], 'own')
     assert real_images(card) == [], 'the first card stays as it is'
     assert declare_real_images(card, []) == card
 
@@ -123,8 +132,8 @@ def sections(text):
 
 
 def test_a_card_has_the_sections_of_the_common_form(card, scores):
-    assert sections(markdown(card, 'abc', 1, read_scores(scores))) == list(SECTIONS)
-    bare = markdown(card, 'abc', 1, [])
+    assert sections(markdown(card, 'abc', 1, read_scores(scores), 'own')) == list(SECTIONS)
+    bare = markdown(card, 'abc', 1, [], 'own')
     assert sections(bare) == [name for name in SECTIONS if not name.startswith('Scores')]
     assert 'how accurate these weights are is unknown' in bare
     assert sections(SHIPPED.with_suffix('.md').read_text('utf-8')) == list(SECTIONS)
@@ -133,21 +142,21 @@ def test_a_card_has_the_sections_of_the_common_form(card, scores):
 def test_the_shipped_card_is_what_the_shipped_weights_give():
     model, page = load_weights(SHIPPED), SHIPPED.with_suffix('.md').read_text('utf-8')
     without = page[: page.index('## Evaluation data')] + page[page.index('## Ethical') :]
-    made = markdown(model.card, model.sha256, SHIPPED.stat().st_size, [])
+    made = markdown(model.card, model.sha256, SHIPPED.stat().st_size, [], 'the shipped weights')
     assert without == made[: made.index('## Evaluation data')] + made[made.index('## Ethical') :]
 
 
 def test_time_of_all_runs_is_told_by_hardware_and_energy_is_unknown(card):
     # coarse 90 s and before it 90 s, fine 90 s
-    assert '**Time:** 4 minutes on 1 x CPU, all runs' in markdown(card, 'abc', 1, [])
+    assert '**Time:** 4 minutes on 1 x CPU, all runs' in markdown(card, 'abc', 1, [], 'own')
     card['stages']['fine'] = {**RUN, 'hardware': '1 x GPU', 'seconds': 9000}
-    text = markdown(card, 'abc', 1, [])
+    text = markdown(card, 'abc', 1, [], 'own')
     assert '3 minutes on 1 x CPU, 2.5 hours on 1 x GPU, all runs' in text
     assert '**Energy and emissions:** not measured, unknown' in text
 
 
 def test_what_is_said_of_privacy_depends_on_real_images(card):
-    assert 'No image of a person' in markdown(card, 'abc', 1, [])
-    marked = markdown(declare_real_images(card, ['b']), 'abc', 1, [])
+    assert 'No image of a person' in markdown(card, 'abc', 1, [], 'own')
+    marked = markdown(declare_real_images(card, ['b']), 'abc', 1, [], 'own')
     assert 'No image of a person' not in marked
     assert 'something of them may be found in the weights' in marked
