@@ -56,6 +56,7 @@ def test_weights_of_the_environment_are_not_called_the_shipped_ones(
     shutil.copy(SHIPPED, own)
     words = ['--boilerplate-only', '--skip-bids-validation']
     text = tmp_path / 'out/logs/CITATION.md'
+    monkeypatch.delenv('PUMBA_WEIGHTS', raising=False)
     assert pumba(bids_dir, tmp_path / 'out', *words) == 0
     assert 'with the shipped weights (SHA-256' in text.read_text('utf-8')
     monkeypatch.setenv('PUMBA_WEIGHTS', str(own))
