@@ -82,6 +82,8 @@ class BrainOutputs:
         A mask by a person or another tool, which takes the place of the network's.
     replaceable : mapping of Path to str
         Manual masks of an earlier run that may be replaced, with their checksums.
+    species : str
+        As somebody has named it; empty where nobody has.
     """
 
     source: Path
@@ -90,6 +92,7 @@ class BrainOutputs:
     settings: StripSettings
     manual: ManualMask | None = None
     replaceable: Mapping[Path, str] = field(default_factory=dict, hash=False)
+    species: str = ''
 
     @property
     def name(self) -> ImageName:
