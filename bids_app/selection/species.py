@@ -60,11 +60,7 @@ def of_species(bids_dir: Path, participants: Iterable[str], asked: Iterable[str]
     known = read_species(bids_dir)
     species = {label: known.get(label, DEFAULT) for label in participants}
     wanted = [scientific(name) for name in asked]
-    kept = [
-        label
-        for label, name in species.items()
-        if any(is_of(name, one) for one in wanted)
-    ]
+    kept = [label for label, name in species.items() if any(is_of(name, one) for one in wanted)]
     if not kept:
         there = ', '.join(sorted(set(species.values()))) or 'nobody'
         raise UsageError(f'--species {", ".join(asked)}: no such participant; there is {there}')
@@ -76,8 +72,8 @@ def named_species(
 ) -> dict[str, str]:
     """Species of participants as somebody has named them; empty where nobody has.
 
-    That is participants.tsv, or ``--species human`` for those of whom it says nothing. A table that
-    cannot be used names nobody, with a line to `log`.
+    That is participants.tsv, or ``--species human`` for those of whom it says nothing. A table
+    that cannot be used names nobody, with a line to `log`.
     """
     try:
         known = read_species(config.bids_dir)

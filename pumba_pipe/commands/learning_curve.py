@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def learning_curve(options: argparse.Namespace) -> int:
     """Score all snapshots, write the table and print it."""
     from pumba_pipe.common.files import check_outputs
-    from pumba_pipe.common.tables import as_text, write_table
+    from pumba_pipe.common.tables import as_text, check_table, write_table
     from pumba_pipe.evaluation.cases import chosen_cases, find_cases
     from pumba_pipe.evaluation.learning_curve import COLUMNS, curve
 
@@ -66,6 +66,7 @@ def learning_curve(options: argparse.Namespace) -> int:
         raise InputError(f'{options.folder}: no mask.nii.gz beside any of the images to score')
     read = [path for case in labelled for path in (case.image, case.mask)]
     check_outputs([options.out], [*read, *options.stage.glob('*.safetensors')])
+    check_table(options.out, COLUMNS)
     rows = curve(options.stage, labelled)
     write_table(options.out, COLUMNS, rows)
     tell(as_text(COLUMNS, rows))

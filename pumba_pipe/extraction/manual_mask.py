@@ -89,7 +89,7 @@ def manual_record(
 
     It keeps the figures of the network's mask, and says that they are. The volume is that of the
     manual mask; the network's flags, which say nothing of it, stand under a name of their own.
-    Its one flag is of a volume that the species cannot have: whoever drew it, the voxel size counts.
+    Its one flag is of a volume that the species cannot have, which the voxel size decides.
     """
     volume_ml = millilitres(mask, volume)
     implausible = implausible_volume(species, volume_ml)

@@ -188,8 +188,12 @@ def test_default_modalities_and_uncorrected_images() -> None:
 
 
 def test_volumes_have_one_unit_wherever_a_user_reads_them() -> None:
-    """Keys and columns are called ``volume_ml``; in words it is mL, as journals of the field do."""
-    read = [*DOCS.parent.glob('*.md'), *DOCS.parent.glob('docs/**/*.md'), *DOCS.parent.glob('docs/**/*.ipynb')]
+    """Keys and columns are called ``volume_ml``; in words it is mL, as in journals."""
+    read = [
+        *DOCS.parent.glob('*.md'),
+        *DOCS.parent.glob('docs/**/*.md'),
+        *DOCS.parent.glob('docs/**/*.ipynb'),
+    ]
     read += [*DOCS.parent.glob('pumba_pipe/**/*.py'), *DOCS.parent.glob('pumba_pipe/**/*.html')]
     assert len(read) > 100
     assert [path for path in read if re.search(r'\bml\b', path.read_text('utf-8'))] == []
