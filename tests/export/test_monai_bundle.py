@@ -97,7 +97,7 @@ def test_logits_are_ours(name, bundle, weights):
     with torch.no_grad():
         logits = network(torch.from_numpy(np.stack(cubes))[:, None]).numpy()
     ours = np.stack([checks.our_logits(stage, cube) for cube in cubes])
-    assert np.ptp(ours) > 0.1 and np.abs(logits - ours).max() < 1e-3  # these networks are small
+    assert np.ptp(ours) > 0.1 and np.abs(logits - ours).max() < 5e-5
     state = torch.load(bundle / 'models' / 'model.pt', weights_only=True)
     assert set(state) >= {f'{name}/{key}' for key in stage.parameters.values}
 
@@ -144,7 +144,7 @@ print([name for name in sys.modules if name.startswith('pumba')])
 
 
 def test_the_shipped_weights_can_leave(tmp_path, capsys):
-    """Their fine network is the one that is hardest to compute alike: see `checks.TOLERANCE`."""
+    """Their fine network is the one that is hardest to compute alike: see `checks.TOLERANCES`."""
     assert main(['--quiet', 'export', str(tmp_path / 'bundle'), '--format', 'monai']) == 0
     assert capsys.readouterr().err == ''
     assert (tmp_path / 'bundle' / 'models' / 'model.ts').stat().st_size > 1e6
