@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from importlib.metadata import distribution
 from pathlib import Path
@@ -126,6 +127,20 @@ def test_the_score_is_learned_as_the_page_says() -> None:
     further -= calibration.CALIBRATION_HEADS
     page = re.sub(r'\s+', ' ', text_of('training.md'))
     assert f'{calibration.CALIBRATION_HEADS} made heads and {further} further images' in page
+
+
+@pytest.mark.parametrize('page', ['quality-control.md', 'score.md', 'faq.md'])
+def test_a_wide_interval_is_that_of_every_such_mask(page: str) -> None:
+    """The example is what the shipped weights say, whatever the image."""
+    from pumba_pipe.extraction.expected_dice import expit, interval
+    from pumba_pipe.network.weights import load_weights
+    from pumba_pipe.training.calibration import CONFIDENCE
+
+    calibration = load_weights().calibration
+    assert calibration is not None and CONFIDENCE == 0.9
+    low, high = map(expit, interval(calibration.dice, math.log(0.94 / 0.06)))
+    text = re.sub(r'\s+', ' ', text_of(page))
+    assert f'0.94 ({low:.2f}-{high:.2f})' in text and 'one in twenty' in text
 
 
 def test_the_cut_is_where_the_pages_say() -> None:
