@@ -164,14 +164,12 @@ def in_words(result: Result) -> str:
 
 
 def _select(options: argparse.Namespace) -> list[Case]:
-    from pumba_pipe.evaluation.cases import chosen_cases, find_cases
+    from pumba_pipe.evaluation.cases import chosen_cases, find_cases, with_masks
 
     cases = find_cases(options.folder, remarks_of(NAME))
     if options.cases:
         cases = chosen_cases(cases, options.cases)
-    labelled = [case for case in cases if case.mask is not None]
-    if not labelled:
-        raise InputError(f'{options.folder}: no mask.nii.gz beside any of the images to score')
+    labelled = with_masks(cases, options.folder)
     if len(labelled) < len(cases):
         tell(f'left out, without a reference mask: {len(cases) - len(labelled)}')
     return labelled

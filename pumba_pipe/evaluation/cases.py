@@ -164,6 +164,21 @@ def reference_masks(
     return reference_of
 
 
+def with_masks(cases: Sequence[Case], folder: Path) -> list[Case]:
+    """Keep the cases of a folder that have a reference mask.
+
+    Raises
+    ------
+    InputError
+        There is none.
+
+    """
+    labelled = [case for case in cases if case.mask is not None]
+    if not labelled:
+        raise InputError(f'{folder}: no mask.nii.gz beside any of the images')
+    return labelled
+
+
 def _rows_by(table: Path, column: str, what: str) -> dict[str, dict[str, str]]:
     """Rows of a table, if there is one, by a column that names each of them.
 

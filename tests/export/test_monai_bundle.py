@@ -11,9 +11,7 @@ import torch
 
 from pumba_pipe.commands.weights import main
 from pumba_pipe.export import checks, monai_bundle
-from pumba_pipe.network.unet import NetworkConfig, UNet
-from pumba_pipe.network.weights import Stage, load_weights, save_weights
-from pumba_pipe.training.loop import initialize
+from pumba_pipe.network.weights import load_weights
 
 # What MONAI's schema of metadata (meta_schema_20240725.json) requires, and of which type; the
 # keys of a tensor that are not in it are those of the specification of bundles.
@@ -31,18 +29,6 @@ TENSOR = {
     'type': str, 'format': str, 'modality': str, 'num_channels': int, 'spatial_shape': list,
     'dtype': str, 'value_range': list, 'is_patch_data': bool, 'channel_def': dict,
 }  # fmt: skip
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    stages = {}
-    for seed, name in enumerate(('coarse', 'fine')):
-        network = UNet(NetworkConfig((4, 8), borders=3 - seed))
-        initialize(network, seed)
-        stages[name] = Stage(network, 16)
-    path = tmp_path_factory.mktemp('weights') / 'small.safetensors'
-    save_weights(stages, {'training_data': 'made heads', 'licence': 'Apache-2.0'}, path)
-    return path
 
 
 @pytest.fixture(scope='module')

@@ -16,29 +16,10 @@ from pumba_pipe.extraction import pipeline
 from pumba_pipe.images import intensity
 from pumba_pipe.images.volume import load_volume
 from pumba_pipe.network.unet import NetworkConfig, UNet
-from pumba_pipe.network.weights import Model, Stage, load_weights, save_weights
-from pumba_pipe.training.loop import initialize
+from pumba_pipe.network.weights import Model, Stage, load_weights
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    """Weights of two small networks: of three borders and a stem of 2, of two and none."""
-    stages = {}
-    for seed, (name, config) in enumerate(
-        {
-            'coarse': NetworkConfig((4, 8, 8)),
-            'fine': NetworkConfig((4, 8), stem=1, borders=2),
-        }.items()
-    ):
-        network = UNet(config)
-        initialize(network, seed)
-        stages[name] = Stage(network, 16)
-    path = tmp_path_factory.mktemp('weights') / 'small.safetensors'
-    save_weights(stages, {'training_data': 'made heads', 'licence': 'none yet'}, path)
-    return path
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +60,7 @@ def test_a_file_says_what_it_is(exported, weights):
     made = onnx.load(exported / 'fine.onnx')
     said = {one.key: one.value for one in made.metadata_props}
     assert said['weights_sha256'] == load_weights(weights).sha256
-    assert (said['stage'], said['licence']) == ('fine', 'none yet')
+    assert (said['stage'], said['licence']) == ('fine', 'Apache-2.0')
     assert made.opset_import[0].version >= 17
     told = json.loads((exported / 'pipeline.json').read_text('utf-8'))
     assert told['networks']['coarse']['borders'][2] == 'intracranial space'
