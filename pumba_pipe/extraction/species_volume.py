@@ -83,6 +83,7 @@ to 5.4 mL; check the voxel size in the header'
     ('', '')
     """
     limits = plausible_range(species)
+    volume_ml = round(volume_ml, 4)  # as records hold it, by which it is judged again
     if limits is None or limits[0] <= volume_ml <= limits[1]:
         return ''
     low, high = limits

@@ -84,3 +84,11 @@ def test_a_record_of_before_the_species_was_named_is_known():
     for record, species in ((flagged, 'rat'), (flagged, ''), (plain, ''), (plain, 'human')):
         assert not says_other_of_volume(record, species)
     assert not says_other_of_volume({'volume_ml': None, 'flags': []}, 'rat')
+
+
+@pytest.mark.parametrize('beyond', [1e-6, 0.9e-4, 1.1e-4])
+def test_a_volume_at_the_limit_is_judged_as_its_record_will_be(beyond):
+    volume = plausible_range('rat')[1] + beyond
+    said = implausible_volume('rat', volume)
+    record = {'volume_ml': round(volume, 4), 'flags': [said] if said else []}
+    assert not says_other_of_volume(record, 'rat')
