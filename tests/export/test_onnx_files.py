@@ -37,23 +37,25 @@ def test_logits_are_ours(name, exported, weights):
     logits = session.run(None, {'image': cubes})[0]
     assert logits.shape == (2, stage.config.borders, 16, 16, 16)
     assert np.ptp(logits) > 0.1, 'a constant would show nothing'
-    ours = np.stack([checks.our_logits(stage, cube[0]) for cube in cubes])
+    ours = np.stack([checks.our_logits(stage, cube[0], 'PyTorch') for cube in cubes])
     assert np.abs(logits - ours).max() < 5e-5
     alone = session.run(None, {'image': cubes[1:]})[0]
     assert np.abs(alone - logits[1:]).max() < 1e-4, 'what is beside it in the batch plays no part'
 
 
-def test_without_torch_they_are_compared_with_openvino(weights, monkeypatch, tmp_path):
+def test_they_are_compared_with_both_engines(weights, monkeypatch, tmp_path):
     pytest.importorskip('openvino')
     stage = load_weights(weights).fine
-    cube = checks.trial_cube(16)
-    exact = checks.our_logits(stage, cube)
+    found = checks.difference(lambda cube: checks.our_logits(stage, cube, 'PyTorch') + 1e-3, stage)
+    assert list(found) == ['PyTorch', 'OpenVINO']
+    assert found == pytest.approx({'PyTorch': 1e-3, 'OpenVINO': 1e-3}, abs=5e-5)
+    with pytest.raises(OutputError, match=r'0\.001 away from ours by PyTorch, more than 0\.0002'):
+        checks.refuse_others({'fine': found}, tmp_path, 'x')
     monkeypatch.setattr(checks, 'find_spec', lambda name: None)
-    assert 0 < np.abs(checks.our_logits(stage, cube) - exact).max() < checks.TOLERANCES['torch']
-    checks.refuse_others({'fine': 1e-3}, tmp_path, 'x')
-    monkeypatch.undo()
-    with pytest.raises(OutputError, match=r'0\.001 away from ours, more than 0\.0002'):
-        checks.refuse_others({'fine': 1e-3}, tmp_path, 'x')
+    found = checks.difference(lambda cube: checks.our_logits(stage, cube, 'OpenVINO'), stage)
+    assert found == {'OpenVINO': 0}
+    with pytest.raises(OutputError, match=r'0\.01 away from ours by OpenVINO, more than 0\.002'):
+        checks.refuse_others({'fine': {'OpenVINO': 0.01}}, tmp_path, 'x')
 
 
 def test_a_file_says_what_it_is(exported, weights):
@@ -193,7 +195,7 @@ def test_what_is_not_a_number_is_background(tmp_path):
 def test_a_file_that_computes_something_else_is_not_written(
     weights, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(onnx_files, 'difference', lambda *_: 0.5)
+    monkeypatch.setattr(onnx_files, 'difference', lambda *_: {'PyTorch': 0.5})
     assert main(['export', str(tmp_path / 'files'), str(weights)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert 'not written: by onnxruntime' in line and 'coarse network are 0.5 away' in line
