@@ -96,6 +96,7 @@ def init_image_preproc_wf(
     shape: Sequence[int] | None = None,
     manual: ManualMask | None = None,
     within_signal: bool = False,
+    species: str = '',
     name: str = 'image_preproc_wf',
 ) -> pe.Workflow:
     """Strip one image and correct it for intensity non-uniformity.
@@ -113,6 +114,8 @@ def init_image_preproc_wf(
         A mask that takes the place of the network's.
     within_signal : bool
         Leave voxels out of the network's mask that have no signal.
+    species : str
+        Flags a volume that a brain of it cannot have; empty: nothing is compared.
     name : str
 
     Inputs
@@ -159,6 +162,8 @@ def init_image_preproc_wf(
     )
     strip = strip_node(settings, shape, manual)
     strip.inputs.within_signal = within_signal
+    if species:
+        strip.inputs.species = species
     found = ['out_mask', 'quality', *(['out_prob'] if settings.probability else [])]
     found += NETWORK[: bool(manual)]
     workflow.connect([(strip, outputnode, [(field, field) for field in found])])

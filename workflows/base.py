@@ -85,6 +85,7 @@ def _add_image(
         shape=volume_shape,
         manual=outputs.manual,
         within_signal=datatype_of(outputs.name) == 'dwi',
+        species=outputs.species,
         name=f'{image_id}_wf',
     )
     record = pe.Node(

@@ -24,6 +24,7 @@ from pumba_pipe.common.file_records import (
     untouched,
 )
 from pumba_pipe.common.files import write_json
+from pumba_pipe.extraction.species_volume import says_other_of_volume
 from pumba_pipe.images.sidecars import (
     EXTRACTION,
     FILE_RECORD,
@@ -51,6 +52,7 @@ FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
 RAW = 'bids:raw:'
 OTHER_OPTIONS = 'made with other options or weights'
 OTHER_MASK = 'made with another mask, other options or weights'
+OTHER_SPECIES = 'another species is named now, for which its volume is judged otherwise'
 OTHER_FORMATS = ('.nii', '.img', '.mgz', '.mgh', '.nrrd')  # of masks that a person saved
 MAX_NAME = 255  # bytes, of file systems
 
@@ -186,6 +188,9 @@ def _judge(
         return Judgement('outdated', 'the scan has changed')
     if changed_beside:
         return Judgement('outdated', 'what is read with the scan has changed')
+    quality = (sidecars[outputs.mask] or {}).get('Quality')
+    if isinstance(quality, dict) and says_other_of_volume(quality, outputs.species):
+        return Judgement('outdated', OTHER_SPECIES)
     if not all(_has_options(target, sidecars[target.path]) for target in targets):
         return Judgement('outdated', OTHER_MASK if outputs.manual else OTHER_OPTIONS)
     # figures of earlier versions do not say what they show: a mask by the network

@@ -17,7 +17,7 @@ from pumba_pipe.workflows.naming import mask_path, parse_name
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record, is_same
-from pumba_pipe.evaluation.cases import find_bids_cases, source_names
+from pumba_pipe.evaluation.cases import reference_masks, source_names
 from pumba_pipe.images.sidecars import (
     FILE_RECORD,
     MANUAL_MASK,
@@ -148,7 +148,7 @@ def find_masks(
     """Find masks of images in a BIDS derivative, or the output folder of another tool.
 
     The mask of an image has the name that this program gives it, or one that
-    `pumba_pipe.evaluation.cases.find_bids_cases` finds; one that goes with images of several
+    `pumba_pipe.evaluation.cases.reference_masks` finds; one that goes with images of several
     suffixes is that of the T1w image, or of the series. Masks that the network drew are passed
     over, unless somebody changed them since. A mask whose sidecar cannot be read is left out: it
     may be of another image, as one is whose sidecar names another one in ``Sources``.
@@ -179,9 +179,8 @@ def find_masks(
     masks: dict[Path, list[Path]] = defaultdict(list)
     try:
         raw = next((outputs.bids_dir for outputs in wanted.values()), folder)
-        for case in find_bids_cases(folder, raw, remark):
-            if case.mask is not None:
-                masks[case.mask].append(case.image)
+        for image, mask in sorted(reference_masks(folder, raw, remark).items()):
+            masks[mask].append(image)
     except InputError:
         if not found:
             raise

@@ -82,6 +82,8 @@ class BrainOutputs:
         A mask by a person or another tool, which takes the place of the network's.
     replaceable : mapping of Path to str
         Manual masks of an earlier run that may be replaced, with their checksums.
+    species : str
+        As somebody has named it; empty where nobody has.
     """
 
     source: Path
@@ -90,8 +92,9 @@ class BrainOutputs:
     settings: StripSettings
     manual: ManualMask | None = None
     replaceable: Mapping[Path, str] = field(default_factory=dict, hash=False)
+    species: str = ''
 
-    @property
+    @cached_property
     def name(self) -> ImageName:
         """Name of the image, taken apart."""
         return parse_name(self.source)
@@ -112,7 +115,7 @@ class BrainOutputs:
         beside = [raw_uri(path, self.bids_dir) for path in self.companions.files]
         return [self.source_uri, *beside]
 
-    @property
+    @cached_property
     def mask(self) -> Path:
         """Path of the mask."""
         return self.output_dir / mask_path(self.name)
@@ -139,12 +142,12 @@ class BrainOutputs:
         """Path of the masked image."""
         return self.output_dir / brain_path(self.name)
 
-    @property
+    @cached_property
     def preproc(self) -> Path:
         """Path of the whole image as it was prepared."""
         return self.output_dir / preproc_path(self.name)
 
-    @property
+    @cached_property
     def source_uri(self) -> str:
         """BIDS URI of the image; ``raw`` is a link of dataset_description.json."""
         return raw_uri(self.source, self.bids_dir)

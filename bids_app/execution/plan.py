@@ -12,6 +12,7 @@ from pumba_pipe.bids_app.execution.device_check import prepare_engine
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, read_plugin
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.dataset import select_images, validate
+from pumba_pipe.bids_app.selection.species import named_species
 from pumba_pipe.workflows.base import StripSettings
 from pumba_pipe.workflows.done import Judgement, judge
 from pumba_pipe.workflows.manual_masks import EDITED, find_masks, with_manual_mask
@@ -195,8 +196,15 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
         sloppy=config.sloppy,
         seed=config.seed,
     )
+    species = named_species(config, map(subject_of, selection.images), log)
     images = [
-        BrainOutputs(path, config.bids_dir, config.output_dir, settings)
+        BrainOutputs(
+            path,
+            config.bids_dir,
+            config.output_dir,
+            settings,
+            species=species.get(subject_of(path), ''),
+        )
         for path in selection.images
     ]
     raise_if_interrupted()  # all that takes long to be imported has been

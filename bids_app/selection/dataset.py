@@ -18,15 +18,15 @@ from typing import Any
 
 from pumba_pipe.bids_app.options.config import MODALITIES, RunConfig, UsageError
 from pumba_pipe.bids_app.selection.filters import as_query, passes, read_filters, split
-from pumba_pipe.bids_app.selection.ignore import read_ignored
+from pumba_pipe.bids_app.selection.ignore import Ignored, read_ignored
 from pumba_pipe.bids_app.selection.index import DATABASE, open_layout, split_participants
 from pumba_pipe.bids_app.selection.species import of_species
 from pumba_pipe.bids_app.selection.tree import (
     ENDINGS,
+    Listing,
     Place,
     lies_in,
-    list_elsewhere,
-    list_images,
+    list_files,
     meaning,
     place_of,
     shown,
@@ -132,16 +132,18 @@ def select_images(config: RunConfig) -> Selection:
     if config.species:
         participants = of_species(config.bids_dir, participants, config.species)
     datatypes = datatypes_of(config.modalities)
+    ignored = read_ignored(config.bids_dir)
     layout = open_layout(config) if config.database_dir and _is_kept(config) else None
     if layout is None:
-        places, selection.broken = list_images(config.bids_dir, participants, datatypes)
-        _remark_elsewhere(config, participants, datatypes, selection)
+        there = list_files(config.bids_dir, participants, datatypes)
+        places, selection.broken = there.images, there.unreadable
+        _remark_elsewhere(config, there, ignored, datatypes, selection)
     else:
         places = _in_database(config, layout, participants, datatypes)
-    places = _counted(config.bids_dir, places, selection)
+    places = _counted(config.bids_dir, places, ignored, selection)
     if config.sessions:
-        there = sorted({label for place in places if (label := place.name.get('ses'))})
-        _check_labels('session', config.sessions, there, config.bids_dir)
+        labels = sorted({label for place in places if (label := place.name.get('ses'))})
+        _check_labels('session', config.sessions, labels, config.bids_dir)
     asked = [
         place
         for place in places
@@ -186,9 +188,10 @@ def _in_database(
     return sorted(kept, key=lambda place: place.inside.parts)
 
 
-def _counted(bids_dir: Path, places: list[Place], selection: Selection) -> list[Place]:
+def _counted(
+    bids_dir: Path, places: list[Place], rules: Ignored, selection: Selection
+) -> list[Place]:
     """Leave out what the data set's owner does not count as BIDS."""
-    rules = read_ignored(bids_dir)
     places, ignored = without_ignored(places, rules)
     selection.broken = {
         folder: why
@@ -345,17 +348,23 @@ def _remark_absent(participants: list[str], wanted: list[Place], selection: Sele
 
 
 def _remark_elsewhere(
-    config: RunConfig, participants: list[str], datatypes: Sequence[str], selection: Selection
+    config: RunConfig,
+    there: Listing,
+    ignored: Ignored,
+    datatypes: Sequence[str],
+    selection: Selection,
 ) -> None:
     """Name images of the kinds asked for where none is looked for, and links not followed."""
-    stray, links = list_elsewhere(config.bids_dir, participants, datatypes)
-    stray, _ = without_ignored(stray, read_ignored(config.bids_dir))
+    stray, _ = without_ignored(there.stray, ignored)
     kinds = {suffix.lower() for suffix in config.modalities}
     missed = [shown(place.inside) for place in stray if place.name.suffix.lower() in kinds]
     where = ' or '.join(datatypes)
     for names, why in (
         (missed, f'lies in no {where} folder of its participant or session'),
-        ([shown(path.relative_to(config.bids_dir)) for path in links], 'links are not followed'),
+        (
+            [shown(path.relative_to(config.bids_dir)) for path in there.links],
+            'links are not followed',
+        ),
     ):
         selection.remarks += [f'{name}: left out, {why}' for name in names[:MAX_NAMED]]
         if len(names) > MAX_NAMED:

@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pumba_pipe.bids_app.options.config import UsageError
+from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.species import is_of, scientific
 from pumba_pipe.common.tables import MISSING, read_table
 
 DEFAULT = 'homo sapiens'  # of whom nothing is said, as BIDS has it
-COMMON_NAMES = {
-    'human': 'homo sapiens',
-    'mouse': 'mus musculus',
-    'rat': 'rattus norvegicus',
-    'macaque': 'macaca',
-    'rhesus': 'macaca mulatta',
-    'rhesus macaque': 'macaca mulatta',
-    'baboon': 'papio',
-    'marmoset': 'callithrix jacchus',
-    'chimpanzee': 'pan troglodytes',
-    'pig': 'sus scrofa',
-    'sheep': 'ovis aries',
-    'dog': 'canis',
-    'cat': 'felis catus',
-    'rabbit': 'oryctolagus cuniculus',
-    'ferret': 'mustela putorius furo',
-}
-
-
-def scientific(name: str) -> str:
-    """Name of a species, or of a genus, as it is compared.
-
-    Examples
-    --------
-    >>> scientific('Mouse'), scientific('Pan_troglodytes')
-    ('mus musculus', 'pan troglodytes')
-    """
-    plain = ' '.join(name.lower().replace('_', ' ').split())
-    return COMMON_NAMES.get(plain, plain)
 
 
 def read_species(bids_dir: Path) -> dict[str, str]:
@@ -88,12 +60,25 @@ def of_species(bids_dir: Path, participants: Iterable[str], asked: Iterable[str]
     known = read_species(bids_dir)
     species = {label: known.get(label, DEFAULT) for label in participants}
     wanted = [scientific(name) for name in asked]
-    kept = [
-        label
-        for label, name in species.items()
-        if any(name == one or name.startswith(f'{one} ') for one in wanted)
-    ]
+    kept = [label for label, name in species.items() if any(is_of(name, one) for one in wanted)]
     if not kept:
         there = ', '.join(sorted(set(species.values()))) or 'nobody'
         raise UsageError(f'--species {", ".join(asked)}: no such participant; there is {there}')
     return kept
+
+
+def named_species(
+    config: RunConfig, participants: Iterable[str], log: Callable[[str], None]
+) -> dict[str, str]:
+    """Species of participants as somebody has named them; empty where nobody has.
+
+    That is participants.tsv, or ``--species human`` for those of whom it says nothing. A table
+    that cannot be used names nobody, with a line to `log`.
+    """
+    try:
+        known = read_species(config.bids_dir)
+    except UsageError as error:
+        log(f'warning: {error}; volumes are not compared with those of the species')
+        return {}
+    otherwise = DEFAULT if config.species else ''
+    return {label: known.get(label, otherwise) for label in participants}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pumba_pipe.bids_app.selection.ignore import Ignored
@@ -42,7 +43,7 @@ class Place:
     path: Path
     inside: PurePosixPath
 
-    @property
+    @cached_property
     def name(self) -> ImageName:
         """Name of the file, taken apart."""
         return parse_name(self.inside)
@@ -61,54 +62,70 @@ class Place:
         return ''
 
 
-def list_images(
-    bids_dir: Path, participants: Iterable[str], datatypes: Sequence[str]
-) -> tuple[list[Place], dict[Path, str]]:
-    """Find all NIfTI files in and below folders of participants, such as ``anat``.
+@dataclass
+class Listing:
+    """What lies in the folders of participants.
 
-    Returns
-    -------
-    list of Place
-        In order.
-    dict of Path to str
+    Attributes
+    ----------
+    images : list of Place
+        NIfTI files in and below folders for those asked for, such as ``anat``, in order.
+    unreadable : dict of Path to str
         Folders that cannot be read, and why.
+    stray : list of Place
+        NIfTI files that lie in no folder of BIDS, such as ``anat``, in order: somebody may miss
+        them.
+    links : list of Path
+        Links to folders, below those of `images`, which are not followed: they may lead back.
     """
-    found: list[Place] = []
-    unreadable: dict[Path, str] = {}
+
+    images: list[Place] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    stray: list[Place] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
+
+
+def list_files(bids_dir: Path, participants: Iterable[str], datatypes: Sequence[str]) -> Listing:
+    """Look through the folders of participants, each of which is read once."""
+    found = Listing()
     for label in participants:
         try:
-            for place in _folders(bids_dir / f'sub-{label}', datatypes):
-                if leads_nowhere(place):
-                    unreadable[place] = NOT_HERE
-                else:
-                    found += [place_of(path, bids_dir) for path in _images(place)]
+            _look_through(bids_dir / f'sub-{label}', bids_dir, datatypes, found)
         except OSError as error:
             folder = Path(error.filename or bids_dir / f'sub-{label}')
-            unreadable[folder] = f'cannot be read ({error.strerror})'
-    return sorted(found, key=lambda place: place.inside.parts), unreadable
+            found.unreadable[folder] = f'cannot be read ({error.strerror})'
+    for places in (found.images, found.stray):
+        places.sort(key=lambda place: place.inside.parts)
+    found.links.sort()
+    return found
 
 
-def list_elsewhere(
-    bids_dir: Path, participants: Iterable[str], datatypes: Sequence[str]
-) -> tuple[list[Place], list[Path]]:
-    """Find what `list_images` does not look at, and somebody may miss.
-
-    Returns
-    -------
-    list of Place
-        NIfTI files of participants that lie in no folder of BIDS, such as ``anat``, in order.
-    list of Path
-        Links to folders, in and below folders of BIDS, which are not followed: they may lead back.
-    """
-    stray: list[Place] = []
-    links: list[Path] = []
-    for label in participants:
-        with contextlib.suppress(OSError):  # named by `list_images`
-            for own in _own_folders(bids_dir / f'sub-{label}'):
-                stray += [place_of(path, bids_dir) for path in _outside(own)]
-                for datatype in datatypes:
-                    links += _links(own / datatype)
-    return sorted(stray, key=lambda place: place.inside.parts), sorted(links)
+def _look_through(
+    own: Path, bids_dir: Path, datatypes: Sequence[str], found: Listing, in_session: bool = False
+) -> None:
+    """Look through the folder of a participant, and of each session."""
+    if leads_nowhere(own):
+        found.unreadable[own] = NOT_HERE
+        return
+    entries = _entries(own)
+    for datatype in datatypes:
+        if leads_nowhere(own / datatype):
+            found.unreadable[own / datatype] = NOT_HERE
+            continue
+        links: list[Path] = []
+        images = list(_images(own / datatype, links))
+        found.images += [place_of(path, bids_dir) for path in images]
+        found.links += links
+    others = []
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith('ses-') and not in_session:
+            if leads_nowhere(path) or entry.is_dir():
+                _look_through(path, bids_dir, datatypes, found, in_session=True)
+        elif not entry.name.startswith('.') and entry.name not in DATATYPES:
+            others.append(entry)
+    with contextlib.suppress(OSError):  # no image is looked for there
+        found.stray += [place_of(path, bids_dir) for path in _outside(others)]
 
 
 def leads_nowhere(path: Path) -> bool:
@@ -172,59 +189,28 @@ def _depth(inside: PurePosixPath) -> int:
     return 2 if len(parts) > 2 and parts[1].startswith('ses-') else 1
 
 
-def _folders(subject: Path, datatypes: Sequence[str]) -> Iterator[Path]:
-    """Folders that may hold images; of links to nothing, these themselves."""
-    for own in _own_folders(subject):
-        if leads_nowhere(own):
-            yield own
-        else:
-            yield from (own / datatype for datatype in datatypes)
-
-
-def _own_folders(subject: Path) -> Iterator[Path]:
-    """Folder of a participant, and of each session."""
-    yield subject
-    for entry in _entries(subject):
-        path = Path(entry.path)
-        if entry.name.startswith('ses-') and (leads_nowhere(path) or entry.is_dir()):
-            yield path
-
-
-def _outside(folder: Path) -> Iterator[Path]:
-    """NIfTI files of a participant or session that are in no folder of BIDS."""
-    in_session = folder.name.startswith('ses-')
-    for entry in _entries(folder):
-        if entry.name.startswith('.') or entry.name in DATATYPES:
-            continue
-        if entry.name.startswith('ses-') and not in_session:
-            continue
+def _outside(entries: Iterable[os.DirEntry[str]]) -> Iterator[Path]:
+    """NIfTI files among and below entries that are no folders of BIDS."""
+    for entry in entries:
         if entry.name.lower().endswith(ENDINGS):
             yield Path(entry.path)
         elif entry.is_dir(follow_symlinks=False):
-            yield from _images(Path(entry.path))
+            yield from _images(Path(entry.path), [])
 
 
-def _links(folder: Path, depth: int = 0) -> Iterator[Path]:
-    for entry in _entries(folder):
-        if entry.name.startswith('.') or entry.name.lower().endswith(ENDINGS):
-            continue
-        path = Path(entry.path)
-        if entry.is_symlink():
-            if os.path.isdir(path):
-                yield path
-        elif depth < MAX_DEPTH and entry.is_dir():
-            yield from _links(path, depth + 1)
-
-
-def _images(folder: Path, depth: int = 0) -> Iterator[Path]:
+def _images(folder: Path, links: list[Path], depth: int = 0) -> Iterator[Path]:
+    """NIfTI files in and below a folder; links to other folders are noted in `links`."""
     for entry in _entries(folder):
         path = Path(entry.path)
         if entry.name.startswith('.'):
             continue
         if entry.name.lower().endswith(ENDINGS):
             yield path  # a folder, too: it will be named
+        elif entry.is_symlink():
+            if os.path.isdir(path):
+                links.append(path)
         elif depth < MAX_DEPTH and entry.is_dir(follow_symlinks=False):
-            yield from _images(path, depth + 1)
+            yield from _images(path, links, depth + 1)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

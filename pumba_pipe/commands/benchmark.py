@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 NAME = 'pumba-evaluate benchmark'
 HOUR = 3600.0  # seconds
 SUMMARY = 'dice'  # of which a table is printed
+OWN = 3  # first columns by which a table is known as one of ours, of earlier versions too
 EPILOG = """
 DIR is a folder of <case>/image.nii.gz and <case>/mask.nii.gz, with or without a MANIFEST.tsv of
 the columns case, species, modality, subject and group. Without a column group, cases are grouped
@@ -97,7 +98,7 @@ def benchmark(options: argparse.Namespace) -> int:
     from pumba_pipe.commands.benchmark_page import page_of
     from pumba_pipe.common.folder_lock import only_run_in
     from pumba_pipe.common.progress import ProgressBar
-    from pumba_pipe.common.tables import as_text, write_table
+    from pumba_pipe.common.tables import as_text, check_table, write_table
     from pumba_pipe.evaluation.benchmark import (
         Settings,
         check_references,
@@ -124,6 +125,8 @@ def benchmark(options: argparse.Namespace) -> int:
     if unknown:
         raise InputError(f'--again {unknown[0]}: no program of this name; there is {names[0]}')
     _check_place(options.out, cases)
+    for name, columns in ((CASES, CASE_COLUMNS), (GROUPS, GROUP_COLUMNS)):
+        check_table(options.out / name, columns[:OWN])
     check_references(cases)
     settings = Settings(options.time_limit, options.threads, frozenset(options.again))
     with only_run_in(options.out), ProgressBar(len(cases) * len(tools), 'run') as bar:
@@ -161,14 +164,12 @@ def in_words(result: Result) -> str:
 
 
 def _select(options: argparse.Namespace) -> list[Case]:
-    from pumba_pipe.evaluation.cases import chosen_cases, find_cases
+    from pumba_pipe.evaluation.cases import chosen_cases, find_cases, with_masks
 
     cases = find_cases(options.folder, remarks_of(NAME))
     if options.cases:
         cases = chosen_cases(cases, options.cases)
-    labelled = [case for case in cases if case.mask is not None]
-    if not labelled:
-        raise InputError(f'{options.folder}: no mask.nii.gz beside any of the images to score')
+    labelled = with_masks(cases, options.folder)
     if len(labelled) < len(cases):
         tell(f'left out, without a reference mask: {len(cases) - len(labelled)}')
     return labelled

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pumba_pipe.common.cli import CommandParser, guarded, remarks_of, tell
-from pumba_pipe.common.errors import InputError
 
 NAME = 'pumba-evaluate learning-curve'
 EPILOG = """
@@ -54,18 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def learning_curve(options: argparse.Namespace) -> int:
     """Score all snapshots, write the table and print it."""
     from pumba_pipe.common.files import check_outputs
-    from pumba_pipe.common.tables import as_text, write_table
-    from pumba_pipe.evaluation.cases import chosen_cases, find_cases
+    from pumba_pipe.common.tables import as_text, check_table, write_table
+    from pumba_pipe.evaluation.cases import chosen_cases, find_cases, with_masks
     from pumba_pipe.evaluation.learning_curve import COLUMNS, curve
 
     cases = find_cases(options.folder, remarks_of(NAME))
     if options.cases:
         cases = chosen_cases(cases, options.cases)
-    labelled = [case for case in cases if case.mask is not None]
-    if not labelled:
-        raise InputError(f'{options.folder}: no mask.nii.gz beside any of the images to score')
+    labelled = with_masks(cases, options.folder)
     read = [path for case in labelled for path in (case.image, case.mask)]
     check_outputs([options.out], [*read, *options.stage.glob('*.safetensors')])
+    check_table(options.out, COLUMNS)
     rows = curve(options.stage, labelled)
     write_table(options.out, COLUMNS, rows)
     tell(as_text(COLUMNS, rows))

@@ -221,9 +221,9 @@ def run(args: argparse.Namespace) -> int:
     quality = result.quality
     if args.quiet:
         return 0
-    tell(f'{args.image}: brain of {quality.volume_ml:.4g} ml, {quality}')
+    tell(f'{args.image}: brain of {quality.volume_ml:.4g} mL, {quality}')
     if args.tiv is not None:
-        tell(f'  intracranial volume {quality.intracranial_ml:.4g} ml')
+        tell(f'  intracranial volume {quality.intracranial_ml:.4g} mL')
     for line in (*quality.notes, *quality.flags):
         tell(f'  {line}', sys.stderr)
     if args.verbose:

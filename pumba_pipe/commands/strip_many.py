@@ -66,7 +66,7 @@ class Report:
         """Note an image whose results are written."""
         quality = result.quality
         seconds = sum(result.seconds.values())
-        said = '; '.join((f'brain of {quality.volume_ml:.4g} ml', *quality.flags))
+        said = '; '.join((f'brain of {quality.volume_ml:.4g} mL', *quality.flags))
         self.rows[task.source] = Row(task.source, STRIPPED, task.mask, '', quality.to_dict())
         self.write(f'{task.source}: {said}; {seconds:.1f} s, {task.mask}')
         self._advance(f'{task.source}: {said}')

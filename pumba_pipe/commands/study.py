@@ -99,11 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def study(options: argparse.Namespace) -> int:
     """Train and score everything, and print the table."""
     from pumba_pipe.common.files import check_outputs
-    from pumba_pipe.common.tables import as_text
+    from pumba_pipe.common.tables import as_text, check_table
     from pumba_pipe.evaluation.cases import chosen_cases
     from pumba_pipe.evaluation.metrics import species_group
     from pumba_pipe.finetuning.labelled import labelled_cases
-    from pumba_pipe.finetuning.study import COLUMNS, TABLES, halves, run_study
+    from pumba_pipe.finetuning.study import CASE_COLUMNS, COLUMNS, TABLES, halves, run_study
     from pumba_pipe.network.weights import initial_weights
 
     cases = labelled_cases(options.folder, remark=remarks_of(NAME))
@@ -116,6 +116,8 @@ def study(options: argparse.Namespace) -> int:
     assert initial is not None
     read = [path for case in cases for path in (case.image, case.mask)]
     check_outputs([options.out / name for name in TABLES], [*read, initial])
+    for name, columns in zip(TABLES, (CASE_COLUMNS, COLUMNS), strict=True):
+        check_table(options.out / name, columns)
     settings = StudySettings(
         counts=tuple(options.counts),
         halves=options.halves,

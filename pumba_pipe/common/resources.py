@@ -50,10 +50,8 @@ def available_memory_gb(root: Path = ROOT, environment: Mapping[str, str] | None
 
     Parameters
     ----------
-    root : Path
-        Where ``proc`` and ``sys`` are.
-    environment : mapping of str to str, optional
-        Default: that of this process.
+    root, environment
+        See `available_cpus`.
 
     Returns
     -------

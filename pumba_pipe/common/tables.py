@@ -40,6 +40,13 @@ def read_table(
     InputError
         The file cannot be read as text, is larger than `TABLE_BYTES`, or a column is not there.
     """
+    return [row for _, row in numbered_rows(path, needed, what)]
+
+
+def numbered_rows(
+    path: Path, needed: Collection[str] = (), what: str = 'the table needed here'
+) -> list[tuple[int, dict[str, str]]]:
+    """Read a table as `read_table` does, each row with the number of its line, for messages."""
     lines = (
         read_text(path, TABLE_BYTES, 'table').replace('\r\n', '\n').replace('\r', '\n').split('\n')
     )
@@ -52,7 +59,11 @@ def read_table(
     if twice:
         raise InputError(f'{path}: has the column {", ".join(twice)} twice; remove one')
     empty = dict.fromkeys(columns, '')
-    rows = [empty | dict(zip(columns, _cells(line), strict=False)) for line in lines[1:] if line]
+    rows = [
+        (number, empty | dict(zip(columns, _cells(line), strict=False)))
+        for number, line in enumerate(lines[1:], 2)
+        if line
+    ]
     if needed and not rows:
         raise InputError(f'{path}: this table has no rows')
     return rows

@@ -9,8 +9,9 @@ from pathlib import Path
 from pumba_pipe.common.bids_names import join_name, parse_name
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.tables import MISSING, read_table
+from pumba_pipe.common.tables import MISSING, numbered_rows
 
+MANIFEST = 'MANIFEST.tsv'
 MASK_ENDING = '_mask.nii.gz'
 MAX_NAMED = 10  # cases or masks that are named in a remark
 Remark = Callable[[str], None]
@@ -57,11 +58,12 @@ def find_cases(folder: Path, remark: Remark = lambda line: None) -> list[Case]:
     Raises
     ------
     InputError
-        There is no such folder, no case in it, or a case twice in the table, in different words.
+        There is no such folder, no case in it, or the table has no column ``case``, a row without
+        one, or two different rows of one.
 
     """
     _check_folder(folder)
-    known = _rows_by(folder / 'MANIFEST.tsv', 'case')
+    known = _rows_by(folder / MANIFEST, 'case', 'a table of cases')
     cases = []
     for image in sorted(folder.glob('*/image.nii.gz')):
         name, mask = image.parent.name, image.with_name('mask.nii.gz')
@@ -90,31 +92,53 @@ def find_cases(folder: Path, remark: Remark = lambda line: None) -> list[Case]:
 
 
 def find_bids_cases(derivative: Path, raw: Path, remark: Remark = lambda line: None) -> list[Case]:
-    """List the reference masks of a BIDS derivative with their images in the raw data set.
+    """List the reference masks of a BIDS derivative with their images, as cases.
+
+    The suffix is the modality; the species comes from ``participants.tsv``, and is human where
+    that says nothing. For masks and images see `reference_masks`.
+
+    Raises
+    ------
+    InputError
+        A folder is missing, no mask has an image, or the table has no column ``participant_id``, a
+        row without one, or two different rows of one.
+
+    """
+    pairs = reference_masks(derivative, raw, remark)
+    rows = _rows_by(raw / 'participants.tsv', 'participant_id', 'a table of participants')
+    species = {
+        f'sub-{name.removeprefix("sub-")}': row.get('species') for name, row in rows.items()
+    }
+    cases = []
+    for image, mask in pairs.items():
+        name, parsed = image.name.removesuffix('.gz').removesuffix('.nii'), parse_name(image)
+        whose = species.get(f'sub-{parsed.subject}') or 'human'
+        cases.append(Case(name, whose, parsed.suffix, image, mask))
+    return sorted(cases, key=lambda case: (str(case.mask), str(case.image)))
+
+
+def reference_masks(
+    derivative: Path, raw: Path, remark: Remark = lambda line: None
+) -> dict[Path, Path]:
+    """Find the reference masks of a BIDS derivative, each by its image in the raw data set.
 
     A reference is ``sub-*_desc-brain_mask.nii.gz`` or ``sub-*_label-brain_mask.nii.gz``. Its
     images lie in the same folder of the raw data set under the same name without ``desc`` and
     ``label``, whatever their suffix; where the mask's sidecar names `Sources` among them, only
     those. A mask with ``space-FLAIR``, as `pumba` names masks of images that are no T1w, may also
-    go with the image of that suffix. The suffix is the modality; the species comes from
-    ``participants.tsv``, and is human where that says nothing. A mask whose sidecar cannot be
-    read, that has no image, or that is not compressed, is left out, with a line to `remark`; of
-    several masks of an image one is kept, with ``space-<suffix>`` if there is.
+    go with the image of that suffix. A mask whose sidecar cannot be read, that has no image, or
+    that is not compressed, is left out, with a line to `remark`; of several masks of an image one
+    is kept, with ``space-<suffix>`` if there is.
 
     Raises
     ------
     InputError
-        A folder is missing, no mask has an image, or a participant is twice in the table, in
-        different words.
+        A folder is missing, or no mask has an image.
 
     """
     _check_folder(derivative)
     _check_folder(raw)
-    rows = _rows_by(raw / 'participants.tsv', 'participant_id')
-    species = {
-        f'sub-{name.removeprefix("sub-")}': row.get('species') for name, row in rows.items()
-    }
-    cases, alone = [], set()
+    alone = set()
     reference_of: dict[Path, Path] = {}
     masks = sorted(derivative.glob(f'sub-*/**/*{MASK_ENDING}'))
     # first those that say whose they are; sorting keeps the order of the others
@@ -132,26 +156,51 @@ def find_bids_cases(derivative: Path, raw: Path, remark: Remark = lambda line: N
             if reference_of.setdefault(image, mask) != mask:
                 other = reference_of[image].name
                 remark(f'left out: {mask.name}: {image.name} has the reference {other} already')
-                continue
-            name = image.name.removesuffix('.gz').removesuffix('.nii')
-            parsed = parse_name(image)
-            whose = species.get(f'sub-{parsed.subject}') or 'human'
-            cases.append(Case(name, whose, parsed.suffix, image, mask))
-    if not cases:
+    if not reference_of:
         raise InputError(f'{derivative}: no sub-*_desc-brain_mask.nii.gz with an image in {raw}')
     _tell_of(alone, f'no image of their names in {raw}', remark)
     plain = {mask.name for mask in derivative.glob('sub-*/**/*-brain_mask.nii')}
     _tell_of(plain, 'masks have to be compressed (.nii.gz)', remark)
-    return sorted(cases, key=lambda case: (str(case.mask), str(case.image)))
+    return reference_of
 
 
-def _rows_by(table: Path, column: str) -> dict[str, dict[str, str]]:
-    """Rows of a table, if there is one, by a column that names each of them."""
+def with_masks(cases: Sequence[Case], folder: Path) -> list[Case]:
+    """Keep the cases of a folder that have a reference mask.
+
+    Raises
+    ------
+    InputError
+        There is none.
+
+    """
+    labelled = [case for case in cases if case.mask is not None]
+    if not labelled:
+        raise InputError(f'{folder}: no mask.nii.gz beside any of the images')
+    return labelled
+
+
+def _rows_by(table: Path, column: str, what: str) -> dict[str, dict[str, str]]:
+    """Rows of a table, if there is one, by a column that names each of them.
+
+    Raises
+    ------
+    InputError
+        The table lacks that column or has no row, a row is of nobody, or two are of the same.
+    """
     rows: dict[str, dict[str, str]] = {}
-    for row in read_table(table) if table.exists() else []:
-        name = row.get(column, '')
-        if name and rows.setdefault(name, row) != row:
-            raise InputError(f'{table}: has two different rows of {name}; remove one')
+    lines: dict[str, int] = {}
+    for number, row in numbered_rows(table, (column,), what) if table.exists() else []:
+        name = row[column].strip()
+        if not any(row.values()):
+            continue
+        if not name:
+            raise InputError(f'{table}: line {number}, column {column}: is empty; name it')
+        if rows.setdefault(name, row) != row:
+            raise InputError(
+                f'{table}: line {number}, column {column}: has another row of {name} than line '
+                f'{lines[name]}; remove one'
+            )
+        lines.setdefault(name, number)
     return rows
 
 

@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 FORMAT = 'pumba_pipe-export/1'
 BORDERS = ('brain with a rim of CSF', 'brain without that rim', 'intracranial space')
 STEPS = (
-    'Read the image as float32. Of a series take the mean. What is not finite is 0.',
+    'Read the image as float32. Of a series take the mean. What is not finite is 0, or the least '
+    'value where that is below 0.',
     'Bring its axes into the order right, anterior, superior (RAS).',
     'Leave out planes at its edges that hold a single value: what remains is the field of view. '
     'Millimetres count from its first corner, along its axes; a voxel i has its centre at i + .5.',
+    'Bring values that hide a head nearer (far_values; those of ordinary images stay). Looked at '
+    'are evenly spaced voxels, about planes along each axis; their quantiles common are where '
+    'values lie, and a range is the distance of the two. Padding: where the least value is below '
+    '0, padding_share of the voxels have it, and the others lie more than padding_gap ranges '
+    'above it, it becomes the lower quantile of the others. Spikes: where voxels lie more than '
+    'far ranges beyond the quantiles, in groups (26 neighbours) of fewer than spike_voxels, all '
+    'values are cut at closer ranges beyond. Where the largest magnitude lies outside of '
+    'magnitudes, values are divided by a power of two.',
     'Where the background is bright (inversion), turn the grey values around: max - x + min.',
     'Coarse cube: around the middle of the field of view, as long as its longest side.',
     'Sample the field of view into the cube, axis by axis, with a triangle filter as wide as the '
@@ -55,8 +64,6 @@ LEFT_OUT = (
     'images that were stripped before, of which pumba-strip keeps all',
     'the choice of unweighted volumes of a diffusion series, and the limit of 200 of others',
     'the error where no brain is found: the mask is empty then',
-    'values that hide a head: single voxels far beyond all others, and what an image was filled '
-    'up with far below them',
     'bfloat16, with which pumba-strip computes where the CPU has it: masks differ by less than '
     '0.002 in Dice',
 )
@@ -89,6 +96,16 @@ def describe_pipeline(model: Model, names: Mapping[str, str]) -> dict[str, Any]:
         'grey_values': {
             'percentiles': list(intensity.INTENSITY_PERCENTILES),
             'least_share': intensity.LEAST_SHARE,
+        },
+        'far_values': {
+            'common': list(intensity.COMMON),
+            'planes': intensity.BRIGHT_PLANES,
+            'padding_share': intensity.PADDING_SHARE,
+            'padding_gap': intensity.PADDING_GAP,
+            'far': intensity.FAR,
+            'closer': intensity.CLOSER,
+            'spike_voxels': intensity.SPIKE_VOXELS,
+            'magnitudes': list(intensity.SAFE_MAGNITUDES),
         },
         'inversion': {
             'level': intensity.BRIGHT,

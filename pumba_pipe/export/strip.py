@@ -40,7 +40,9 @@ def strip_file(image: str, mask: str, networks: dict[str, Predict], numbers: dic
 
     scan: Any = nib.load(image)
     data = np.asarray(scan.dataobj, np.float32)
-    data = np.nan_to_num(data.reshape(*data.shape[:3], -1).mean(-1), posinf=0, neginf=0)
+    data = data.reshape(*data.shape[:3], -1).mean(-1)
+    finite = np.isfinite(data)
+    data = np.where(finite, data, min(0, data.min(where=finite, initial=0)))
     found = strip(data, scan.affine, networks, numbers)
     nib.save(nib.Nifti1Image(found.astype(np.uint8), scan.affine), mask)
 
@@ -53,7 +55,7 @@ def strip(data: Array, affine: Array, networks: dict[str, Predict], numbers: dic
     there = turns.apply_orientation(data, axes)
     sizes = np.sqrt((np.asarray(affine)[:3, :3] ** 2).sum(0))[np.argsort(axes[:, 0])]
     seen = content_block(there)
-    view = np.ascontiguousarray(there[seen])
+    view = without_far_values(np.ascontiguousarray(there[seen]), numbers)
     if has_bright_background(view, numbers):
         view = (view.max() - view) + view.min()
     coarse = run_coarse(view, sizes, networks['coarse'], numbers)
@@ -79,10 +81,36 @@ def content_block(data: Array) -> tuple[slice, ...]:
     return tuple(spans)
 
 
+def without_far_values(data: Array, numbers: dict) -> Array:
+    """Bring what hides a head nearer: what it was filled up with far below, and single spikes."""
+    told = numbers['far_values']
+    few, low = some(data, told['planes']), data.min()
+    if low < 0 and (few == low).mean() >= told['padding_share'] and (few > low).any():
+        least, most = (quantile(few[few > low], fraction) for fraction in told['common'])
+        if least - low > told['padding_gap'] * (most - least):
+            data = np.where(data == low, np.float32(least), data)
+    low, high = (quantile(some(data, told['planes']), fraction) for fraction in told['common'])
+    span = high - low
+    far = (data > high + told['far'] * span) | (data < low - told['far'] * span)
+    if span > 0 and far.any():
+        groups, _ = ndimage.label(far, np.ones((3, 3, 3)))
+        if np.bincount(groups[far]).max() < told['spike_voxels']:
+            data = np.clip(data, low - told['closer'] * span, high + told['closer'] * span)
+    largest, (least, most) = np.abs(data).max(), told['magnitudes']
+    if largest == 0 or least <= largest <= most:
+        return data
+    return np.ldexp(data, -int(np.floor(np.log2(largest))))
+
+
+def some(data: Array, planes: int) -> Array:
+    """Evenly spaced voxels: about so many planes along each axis."""
+    return data[tuple(slice(None, None, max(1, side // planes)) for side in data.shape)]
+
+
 def has_bright_background(data: Array, numbers: dict) -> bool:
     """Whether the faces of the image are brighter than most of it, as in an inverted one."""
     told = numbers['inversion']
-    few = data[tuple(slice(None, None, max(1, side // told['planes'])) for side in data.shape)]
+    few = some(data, told['planes'])
     low, high = np.percentile(few, numbers['grey_values']['percentiles'])
     limit = low + told['level'] * (high - low)
     faces = [np.moveaxis(data, axis, 0)[end].ravel() for axis in range(3) for end in (0, -1)]

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 # human heads mostly hug the cortex, those of monkeys and apes leave more room: a matter of
 # convention that no image shows. Around the brain of a mouse there is hardly any CSF: what the
 # border with CSF would include there is bone and muscle.
-TINY, LESS_TINY = 1.0, 3.0  # ml
-SMALL, LARGE = 600.0, 1000.0  # ml
+TINY, LESS_TINY = 1.0, 3.0  # mL
+SMALL, LARGE = 600.0, 1000.0  # mL
 # In a brain of this radius in voxels that room is half a voxel, and the question an idle one.
 COARSE, RESOLVED = 16.0, 20.0
 
@@ -38,7 +38,7 @@ def csf_choice(word: str) -> str:
 def csf_exclusion(volume: float, voxel_size: NDArray[np.float64], csf: Csf = 'auto') -> float:
     """Share of the tight border in the mask's, 0..1; the rest is the wide one's.
 
-    For brains of 3 to 600 ml it is the wide one, up to 1 ml and from 1,000 ml on the tight one, in
+    For brains of 3 to 600 mL it is the wide one, up to 1 mL and from 1,000 mL on the tight one, in
     between it follows the logarithm of the volume; brains of a radius below 16 voxels are not cut
     tightly. All of it was chosen on real scans (docs/experiments.md).
 

@@ -10,6 +10,7 @@ import numpy as np
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
+from pumba_pipe.extraction.species_volume import implausible_volume
 from pumba_pipe.images.masks import dice, load_mask_of, millilitres
 from pumba_pipe.images.saving import save_map, save_mask, save_masked
 from pumba_pipe.images.volume import load_volume
@@ -32,6 +33,7 @@ def put_manual_mask(
     out_mask: Path,
     out_file: Path | None = None,
     probability: Path | None = None,
+    species: str = '',
 ) -> None:
     """Write a manual mask, and maybe the image masked with it, beside what the network found.
 
@@ -51,6 +53,8 @@ def put_manual_mask(
         Where the masked image goes.
     probability : Path, optional
         The network's map; one of zeros is written where it found no brain.
+    species : str
+        Of the head; see `pumba_pipe.extraction.species_volume`.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def put_manual_mask(
     save_mask(volume, mask, out_mask)
     if out_file is not None:
         save_masked(volume, mask, out_file)
-    write_json(quality, manual_record(record, volume, mask, network))
+    write_json(quality, manual_record(record, volume, mask, network, species))
 
 
 def manual_record(
@@ -79,16 +83,20 @@ def manual_record(
     volume: Volume,
     mask: NDArray[np.bool_],
     network: NDArray[np.bool_],
+    species: str = '',
 ) -> dict[str, Any]:
     """Quality record of an image with a manual mask.
 
     It keeps the figures of the network's mask, and says that they are. The volume is that of the
     manual mask; the network's flags, which say nothing of it, stand under a name of their own.
+    Its one flag is of a volume that the species cannot have, which the voxel size decides.
     """
+    volume_ml = millilitres(mask, volume)
+    implausible = implausible_volume(species, volume_ml)
     return {
         **record,
-        'volume_ml': round(millilitres(mask, volume), 4),
-        'flags': [],
+        'volume_ml': round(volume_ml, 4),
+        'flags': [implausible] if implausible else [],
         'manual': True,
         'network_dice': round(dice(mask, network), 4),
         'network_flags': list(record.get('flags', ())),

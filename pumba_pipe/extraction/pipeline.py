@@ -32,6 +32,7 @@ from pumba_pipe.extraction.quality import (
     quality_record,
 )
 from pumba_pipe.extraction.signal_support import kept_within_signal
+from pumba_pipe.extraction.species_volume import with_species
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
 from pumba_pipe.images.intensity import for_network, has_bright_background, inverted, quantiles
@@ -443,6 +444,7 @@ def strip_file(
     device: str = ExtractionOptions.device,
     threads: int | None = ExtractionOptions.threads,
     within_signal: bool = False,
+    species: str = '',
     weights: str | Path | None = None,
     model: Model | None = None,
 ) -> BrainExtraction:
@@ -462,6 +464,9 @@ def strip_file(
         See `extract`.
     within_signal : bool
         Leave voxels without signal at the edge of the mask out, as of diffusion images.
+    species : str
+        Of the head, such as ``'rat'`` or ``'macaca mulatta'``: a volume that a brain of it cannot
+        have is flagged. It changes no mask.
     weights : path, optional
         Used when no `model` is given; default: the shipped weights.
     model : Model, optional
@@ -499,6 +504,8 @@ def strip_file(
     result = extract(source, model, device, threads, border_mm, csf)
     if within_signal:
         result = kept_within_signal(result)
+    if species:
+        result = replace(result, quality=with_species(result.quality, species))
     stopwatch = Stopwatch()
     with all_or_none() as together:
         scan = result.volume

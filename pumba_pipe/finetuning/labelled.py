@@ -10,7 +10,7 @@ import torch
 from pumba_pipe.common.bids_names import parse_stem
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import file_digest
-from pumba_pipe.evaluation.cases import Case, Remark, find_bids_cases, find_cases
+from pumba_pipe.evaluation.cases import Case, Remark, find_bids_cases, find_cases, with_masks
 from pumba_pipe.finetuning.augmentation import LabelledHead
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_sizes
@@ -37,10 +37,7 @@ def labelled_cases(
         There is none.
     """
     found = find_cases(folder, remark) if raw is None else find_bids_cases(folder, raw, remark)
-    labelled = [case for case in found if case.mask is not None]
-    if not labelled:
-        raise InputError(f'{folder}: no mask.nii.gz beside any of the images')
-    return labelled
+    return with_masks(found, folder)
 
 
 def read_labelled(cases: Sequence[Case]) -> tuple[LabelledHead, ...]:

@@ -16,7 +16,7 @@ UNITS = {1: 'metre', 2: 'mm', 3: 'micron'}  # by their codes in NIfTI
 MM_OF_UNIT = {'metre': 1000.0, 'mm': 1.0, 'micron': 0.001}
 WIDEST_MM = 5000.0  # no field of view is wider than a scanner
 NARROWEST_MM = 0.5  # nor is any smaller than a brain
-DOUBTFUL = 'check its voxel sizes, which volumes in ml and borders in mm follow'
+DOUBTFUL = 'check its voxel sizes, which volumes in mL and borders in mm follow'
 
 
 def repaired(header: Any) -> tuple[Any, tuple[str, ...]]:

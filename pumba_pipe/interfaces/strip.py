@@ -52,6 +52,9 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
         usedefault=True,
         desc='leave voxels without signal at the edge of the mask out, as of diffusion images',
     )
+    species = traits.Str(
+        desc='species of the head, such as rat: a volume that its brain cannot have is flagged'
+    )
     mask_only = traits.Bool(
         False, usedefault=True, desc='do not write the masked image, where the mask is enough'
     )
@@ -111,6 +114,7 @@ class SkullStrip(BaseInterface):
             device=inputs.device if inputs.use_gpu else 'cpu',
             threads=inputs.num_threads if isdefined(inputs.num_threads) else None,
             within_signal=inputs.within_signal,
+            species=inputs.species if isdefined(inputs.species) else '',
             weights=inputs.model if isdefined(inputs.model) else None,
         )
         for note in result.quality.notes:
@@ -182,6 +186,7 @@ class StripWithManualMask(SkullStrip):
             outputs['out_mask'],
             outputs.get('out_file'),
             outputs.get('out_prob'),
+            self.inputs.species if isdefined(self.inputs.species) else '',
         )
         self._check_manual(manual)
         return runtime

@@ -14,7 +14,7 @@ from pumba_pipe._version import __version__
 from pumba_pipe.common.cli import one_line
 from pumba_pipe.common.errors import InputError, WeightsError
 from pumba_pipe.common.files import check_outputs, write_text
-from pumba_pipe.common.tables import format_number, parse_number, read_table
+from pumba_pipe.common.tables import format_number, numbered_rows, parse_number
 from pumba_pipe.common.weights_file import SHIPPED
 from pumba_pipe.network import model_card_words as words
 
@@ -95,14 +95,14 @@ def read_scores(path: Path) -> list[dict[str, str]]:
     InputError
         It is another table, or a score in it is not a number.
     """
-    rows = read_table(path, NEEDED, 'a scores.tsv of pumba-evaluate')
-    for row in rows:
+    rows = numbered_rows(path, NEEDED, 'a scores.tsv of pumba-evaluate')
+    for number, row in rows:
         for key in NUMBERS:
             try:
                 parse_number(row.get(key))
             except InputError as error:
-                raise InputError(f'{path}: {row["case"]}: {key}: {error}') from None
-    return rows
+                raise InputError(f'{path}: line {number}, column {key}: {error}') from None
+    return [row for _, row in rows]
 
 
 def markdown(

@@ -28,12 +28,8 @@ def unet_onnx(
     ----------
     onnx : module
         Which is no part of an ordinary installation.
-    parameters : Parameters
-        Of one network.
-    size : int
-        Side of the cube, in voxels.
-    limit : float
-        Logits are cut to minus and plus this.
+    parameters, size, limit
+        See `pumba_pipe.network.openvino_unet.unet_model`.
     notes : mapping of str to str
         What the file says of itself.
 

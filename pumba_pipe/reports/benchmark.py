@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from pumba_pipe.common.files import write_text
-from pumba_pipe.reports.pages import render
+from pumba_pipe.reports.pages import write_page
 from pumba_pipe.reports.plots import LEFT, RIGHT, WIDTH, ticks
 
 PAGE = 'benchmark.html'
@@ -136,7 +135,8 @@ def write_benchmark_page(path: Path, shown: Benchmark) -> None:
     """
     from pumba_pipe._version import __version__
 
-    page = render(
+    write_page(
+        path,
         'benchmark.html',
         ('table.js',),
         shown=shown,
@@ -145,7 +145,6 @@ def write_benchmark_page(path: Path, shown: Benchmark) -> None:
         width=WIDTH,
         version=__version__,
     )
-    write_text(path, page)
 
 
 def any_value(one: Distribution) -> bool:

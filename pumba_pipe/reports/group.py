@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.findings import Finding
 from pumba_pipe.reports.naming import index_path, report_path
 from pumba_pipe.reports.outliers import LIMIT, MIN_GROUP
-from pumba_pipe.reports.pages import render
+from pumba_pipe.reports.pages import write_page
 from pumba_pipe.reports.plots import HEIGHT, WIDTH, dot_plot
 from pumba_pipe.reports.ratings import Rating, count_ratings
 from pumba_pipe.reports.reasons import Flag, flags_of
@@ -93,7 +92,8 @@ def write_group_report(
         row_of(path.parent, image, strange, kind, (ratings or {}).get(image.name, Rating()))
         for image, strange, kind in zip(found, outliers, species, strict=True)
     ]
-    page = render(
+    write_page(
+        path,
         'group.html',
         ('table.js',),
         suffix=suffix,
@@ -110,7 +110,6 @@ def write_group_report(
         index=index_path(path.parent).name,
         counts=None if ratings is None else count_ratings([row.rating for row in rows]),
     )
-    write_text(path, page)
 
 
 def row_of(

@@ -8,11 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.dataset import dataset_key, dataset_name, group_links
 from pumba_pipe.reports.findings import Finding
 from pumba_pipe.reports.naming import figure_paths, index_path, report_path
-from pumba_pipe.reports.pages import embedded_picture, render
+from pumba_pipe.reports.pages import embedded_picture, write_page
 from pumba_pipe.reports.ratings import DIGITS, RATINGS, Rating
 from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.subject import anchor_of
@@ -87,7 +86,8 @@ def write_index(
     cards.sort(key=by_expected_dice)
     shown = {image.subject for image in found}
     others = [path for path in sorted(output_dir.glob('sub-*.html')) if path.stem[4:] not in shown]
-    page = render(
+    return write_page(
+        index_path(output_dir),
         'index.html',
         ('ratings.js', 'index.js'),
         cards=cards,
@@ -100,9 +100,6 @@ def write_index(
         written=f'{datetime.now():%Y-%m-%d %H:%M}',
         version=__version__,
     )
-    path = index_path(output_dir)
-    write_text(path, page)
-    return path
 
 
 def by_expected_dice(card: Card) -> tuple[bool, float, str]:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pumba_pipe.common.files import write_text
 from pumba_pipe.images.drawing import NETWORK_OUTLINE, OUTLINE
 
 if TYPE_CHECKING:
@@ -30,6 +31,18 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def write_page(path: Path, template: str, scripts: Sequence[str], **values: Any) -> Path:
+    """Fill a template, see `render`, and write it in one piece.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    write_text(path, render(template, scripts, **values))
+    return path
 
 
 def render(template: str, scripts: Sequence[str], **values: Any) -> str:

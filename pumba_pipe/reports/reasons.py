@@ -9,6 +9,7 @@ from typing import Any
 from pumba_pipe.extraction.expected_dice import SHORTFALLS
 from pumba_pipe.extraction.plausibility import NOISE, SECOND, UNIFORM
 from pumba_pipe.extraction.quality import EDGE, STRIPPED
+from pumba_pipe.extraction.species_volume import IMPLAUSIBLE
 from pumba_pipe.reports.words import number
 
 MEASURED = {
@@ -26,6 +27,9 @@ FIXED = {
     NOISE: 'neighbouring voxels are hardly more alike than distant ones',
     SECOND: 'the image, or what the network takes for brain, falls into two objects of similar '
     'size',
+    IMPLAUSIBLE: 'the range is that of published brains, newborn and adult, three times wider at '
+    'both ends; compare the voxel size with the protocol of the scan (animals are often stored '
+    'ten times too large), and the species with participants.tsv',
 }
 
 

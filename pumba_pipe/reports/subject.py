@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pumba_pipe.common.files import write_text
 from pumba_pipe.reports.dataset import dataset_key, group_links
 from pumba_pipe.reports.drawing import LETTERS, PLANE_NAMES, PLANES
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.naming import figure_paths, index_path, report_path
-from pumba_pipe.reports.pages import embedded_picture, render
+from pumba_pipe.reports.pages import embedded_picture, write_page
 from pumba_pipe.reports.ratings import DIGITS, RATINGS
 from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.records import Failure, RunSummary
@@ -137,7 +136,8 @@ def write_subject_report(
         It cannot be written.
     """
     views = [view_of(output_dir, found) for found in find_all(output_dir, subject, remark)]
-    page = render(
+    return write_page(
+        report_path(output_dir, subject),
         'subject.html',
         SCRIPTS,
         subject=subject,
@@ -168,9 +168,6 @@ def write_subject_report(
         boilerplate=[part for part in re.split(r'\n\s*\n', run.boilerplate) if part.strip()],
         meanings=[(one.label, one.meaning) for one in MEASURES],
     )
-    path = report_path(output_dir, subject)
-    write_text(path, page)
-    return path
 
 
 def view_of(output_dir: Path, found: Finding) -> ImageView:

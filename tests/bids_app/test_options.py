@@ -19,19 +19,7 @@ from pumba_pipe.bids_app.selection.species import of_species
 EVERYTHING = ['--modalities', 'T1w', 'T2w', 'FLAIR', 'MP2RAGE']
 
 
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def refusal(capsys, *argv):
-    """Run a command that must be refused, and return the one line it prints about it."""
-    assert main([str(word) for word in argv]) == 2
-    out, err = capsys.readouterr()
-    assert err.startswith('pumba: error: ')
-    assert err.count('\n') == 1
-    assert 'Traceback' not in out + err
-    return err
+pytestmark = pytest.mark.usefixtures('own_folder')
 
 
 def chosen(bids_dir, *words):
@@ -101,9 +89,9 @@ def test_the_command_line_goes_before_the_file():
         ('[options]\nseed = 1979-05-27', 'neither text, number'),
     ],
 )
-def test_bad_configurations(text, message, capsys):
+def test_bad_configurations(text, message, refusal):
     Path('c.toml').write_text(text)
-    line = refusal(capsys, 'in', 'out', 'participant', '--config-file', 'c.toml')
+    line = refusal('in', 'out', 'participant', '--config-file', 'c.toml')
     assert message in line
     assert 'c.toml' in line
 
@@ -145,10 +133,10 @@ def test_filters_choose_images(bids_dir):
         ('{"t1w": {"acquisition": "none-such"}, "t2w": {"run": 9}, "flair": {"run": 9}}', 'no im'),
     ],
 )
-def test_bad_filters(bids_dir, text, message, capsys):
+def test_bad_filters(bids_dir, text, message, refusal):
     Path('f.json').write_text(text)
     words = [bids_dir, 'out', 'participant', '--skip-bids-validation']
-    assert message in refusal(capsys, *words, '--bids-filter-file', 'f.json')
+    assert message in refusal(*words, '--bids-filter-file', 'f.json')
     assert not os.path.exists('out')
 
 
@@ -174,7 +162,7 @@ def test_a_table_that_does_not_say_who_is_of_which_species_is_refused(tmp_path, 
         of_species(tmp_path, ['01', '02'], ['mouse'])
 
 
-def test_species_choose_participants(own_bids_dir, capsys):
+def test_species_choose_participants(own_bids_dir, refusal):
     table = 'participant_id\tspecies\nsub-01\tMus musculus\nsub-02\tn/a\nsub-03\tMacaca mulatta\n'
     (own_bids_dir / 'participants.tsv').write_text(table)
     assert chosen(own_bids_dir, '--species', 'mouse') == ['sub-01_T1w.nii.gz', 'sub-01_T2w.nii.gz']
@@ -183,7 +171,7 @@ def test_species_choose_participants(own_bids_dir, capsys):
     people = of_species(own_bids_dir, ['01', '02', '03', '04'], ['macaque', 'homo_sapiens'])
     assert people == ['02', '03', '04']
     words = [own_bids_dir, 'out', 'participant', '--skip-bids-validation', '--species', 'pig']
-    assert 'there is homo sapiens, macaca mulatta, mus musculus' in refusal(capsys, *words)
+    assert 'there is homo sapiens, macaca mulatta, mus musculus' in refusal(*words)
 
 
 def test_without_a_table_all_are_human(bids_dir):
@@ -210,10 +198,10 @@ def test_a_database_is_made_once_and_read(own_bids_dir, tmp_path, capsys):
     assert len(first) == 4
 
 
-def test_databases_that_cannot_be_used(own_bids_dir, bids_dir, tmp_path, capsys):
+def test_databases_that_cannot_be_used(own_bids_dir, bids_dir, tmp_path, refusal):
     def refused(root, folder):
         words = [root, 'out', 'participant', '--skip-bids-validation']
-        return refusal(capsys, *words, '--bids-database-dir', folder)
+        return refusal(*words, '--bids-database-dir', folder)
 
     assert 'never written to' in refused(own_bids_dir, own_bids_dir / 'db')
     chosen(bids_dir, '--bids-database-dir', 'db')
@@ -236,10 +224,10 @@ def test_databases_that_cannot_be_used(own_bids_dir, bids_dir, tmp_path, capsys)
         ('plugin: Linear\nplugin_args: 3', 'is not a set of names'),
     ],
 )
-def test_bad_plugin_files(bids_dir, text, message, capsys):
+def test_bad_plugin_files(bids_dir, text, message, refusal):
     Path('p.yml').write_text(text)
     words = [bids_dir, 'out', 'participant', '--skip-bids-validation', '--use-plugin', 'p.yml']
-    assert message in refusal(capsys, *words)
+    assert message in refusal(*words)
 
 
 def test_a_plugin_file(tmp_path):
@@ -248,25 +236,25 @@ def test_a_plugin_file(tmp_path):
     assert (choice.name, choice.args) == ('SLURM', {'sbatch_args': '-p long'})
 
 
-def test_spaces_are_checked_before_any_work(bids_dir, templateflow_home, capsys):
+def test_spaces_are_checked_before_any_work(bids_dir, templateflow_home, refusal):
     (templateflow_home / 'tpl-Other').mkdir(parents=True)
     words = [bids_dir, 'out', 'participant', '--skip-bids-validation', '--output-spaces']
-    assert 'TEMPLATEFLOW_HOME' in refusal(capsys, *words, 'NoSuchSpace')
-    assert 'is not a space' in refusal(capsys, *words, 'MNI:res_2')
+    assert 'TEMPLATEFLOW_HOME' in refusal(*words, 'NoSuchSpace')
+    assert 'is not a space' in refusal(*words, 'MNI:res_2')
     assert not os.path.exists('out')
 
 
-def test_deformable_registration_needs_a_space_and_an_extra(bids_dir, capsys, monkeypatch):
+def test_deformable_registration_needs_a_space_and_an_extra(bids_dir, refusal, monkeypatch):
     words = [bids_dir, 'out', 'participant', '--skip-bids-validation', '--deformable']
-    assert '--output-spaces' in refusal(capsys, *words)
+    assert '--output-spaces' in refusal(*words)
     monkeypatch.setattr(plan, 'find_spec', lambda name: None)
-    assert 'pip install antspyx' in refusal(capsys, *words, '--output-spaces', 'X')
+    assert 'pip install antspyx' in refusal(*words, '--output-spaces', 'X')
 
 
-def test_the_resource_monitor_needs_a_package(bids_dir, capsys, monkeypatch):
+def test_the_resource_monitor_needs_a_package(bids_dir, refusal, monkeypatch):
     monkeypatch.setattr(plan, 'find_spec', lambda name: None)
     words = [bids_dir, 'out', 'participant', '--skip-bids-validation', '--resource-monitor']
-    assert 'pip install psutil' in refusal(capsys, *words)
+    assert 'pip install psutil' in refusal(*words)
 
 
 # runs that do only a part
@@ -284,12 +272,12 @@ def test_a_dry_run_lists_and_writes_nothing(bids_dir, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_one_part_at_a_time(capsys):
-    assert 'not allowed with' in refusal(capsys, 'in', 'out', 'participant', '--dry-run',
+def test_only_one_part_at_a_time(refusal):
+    assert 'not allowed with' in refusal('in', 'out', 'participant', '--dry-run',
                                          '--reports-only')  # fmt: skip
 
 
-def test_there_must_be_something_to_report_on(bids_dir, capsys):
+def test_there_must_be_something_to_report_on(bids_dir, refusal):
     words = [bids_dir, 'out', 'participant', '--reports-only']
-    assert 'no results to report on' in refusal(capsys, *words)
-    assert 'leave nothing to do' in refusal(capsys, *words, '--no-reports')
+    assert 'no results to report on' in refusal(*words)
+    assert 'leave nothing to do' in refusal(*words, '--no-reports')

@@ -9,20 +9,7 @@ from pumba_pipe.bids_app.options.value_types import memory_gb
 from pumba_pipe.bids_app.run import main
 from pumba_pipe.bids_app.selection import dataset
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def refusal(capsys, *argv):
-    """Run a command that must be refused, and return the one line it prints about it."""
-    assert main([str(word) for word in argv]) == 2
-    out, err = capsys.readouterr()
-    assert err.startswith('pumba: error: ')
-    assert err.count('\n') == 1
-    assert 'Traceback' not in out + err
-    return err
+pytestmark = pytest.mark.usefixtures('own_folder')
 
 
 def test_help_and_version_are_quick():
@@ -83,13 +70,13 @@ def test_memory_sizes(text, size):
         (['absent', 'b', 'participant'], 'absent: does not exist'),
     ],
 )
-def test_bad_command_lines(words, message, capsys):
-    assert message in refusal(capsys, *words)
+def test_bad_command_lines(words, message, refusal):
+    assert message in refusal(*words)
 
 
-def test_folders_that_cannot_be_used(bids_dir, tmp_path, capsys):
+def test_folders_that_cannot_be_used(bids_dir, tmp_path, refusal):
     def refused(*words):
-        return refusal(capsys, *words, '--skip-bids-validation')
+        return refusal(*words, '--skip-bids-validation')
 
     (tmp_path / 'file').touch()
     (tmp_path / 'empty').mkdir()
@@ -108,36 +95,36 @@ def test_folders_that_cannot_be_used(bids_dir, tmp_path, capsys):
     assert 'holds another data set (fMRIPrep)' in refused(bids_dir, 'empty', 'participant')
 
 
-def test_results_may_lie_where_bids_has_a_place_for_them(own_bids_dir, capsys):
+def test_results_may_lie_where_bids_has_a_place_for_them(own_bids_dir, refusal):
     out = own_bids_dir / 'derivatives' / 'pumba'
     words = ['participant', '--skip-bids-validation', '--participant-label', '99']
-    assert 'not in' in refusal(capsys, own_bids_dir, out, *words)
+    assert 'not in' in refusal(own_bids_dir, out, *words)
 
 
-def test_labels_and_modalities_that_are_not_there(bids_dir, capsys):
+def test_labels_and_modalities_that_are_not_there(bids_dir, refusal):
     common = [bids_dir, 'out', 'participant', '--skip-bids-validation']
-    line = refusal(capsys, *common, '--participant-label', '01', 'sub-77')
+    line = refusal(*common, '--participant-label', '01', 'sub-77')
     assert '77' in line
     assert 'there is 01, 02, 03' in line
-    assert '--session-label z' in refusal(capsys, *common, '--session-label', 'z')
-    line = refusal(capsys, *common, '--participant-label', '03')
+    assert '--session-label z' in refusal(*common, '--session-label', 'z')
+    line = refusal(*common, '--participant-label', '03')
     assert 'no image to strip' in line
     assert 'there is MP2RAGE' in line
     assert not os.path.exists('out')
 
 
-def test_weights_and_devices_that_cannot_be_used(bids_dir, tmp_path, capsys):
+def test_weights_and_devices_that_cannot_be_used(bids_dir, tmp_path, refusal):
     common = [bids_dir, 'out', 'participant', '--skip-bids-validation', '--nprocs', '1']
     (tmp_path / 'w.safetensors').write_bytes(b'not weights')
-    assert 'w.safetensors' in refusal(capsys, *common, '--weights', 'w.safetensors')
-    assert 'absent.safetensors' in refusal(capsys, *common, '--weights', 'absent.safetensors')
-    assert "'abacus'" in refusal(capsys, *common, '--device', 'abacus')
+    assert 'w.safetensors' in refusal(*common, '--weights', 'w.safetensors')
+    assert 'absent.safetensors' in refusal(*common, '--weights', 'absent.safetensors')
+    assert "'abacus'" in refusal(*common, '--device', 'abacus')
 
 
-def test_a_data_set_that_breaks_the_standard(own_bids_dir, capsys):
+def test_a_data_set_that_breaks_the_standard(own_bids_dir, refusal):
     image = own_bids_dir / 'sub-01/anat/sub-01_T1w.nii.gz'
     image.rename(image.with_name('sub-01_T1w_old.nii.gz'))
-    line = refusal(capsys, own_bids_dir, 'out', 'participant')
+    line = refusal(own_bids_dir, 'out', 'participant')
     assert 'errors against the BIDS standard' in line
     assert 'sub-01_T1w_old.nii.gz' in line
     assert '--skip-bids-validation' in line

@@ -94,3 +94,62 @@ def test_the_module_runs_as_a_script():
     )
     assert done.returncode == 0
     assert all(f'pumba-evaluate {task}' in done.stdout for task in TASKS)
+
+
+def make_cases(folder):
+    image = np.zeros((16, 16, 16), np.uint8)
+    image[4:12, 4:12, 4:12] = 1
+    for name in ('rat_T2w_a', 'rat_T2w_b'):
+        (folder / name).mkdir(parents=True)
+        for kind in ('image', 'mask'):
+            nib.save(nib.Nifti1Image(image, np.eye(4)), folder / name / f'{kind}.nii.gz')
+    return folder
+
+
+def words_of(task, folder, out):
+    if task == 'learning-curve':
+        return [task, str(folder.parent), str(folder), str(out / 'curve.tsv')]
+    return [task, str(folder), str(out)]
+
+
+READ_CASES = ('benchmark', 'learning-curve', 'study')
+
+
+@pytest.mark.parametrize('task', READ_CASES)
+@pytest.mark.parametrize(
+    ('table', 'said'),
+    [
+        ('Case\tspecies\nrat_T2w_a\tmouse\n', 'no column case'),
+        ('case,species\nrat_T2w_a,mouse\n', 'no column case; separate its columns by tabs'),
+        ('case\tspecies\n', 'has no rows'),
+        ('case\tcase\nrat_T2w_a\tx\n', 'has the column case twice'),
+        ('case\tspecies\n\nrat_T2w_a\tmouse\n\trat\n', 'line 4, column case: is empty'),
+        ('case\tspecies\nrat_T2w_a\tmouse\nrat_T2w_a\trat\n', 'line 3, column case: has another'),
+    ],
+)
+def test_a_table_of_cases_that_somebody_wrote_is_checked(task, table, said, tmp_path, capsys):
+    """Without its column the table counted for nothing, and nobody said so."""
+    folder = make_cases(tmp_path / 'cases')
+    (folder / 'MANIFEST.tsv').write_text(table)
+    assert main(words_of(task, folder, tmp_path / 'out')) == 1
+    line = one_line(capsys, task)
+    assert str(folder / 'MANIFEST.tsv') in line and said in line
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('task', 'name'),
+    [
+        ('benchmark', 'cases.tsv'), ('benchmark', 'groups.tsv'), ('study', 'cases.tsv'),
+        ('study', 'study.tsv'), ('learning-curve', 'curve.tsv'),
+    ],
+)  # fmt: skip
+def test_a_table_that_somebody_else_made_is_kept(task, name, tmp_path, capsys):
+    folder = make_cases(tmp_path / 'cases')
+    theirs = tmp_path / 'out' / name
+    theirs.parent.mkdir()
+    theirs.write_text('my\ttable\n1\t2\n')
+    assert main(words_of(task, folder, theirs.parent)) == 1
+    assert f'{theirs}: is there, and is no table of this command' in one_line(capsys, task)
+    assert theirs.read_text() == 'my\ttable\n1\t2\n'
+    assert list(theirs.parent.iterdir()) == [theirs]

@@ -101,7 +101,7 @@ def draw(scan, path):
 def describe(case, scan, record, picture):
     """Write the section of a case, in Markdown."""
     voxels = ' × '.join(f'{size:.3g}' for size in scan.voxel_size)
-    words = [f'{record["volume_ml"]:.4g} ml', f'voxels of {voxels} mm']
+    words = [f'{record["volume_ml"]:.4g} mL', f'voxels of {voxels} mm']
     if record.get('expected_dice') is not None:
         words.append('expected Dice {expected_dice:.2f}'.format(**record))
     if case.reference.is_file():

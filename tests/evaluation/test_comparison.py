@@ -115,7 +115,7 @@ def test_an_empty_mask_has_no_distance(files):
     [
         (SCORES.replace('modality', 'kind'), 'has no column modality'),
         (SCORES.splitlines()[0], 'no rows'),
-        (SCORES.replace('0.96', 'high'), "a: dice: 'high' is not a number"),
+        (SCORES.replace('0.96', 'high'), "line 2, column dice: 'high' is not a number"),
     ],
 )
 def test_what_is_no_table_of_scores_is_refused(files, text, message):

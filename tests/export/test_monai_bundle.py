@@ -11,9 +11,7 @@ import torch
 
 from pumba_pipe.commands.weights import main
 from pumba_pipe.export import checks, monai_bundle
-from pumba_pipe.network.unet import NetworkConfig, UNet
-from pumba_pipe.network.weights import Stage, load_weights, save_weights
-from pumba_pipe.training.loop import initialize
+from pumba_pipe.network.weights import load_weights
 
 # What MONAI's schema of metadata (meta_schema_20240725.json) requires, and of which type; the
 # keys of a tensor that are not in it are those of the specification of bundles.
@@ -31,18 +29,6 @@ TENSOR = {
     'type': str, 'format': str, 'modality': str, 'num_channels': int, 'spatial_shape': list,
     'dtype': str, 'value_range': list, 'is_patch_data': bool, 'channel_def': dict,
 }  # fmt: skip
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    stages = {}
-    for seed, name in enumerate(('coarse', 'fine')):
-        network = UNet(NetworkConfig((4, 8), borders=3 - seed))
-        initialize(network, seed)
-        stages[name] = Stage(network, 16)
-    path = tmp_path_factory.mktemp('weights') / 'small.safetensors'
-    save_weights(stages, {'training_data': 'made heads', 'licence': 'Apache-2.0'}, path)
-    return path
 
 
 @pytest.fixture(scope='module')
@@ -96,8 +82,8 @@ def test_logits_are_ours(name, bundle, weights):
     cubes = [checks.trial_cube(16), 1 - checks.trial_cube(16)]
     with torch.no_grad():
         logits = network(torch.from_numpy(np.stack(cubes))[:, None]).numpy()
-    ours = np.stack([checks.our_logits(stage, cube) for cube in cubes])
-    assert np.ptp(ours) > 0.1 and np.abs(logits - ours).max() < 1e-3  # these networks are small
+    ours = np.stack([checks.our_logits(stage, cube, 'PyTorch') for cube in cubes])
+    assert np.ptp(ours) > 0.1 and np.abs(logits - ours).max() < 5e-5
     state = torch.load(bundle / 'models' / 'model.pt', weights_only=True)
     assert set(state) >= {f'{name}/{key}' for key in stage.parameters.values}
 
@@ -144,7 +130,7 @@ print([name for name in sys.modules if name.startswith('pumba')])
 
 
 def test_the_shipped_weights_can_leave(tmp_path, capsys):
-    """Their fine network is the one that is hardest to compute alike: see `checks.TOLERANCE`."""
+    """Their fine network is the one that is hardest to compute alike: see `checks.TOLERANCES`."""
     assert main(['--quiet', 'export', str(tmp_path / 'bundle'), '--format', 'monai']) == 0
     assert capsys.readouterr().err == ''
     assert (tmp_path / 'bundle' / 'models' / 'model.ts').stat().st_size > 1e6
@@ -153,7 +139,7 @@ def test_the_shipped_weights_can_leave(tmp_path, capsys):
 def test_networks_that_compute_something_else_are_not_written(
     weights, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(monai_bundle, 'difference', lambda *_: float('nan'))
+    monkeypatch.setattr(monai_bundle, 'difference', lambda *_: {'OpenVINO': float('nan')})
     assert main(['export', str(tmp_path / 'files'), str(weights), '--format', 'monai']) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert 'not written: by TorchScript' in line

@@ -9,33 +9,17 @@ import numpy as np
 import pytest
 
 from pumba_pipe.commands.weights import main
+from pumba_pipe.common.errors import OutputError
 from pumba_pipe.export import checks, onnx_files, strip
 from pumba_pipe.export.description import describe_pipeline
 from pumba_pipe.extraction import pipeline
+from pumba_pipe.images import intensity
+from pumba_pipe.images.volume import load_volume
 from pumba_pipe.network.unet import NetworkConfig, UNet
-from pumba_pipe.network.weights import Model, Stage, load_weights, save_weights
-from pumba_pipe.training.loop import initialize
+from pumba_pipe.network.weights import Model, Stage, load_weights
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    """Weights of two small networks: of three borders and a stem of 2, of two and none."""
-    stages = {}
-    for seed, (name, config) in enumerate(
-        {
-            'coarse': NetworkConfig((4, 8, 8)),
-            'fine': NetworkConfig((4, 8), stem=1, borders=2),
-        }.items()
-    ):
-        network = UNet(config)
-        initialize(network, seed)
-        stages[name] = Stage(network, 16)
-    path = tmp_path_factory.mktemp('weights') / 'small.safetensors'
-    save_weights(stages, {'training_data': 'made heads', 'licence': 'none yet'}, path)
-    return path
 
 
 @pytest.fixture(scope='module')
@@ -53,17 +37,32 @@ def test_logits_are_ours(name, exported, weights):
     logits = session.run(None, {'image': cubes})[0]
     assert logits.shape == (2, stage.config.borders, 16, 16, 16)
     assert np.ptp(logits) > 0.1, 'a constant would show nothing'
-    ours = np.stack([checks.our_logits(stage, cube[0]) for cube in cubes])
-    assert np.abs(logits - ours).max() < 1e-3
+    ours = np.stack([checks.our_logits(stage, cube[0], 'PyTorch') for cube in cubes])
+    assert np.abs(logits - ours).max() < 5e-5
     alone = session.run(None, {'image': cubes[1:]})[0]
     assert np.abs(alone - logits[1:]).max() < 1e-4, 'what is beside it in the batch plays no part'
+
+
+def test_they_are_compared_with_both_engines(weights, monkeypatch, tmp_path):
+    pytest.importorskip('openvino')
+    stage = load_weights(weights).fine
+    found = checks.difference(lambda cube: checks.our_logits(stage, cube, 'PyTorch') + 1e-3, stage)
+    assert list(found) == ['PyTorch', 'OpenVINO']
+    assert found == pytest.approx({'PyTorch': 1e-3, 'OpenVINO': 1e-3}, abs=5e-5)
+    with pytest.raises(OutputError, match=r'0\.001 away from ours by PyTorch, more than 0\.0002'):
+        checks.refuse_others({'fine': found}, tmp_path, 'x')
+    monkeypatch.setattr(checks, 'find_spec', lambda name: None)
+    found = checks.difference(lambda cube: checks.our_logits(stage, cube, 'OpenVINO'), stage)
+    assert found == {'OpenVINO': 0}
+    with pytest.raises(OutputError, match=r'0\.01 away from ours by OpenVINO, more than 0\.002'):
+        checks.refuse_others({'fine': {'OpenVINO': 0.01}}, tmp_path, 'x')
 
 
 def test_a_file_says_what_it_is(exported, weights):
     made = onnx.load(exported / 'fine.onnx')
     said = {one.key: one.value for one in made.metadata_props}
     assert said['weights_sha256'] == load_weights(weights).sha256
-    assert (said['stage'], said['licence']) == ('fine', 'none yet')
+    assert (said['stage'], said['licence']) == ('fine', 'Apache-2.0')
     assert made.opset_import[0].version >= 17
     told = json.loads((exported / 'pipeline.json').read_text('utf-8'))
     assert told['networks']['coarse']['borders'][2] == 'intracranial space'
@@ -138,10 +137,65 @@ def test_the_program_does_what_the_pipeline_does(shape, zooms, axes, inverted, m
     assert np.count_nonzero(ours != theirs) <= 1e-4 * np.count_nonzero(ours)
 
 
+def hidden(values, how):
+    """An image whose head the network would not see."""
+    rng = np.random.default_rng(5)
+    if how in ('padded', 'both'):
+        values[:, :6], values[-5:] = -32768, -32768
+        values[:, 6, ::3] = -32768  # no blank plane at the edge
+    if how in ('spikes', 'both'):
+        places = tuple(rng.integers(8, 40, (3, 20)))
+        values[places] = rng.choice([3e7, -2e6 if how == 'spikes' else 3e6], 20)
+    if how == 'an object':  # 5 x 5 x 5 voxels are none
+        values[20:25, 20:25, 20:25] = 3e6
+    return values * np.float32(1e-9 if how == 'tiny' else 1)
+
+
+@pytest.mark.parametrize('how', ['plain', 'padded', 'spikes', 'both', 'an object', 'tiny'])
+def test_values_that_hide_a_head_are_treated_as_the_pipeline_does(how, monkeypatch):
+    stages = [Stage(UNet(NetworkConfig((4, 8), borders=2)), size) for size in (32, 48)]
+    model = Model(*stages, {}, '')
+    told = json.loads(json.dumps(describe_pipeline(model, {'coarse': 'a', 'fine': 'b'})))
+    plain = ball((50, 52, 48), (2.5, 2.5, 2.5), 'RAS').get_fdata(dtype=np.float32)
+    values = hidden(plain.copy(), how)
+    ours, _ = intensity.for_network(values)
+    theirs = strip.without_far_values(values, told)
+    assert theirs.dtype == np.float32 and np.array_equal(ours, theirs)
+    changed = not np.array_equal(values, ours)
+    assert changed is (how not in ('plain', 'an object'))
+    if not changed:
+        return
+    engines = {'coarse': Bright(32), 'fine': Bright(48)}
+    monkeypatch.setattr(
+        pipeline, 'engine_for', lambda stage, *_: engines[('coarse', 'fine')[stage.size == 48]]
+    )
+    image = nib.Nifti1Image(values, np.diag([2.5, 2.5, 2.5, 1.0]))
+    networks = {name: engine.predict for name, engine in engines.items()}
+    mask = pipeline.extract(image, model, 'cpu', 1).mask.astype(bool)
+    assert 0.01 < mask.mean() < 0.3
+    other = strip.strip(values, image.affine, networks, told)
+    assert np.count_nonzero(mask != other) <= 1e-4 * np.count_nonzero(mask)
+
+
+def test_what_is_not_a_number_is_background(tmp_path):
+    """Zero, or the least value: in Hounsfield units, zero would be as bright as water."""
+    read = []
+    networks = {'coarse': None, 'fine': None}
+    for least in (-1000, 5):
+        values = np.linspace(least, 100, 4**3, dtype=np.float32).reshape(4, 4, 4)
+        values[1, 1, 1], values[2, 2, 2] = np.nan, -np.inf
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / 'head.nii')
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(strip, 'strip', lambda data, *_: read.append(data) or data > 0)
+            strip.strip_file(str(tmp_path / 'head.nii'), str(tmp_path / 'mask.nii'), networks, {})
+        assert np.array_equal(read[-1], load_volume(tmp_path / 'head.nii').data)
+    assert (read[0][1, 1, 1], read[1][1, 1, 1]) == (-1000, 0)
+
+
 def test_a_file_that_computes_something_else_is_not_written(
     weights, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(onnx_files, 'difference', lambda *_: 0.5)
+    monkeypatch.setattr(onnx_files, 'difference', lambda *_: {'PyTorch': 0.5})
     assert main(['export', str(tmp_path / 'files'), str(weights)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert 'not written: by onnxruntime' in line and 'coarse network are 0.5 away' in line

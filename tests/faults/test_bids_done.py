@@ -364,7 +364,7 @@ def test_a_mask_in_another_format_is_kept_and_fails(study: Study) -> None:
     assert study.mask.read_bytes() == mine
 
 
-@pytest.mark.parametrize('ending', ['.nii', '.mgz', '.img'])
+@pytest.mark.parametrize('ending', ['.nii', '.mgz', '.nrrd'])
 @pytest.mark.parametrize('instead', [True, False])
 def test_an_edited_mask_that_was_saved_in_another_format_is_named(
     study: Study, ending: str, instead: bool

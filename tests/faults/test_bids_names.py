@@ -15,6 +15,7 @@ from pumba_pipe.bids_app.execution import plan
 from pumba_pipe.bids_app.execution.progress import image_id
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.run import main
+from pumba_pipe.bids_app.selection import dataset
 from pumba_pipe.bids_app.selection.dataset import Selection, select_images
 from pumba_pipe.workflows.naming import node_name, parse_name, place_name
 
@@ -430,6 +431,21 @@ def test_links_that_lead_nowhere_fail_and_stop_no_other(
     assert f'{link}: a link to a folder that is not here' in printed or 'Too many' in printed
     (bids / '.bidsignore').write_text(f'{link}\n')
     assert chosen(bids).broken == {}
+
+
+def test_each_folder_is_read_once(bids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thousands of participants on a network disk, each reading counts."""
+    put(bids, 'sub-01/anat/sub-01_T1w.nii.gz', 'sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz')
+    (bids / '.bidsignore').write_text('extra/\n')
+    folders = [bids, *(path for path in bids.rglob('*') if path.is_dir()), bids / 'x']
+    scan, read = os.scandir, dataset.read_ignored
+    seen: list[Path] = []
+    monkeypatch.setattr(os, 'scandir', lambda path: seen.append(Path(path)) or scan(path))
+    monkeypatch.setattr(dataset, 'read_ignored', lambda at: seen.append(at / 'x') or read(at))
+    assert len(chosen(bids).images) == 2
+    looked_at = [path for path in seen if path.exists() or path.name == 'x']
+    assert sorted(set(looked_at)) == sorted(folders)
+    assert max(looked_at.count(path) for path in folders) == 1
 
 
 # ---- .bidsignore ----

@@ -313,7 +313,7 @@ def test_a_mask_is_not_what_the_image_is(intent, write, tmp_path):
 
 @pytest.mark.parametrize('name', FORMATS)
 def test_voxel_sizes_that_are_not_there_are_said(name, write):
-    """nibabel takes 1 mm and says nothing: a volume in ml is then a guess."""
+    """nibabel takes 1 mm and says nothing: a volume in mL is then a guess."""
     path = write(name, sform=0, qform=0, pixdim=[1, 0, 2, 0, 1, 1, 1, 1])
     notes = load_volume(path).notes
     assert notes == ('the header gives no voxel size along x, z: 1 mm was taken',)
@@ -339,7 +339,7 @@ def test_an_mgh_image_without_a_geometry(tmp_path):
 @pytest.mark.parametrize('name', ['x.nii', 'x.mgz'])
 @pytest.mark.parametrize(('times', 'width'), [(1e-3, 0.096), (1e3, 96000)])
 def test_sizes_of_no_head_are_said(name, times, width, tmp_path):
-    """As where a converter wrote metres, and no unit: a volume in ml is off by many digits."""
+    """As where a converter wrote metres, and no unit: a volume in mL is off by many digits."""
     affine = np.vstack([AFFINE[:3] * times, AFFINE[3]])
     data = np.random.default_rng(0).random(SHAPE, np.float32)
     nib.save((nib.MGHImage if 'mgz' in name else nib.Nifti1Image)(data, affine), tmp_path / name)

@@ -35,7 +35,7 @@ EXPECTED = {
     'sub-ms12_T1w': Golden('references', 0.946),
     'sub-ms12_FLAIR': Golden('references', 0.947),
 }
-VOLUMES = 1200, 1800  # ml, of the brains of adults
+VOLUMES = 1200, 1800  # mL, of the brains of adults
 
 
 def cases(masks):

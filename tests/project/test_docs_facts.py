@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from importlib.metadata import distribution
 from pathlib import Path
@@ -116,7 +117,7 @@ def test_the_score_is_learned_as_the_page_says() -> None:
     for words in (
         f'`edge_contact` is above {EDGE_SHARE}',
         f'a note says `{NO_CALIBRATION}`',
-        f'of {low:g} to {high:,.0f} ml of brain',
+        f'of {low:g} to {high:,.0f} mL of brain',
         f'below which {calibration.ALARMS:.0%} of the good masks'.replace('%', ' %'),
         f'(Dice from {calibration.GOOD})',
         f'{calibration.FALSE_ALARMS:.1%} of the made heads are beyond'.replace('%', ' %'),
@@ -128,13 +129,27 @@ def test_the_score_is_learned_as_the_page_says() -> None:
     assert f'{calibration.CALIBRATION_HEADS} made heads and {further} further images' in page
 
 
+@pytest.mark.parametrize('page', ['quality-control.md', 'score.md', 'faq.md'])
+def test_a_wide_interval_is_that_of_every_such_mask(page: str) -> None:
+    """The example is what the shipped weights say, whatever the image."""
+    from pumba_pipe.extraction.expected_dice import expit, interval
+    from pumba_pipe.network.weights import load_weights
+    from pumba_pipe.training.calibration import CONFIDENCE
+
+    calibration = load_weights().calibration
+    assert calibration is not None and CONFIDENCE == 0.9
+    low, high = map(expit, interval(calibration.dice, math.log(0.94 / 0.06)))
+    text = re.sub(r'\s+', ' ', text_of(page))
+    assert f'0.94 ({low:.2f}-{high:.2f})' in text and 'one in twenty' in text
+
+
 def test_the_cut_is_where_the_pages_say() -> None:
     from pumba_pipe.extraction.border import COARSE, LARGE, LESS_TINY, SMALL, TINY
 
     page = re.sub(r'\s+', ' ', text_of('faq.md'))
-    assert f'more than {LARGE:,.0f} ml' in page
-    assert f'up to {TINY:g} ml' in page
-    assert f'From {LESS_TINY:g} to {SMALL:g} ml' in page
+    assert f'more than {LARGE:,.0f} mL' in page
+    assert f'up to {TINY:g} mL' in page
+    assert f'From {LESS_TINY:g} to {SMALL:g} mL' in page
     assert f'fewer than {COARSE:g} voxels' in page
 
 
@@ -185,3 +200,15 @@ def test_default_modalities_and_uncorrected_images() -> None:
 
     assert f'`{" ".join(DEFAULT_MODALITIES)}`' in text_of('bids-app.md')
     assert [name for name in NOT_CORRECTED if name != 'UNIT1' and 'map' not in name] == ['MTsat']
+
+
+def test_volumes_have_one_unit_wherever_a_user_reads_them() -> None:
+    """Keys and columns are called ``volume_ml``; in words it is mL, as in journals."""
+    read = [
+        *DOCS.parent.glob('*.md'),
+        *DOCS.parent.glob('docs/**/*.md'),
+        *DOCS.parent.glob('docs/**/*.ipynb'),
+    ]
+    read += [*DOCS.parent.glob('pumba_pipe/**/*.py'), *DOCS.parent.glob('pumba_pipe/**/*.html')]
+    assert len(read) > 100
+    assert [path for path in read if re.search(r'\bml\b', path.read_text('utf-8'))] == []

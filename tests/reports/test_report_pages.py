@@ -110,6 +110,13 @@ def test_a_page_says_what_there_is(derivative, ball_head):
     assert 'There is no mosaic of this image.' in page.text  # of the T2w image
 
 
+@pytest.mark.parametrize(('expected', 'explained'), [(0.94, 1), (None, 0)])
+def test_wide_intervals_are_explained_where_there_are_some(derivative, expected, explained):
+    root = derivative('sub-01_T1w', expected_dice=expected)
+    page = report(root, '01')
+    assert page.text.count('its width follows from the expected Dice alone') == explained
+
+
 def test_sessions_are_apart(derivative):
     root = derivative('sub-01_ses-b_T1w', 'sub-01/ses-b')
     derivative('sub-01_ses-a_acq-x_T1w', 'sub-01/ses-a')
