@@ -30,7 +30,7 @@ from pumba_pipe.workflows.naming import (
 from pumba_pipe.workflows.settings import StripSettings
 from pumba_pipe.workflows.templates import Template
 
-from pumba_pipe.images.sidecars import EXTRACTION, MANUAL_MASK
+from pumba_pipe.images.sidecars import EXTRACTION, GENERATED_BY, MANUAL_MASK, made_by
 from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
 from pumba_pipe.reports.naming import figure_paths, figure_record_path
 
@@ -166,6 +166,7 @@ class BrainOutputs:
             'Sources': self.raw_uris,
             'SpatialReference': self.source_uri,
             'Manual': False,
+            **made_by(),
             **depends,
         }
         network = mask | {EXTRACTION: self.settings.parameters(self.name.suffix)}
@@ -188,6 +189,7 @@ class BrainOutputs:
         }
         if self.manual:
             mask = mask | {'Manual': True, MANUAL_MASK: self.manual.note}
+            del mask[GENERATED_BY]  # a person or another tool made it
         targets = [
             Target('out_mask', self.mask, mask),
             Target('bias_corrected', self.preproc, preproc),
@@ -249,6 +251,7 @@ class BrainOutputs:
                     'Type': 'Brain',
                     'Description': f'Mask of the brain, registered to {space}',
                     'Manual': False,
+                    **made_by(),
                     **there,
                 },
             ),

@@ -12,8 +12,12 @@ from pumba_pipe.workflows.templates import Template
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction.border import Csf
-from pumba_pipe.extraction.options import ExtractionOptions
-from pumba_pipe.registration.options import RegistrationOptions, Transform
+from pumba_pipe.extraction.options import EXTRACTION_VERSION, METHOD_VERSION, ExtractionOptions
+from pumba_pipe.registration.options import (
+    REGISTRATION_VERSION,
+    RegistrationOptions,
+    Transform,
+)
 
 # When images are corrected for intensity non-uniformity (N4): never; once they are stripped, with
 # the brain's mask as weights; before that, too, so that the network sees a corrected image.
@@ -137,6 +141,7 @@ class StripSettings:
         if self.n4_applies(suffix):
             correction = N4_WORDS[self.n4] + (', sloppy' if self.sloppy else '')
         return {
+            METHOD_VERSION: EXTRACTION_VERSION,
             'WeightsSHA256': self.sha256,
             'BorderMm': self.border_mm,
             'Csf': self.csf,
@@ -145,4 +150,9 @@ class StripSettings:
 
     def registration_parameters(self) -> dict[str, Any]:
         """What transforms to standard spaces depend on besides, for their sidecars."""
-        return {'Transform': self.transform, 'Sloppy': self.sloppy, 'Seed': self.seed}
+        return {
+            METHOD_VERSION: REGISTRATION_VERSION,
+            'Transform': self.transform,
+            'Sloppy': self.sloppy,
+            'Seed': self.seed,
+        }

@@ -23,12 +23,17 @@ from pumba_pipe.workflows.naming import folder, node_name, parse_name, place_nam
 from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.common.processes import shielded
+from pumba_pipe.extraction.options import EXTRACTION_VERSION
+from pumba_pipe.registration.options import REGISTRATION_VERSION
 from pumba_pipe.reports.records import Failure
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
 WORKFLOW = 'pumba_wf'
+# Folder in the work folder: Nipype takes over what a run that was stopped has left there, and does
+# not know that another version of the method would find something else.
+METHOD = f'method-{EXTRACTION_VERSION}-{REGISTRATION_VERSION}'
 MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images for each slot
 KILLED_HINT = 'run again with a lower --mem or --nprocs'
 NOT_REACHED = 'not done: the run stopped at the first failure (--stop-on-first-crash)'
@@ -81,7 +86,7 @@ def build_batches(plan: Plan, base_dir: Path) -> list[Batch]:
         if config.write_graph:
             _write_graph(participant_wf, log_dir(config, place))
         if not batches or len(batches[-1].images) >= size:
-            batches.append(Batch(pe.Workflow(name=WORKFLOW, base_dir=str(base_dir)), []))
+            batches.append(Batch(pe.Workflow(name=WORKFLOW, base_dir=str(base_dir / METHOD)), []))
         batches[-1].workflow.add_nodes([participant_wf])
         batches[-1].images.extend(images)
     return batches

@@ -18,7 +18,7 @@ from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.common.file_records import MODIFIED, is_record, is_same, record_of
 from pumba_pipe.common.files import atomic_path, files_of, write_json
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
-from pumba_pipe.extraction.options import ExtractionOptions
+from pumba_pipe.extraction.options import EXTRACTION_VERSION, METHOD_VERSION, ExtractionOptions
 from pumba_pipe.extraction.pipeline import BrainExtraction, extract, known_intracranial
 from pumba_pipe.images.finding import Found
 from pumba_pipe.images.saving import check_images, save_map, save_mask, save_masked
@@ -33,6 +33,7 @@ from pumba_pipe.images.sidecars import (
     is_complete,
     is_edited,
     is_ours,
+    made_by,
     made_of,
     not_ours,
     read_sidecar,
@@ -142,6 +143,7 @@ def tasks_of(images: Iterable[Found], folder: Path, kinds: Sequence[str]) -> lis
 def parameters(model: Model, options: ExtractionOptions) -> dict[str, Any]:
     """What results depend on besides the image, for their sidecars."""
     return {
+        METHOD_VERSION: EXTRACTION_VERSION,
         'WeightsSHA256': model.sha256,
         'BorderMm': options.border_mm,
         'Csf': options.csf,
@@ -349,6 +351,7 @@ def _save(task: Task, image: Loaded, result: BrainExtraction, depends: Mapping[s
             'Description': 'Mask of the brain, on the grid of the image it was made from',
             'Sources': [os.path.abspath(task.source)],
             'Manual': False,
+            **made_by(),
             EXTRACTION: dict(depends),
             SOURCE_RECORD: image.record,
             OTHER_SOURCES: image.others,

@@ -10,6 +10,12 @@ from typing import Any
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction.border import CSF, Csf, csf_choice
 
+# To be raised when the same image, weights and options give other results than before: another
+# border or cleaning of masks, another N4, another reference of a series. Results of another number
+# are made again.
+EXTRACTION_VERSION = 1
+METHOD_VERSION = 'MethodVersion'  # its key in sidecars
+
 
 @dataclass(frozen=True)
 class ExtractionOptions:

@@ -34,6 +34,8 @@ EXTRACTION = 'BrainExtraction'  # key of the options that a result depends on
 MARKS = (FILE_RECORD, EXTRACTION)  # keys that no other program writes
 OTHER_FILES = 'OtherFileRecords'  # key in a mask's sidecar: results that lie beside the mask
 COMPANIONS = 'Companions'  # key of a scan's record: checksums of files that are read with it
+GENERATED_BY = 'GeneratedBy'  # key: program and version that made a result
+PIPELINE = 'pumba_pipe'
 MANUAL_MASK = 'ManualMask'  # key: where a manual mask comes from, and its checksum there
 MASK = '_mask'
 NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
@@ -82,6 +84,17 @@ def read_sidecar(image: Path) -> dict[str, Any] | None:
         return read_json(sidecar_of(image))
     except InputError:
         return None
+
+
+def made_by() -> dict[str, Any]:
+    """Name and version of this program, as in a dataset_description.json, for a sidecar.
+
+    A data set may hold results of several versions. Only `EXTRACTION` decides whether they are
+    made again: it holds the version of the method.
+    """
+    from pumba_pipe._version import __version__
+
+    return {GENERATED_BY: [{'Name': PIPELINE, 'Version': __version__}]}
 
 
 def is_ours(sidecar: Mapping[str, Any] | None) -> bool:

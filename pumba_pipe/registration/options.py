@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Transform = Literal['affine', 'syn']
+# To be raised when the same image, template and options give another transform than before, or
+# images are resampled in another way. Results of another number are made again.
+REGISTRATION_VERSION = 1
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from pumba_pipe._version import __version__
 from pumba_pipe.commands.strip import main
 from pumba_pipe.common.errors import NothingFoundError
 from pumba_pipe.common.tables import read_table
@@ -126,6 +127,16 @@ def test_what_is_out_of_date_is_made_again(scans, stripped):
     del stripped[:]
     assert run('scans', '--csf', 'include') == 0
     assert len(stripped) == 3
+
+
+def test_results_of_another_version_of_the_method_are_made_again(scans, stripped, monkeypatch):
+    run('scans/one.nii.gz')
+    made = json.loads(Path('out/one_mask.json').read_text())['GeneratedBy']
+    assert made == [{'Name': 'pumba_pipe', 'Version': __version__}]
+    monkeypatch.setattr(many, 'EXTRACTION_VERSION', 2)
+    for _ in range(2):
+        assert run('scans/one.nii.gz') == 0
+    assert stripped == ['one.nii.gz', 'one.nii.gz']
 
 
 def test_a_copy_with_another_time_is_the_same_image(scans, stripped):

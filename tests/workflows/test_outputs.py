@@ -7,6 +7,7 @@ import pytest
 from pumba_pipe.workflows import StripSettings, init_ds_brain_wf, init_participant_wf
 from pumba_pipe.workflows.base import image_shape
 from pumba_pipe.workflows.done import Judgement, judge, refresh
+from pumba_pipe.workflows.manual_masks import given_mask
 from pumba_pipe.workflows.naming import (
     brain_path,
     mask_path,
@@ -19,6 +20,7 @@ from pumba_pipe.workflows.naming import (
 from pumba_pipe.workflows.outputs import BrainOutputs
 from pumba_pipe.workflows.templates import Space, Template
 
+from pumba_pipe._version import __version__
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import record_of
 from pumba_pipe.interfaces import SaveDerivative, SaveFigures
@@ -287,6 +289,36 @@ def test_outputs_are_outdated_when_the_options_change(everything, change):
     make_outputs(everything)
     other = dataclasses.replace(everything.settings, **change)
     assert dataclasses.replace(everything, settings=other).state() == 'outdated'
+
+
+@pytest.mark.parametrize('number', ['EXTRACTION_VERSION', 'REGISTRATION_VERSION'])
+def test_results_of_another_version_of_the_method_are_outdated(everything, monkeypatch, number):
+    make_outputs(everything)
+    assert everything.state() == 'done'
+    monkeypatch.setattr(f'pumba_pipe.workflows.settings.{number}', 2)
+    later = dataclasses.replace(everything)  # what is asked for is computed once
+    assert later.state() == 'outdated'
+
+
+def test_results_without_a_version_of_the_method_are_outdated(t1w):
+    make_outputs(t1w)
+    sidecar = t1w.mask.with_name(t1w.mask.name.replace('.nii.gz', '.json'))
+    content = json.loads(sidecar.read_text())
+    del content['BrainExtraction']['MethodVersion']
+    sidecar.write_text(json.dumps(content))
+    assert t1w.state() == 'outdated'
+
+
+def test_masks_name_the_version_that_made_them(everything, tmp_path):
+    made = [{'Name': 'pumba_pipe', 'Version': __version__}]
+    make_outputs(everything)
+    for target in everything.everything():
+        if target.path.name.endswith('mask.nii.gz'):
+            content = json.loads(target.path.with_name(target.path.name[:-7] + '.json').read_text())
+            assert content['GeneratedBy'] == made
+    given = dataclasses.replace(everything, manual=given_mask(everything.mask))
+    named = {t.field for t in given.everything() if 'GeneratedBy' in t.metadata}
+    assert named == {'network_mask', 'out_prob', 'warped_mask'}
 
 
 def test_sidecars_of_earlier_versions_are_read(everything):
