@@ -46,8 +46,8 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.common.cli import counted, tell
 from pumba_pipe.common.resources import available_cpus
-from pumba_pipe.images.sidecars import read_sidecar
 from pumba_pipe.reports.records import Failure
+from pumba_pipe.results.sidecars import read_sidecar
 
 MAX_FLAGGED = 20  # lines at the end of a run
 EXIT_FAILED, EXIT_NOT_BUILT = 1, 70

@@ -1,13 +1,13 @@
-"""When an image counts as done: this scan, these options, these files.
+"""When an image of a data set counts as done: this scan, these options, these files.
 
-Equality with what the sidecars record decides. No time says that something is newer, because
-copies keep old times.
+`pumba_pipe.results.judgement` compares them; here is which files belong to an image.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,26 +19,25 @@ from pumba_pipe.common.file_records import (
     SHA256,
     checksum,
     is_record,
-    is_same,
     stamp,
     untouched,
 )
 from pumba_pipe.common.files import write_json
 from pumba_pipe.extraction.species_volume import says_other_of_volume
-from pumba_pipe.images.sidecars import (
+from pumba_pipe.results import judgement
+from pumba_pipe.results.judgement import Judgement, Words
+from pumba_pipe.results.sidecars import (
+    COMPANIONS,
     EXTRACTION,
     FILE_RECORD,
     MANUAL_MASK,
     NOT_HERE,
     SOURCE_RECORD,
-    Judgement,
     companion_sums,
     is_complete,
     is_edited,
     is_mask,
     is_ours,
-    made_of,
-    made_with,
     not_ours,
     read_sidecar,
     sidecar_of,
@@ -50,10 +49,14 @@ if TYPE_CHECKING:
 REGISTRATION = 'Registration'  # key of what results depend on, as EXTRACTION
 FORMER_KEYS = {REGISTRATION: 'Alignment'}  # in the sidecars of earlier versions
 RAW = 'bids:raw:'
-OTHER_OPTIONS = 'made with other options or weights'
 OTHER_MASK = 'made with another mask, other options or weights'
 OTHER_SPECIES = 'another species is named now, for which its volume is judged otherwise'
 OTHER_FORMATS = ('.nii', '.img', '.mgz', '.mgh', '.nrrd')  # of masks that a person saved
+WORDS = Words(
+    'the scan',
+    'what is read with the scan',
+    'move the mask away, or give --discard-edits, to have it made again',
+)
 MAX_NAME = 255  # bytes, of file systems
 
 
@@ -149,55 +152,73 @@ def _judge(
         if content and is_mask(path) and path.exists() and is_edited(path, content)
     ]
     discarded = [path for path in edited if checksum(path) == outputs.replaceable.get(path)]
-    edited = [
-        path
-        for path in edited
-        if path not in discarded and not _is_given(outputs, path, sidecars[path])
-    ]
-    complete = all(is_complete(path, content) for path, content in sidecars.items()) and all(
-        _figures_complete(outputs, figures)
-    )
-    records = [
-        record
-        for content in (*sidecars.values(), figures)
-        if is_record(record := (content or {}).get(SOURCE_RECORD))
-    ]
-    changed = bool(other) or (bool(records) and not made_of(outputs.source, records))
-    beside = companion_sums(outputs.source, outputs.companions.files)
-    changed_beside = not made_with(beside, records)
-    if edited and (changed or changed_beside):
-        what = 'the scan' if changed else 'what is read with the scan'
-        return Judgement(
-            'blocked',
-            f'{edited[0]}: was edited by hand and is kept, but {what} has changed since; '
-            'move the mask away, or give --discard-edits, to have it made again',
-        )
-    unused = [path for path in edited if path != outputs.mask or not outputs.kept_mask]
-    if unused:
-        return Judgement('edited', f'{unused[0]}: was edited by hand and is kept')
-    if discarded and not outputs.manual:
-        return Judgement('outdated', 'its edited mask is discarded')
-    if not complete:
-        return Judgement('missing')
-    if not records:
-        return Judgement('outdated', 'made by a version that kept no record', unrecorded=True)
-    written = [is_record((content or {}).get(FILE_RECORD)) for content in sidecars.values()]
-    if len(records) < len(sidecars) + bool(outputs.figures) or not all(written):
-        return Judgement('missing')
-    if changed:
-        return Judgement('outdated', 'the scan has changed')
-    if changed_beside:
-        return Judgement('outdated', 'what is read with the scan has changed')
     quality = (sidecars[outputs.mask] or {}).get('Quality')
-    if isinstance(quality, dict) and says_other_of_volume(quality, outputs.species):
-        return Judgement('outdated', OTHER_SPECIES)
-    if not all(_has_options(target, sidecars[target.path]) for target in targets):
-        return Judgement('outdated', OTHER_MASK if outputs.manual else OTHER_OPTIONS)
+    unfit = isinstance(quality, dict) and says_other_of_volume(quality, outputs.species)
+    asked = judgement.Asked(
+        outputs.source,
+        companion_sums(outputs.source, outputs.companions.files),
+        [
+            *(_result(outputs, target, sidecars[target.path]) for target in targets),
+            *_figure_results(outputs, figures or {}),
+        ],
+        WORDS,
+        moved=bool(other),
+        edited=[
+            path
+            for path in edited
+            if path not in discarded and not _is_given(outputs, path, sidecars[path])
+        ],
+        used=[outputs.mask] if outputs.kept_mask else [],
+        discarded=bool(discarded) and not outputs.manual,
+        unfit=OTHER_SPECIES if unfit else '',
+    )
+    found = judgement.judge(asked)
+    if found.state == 'done':
+        return replace(found, touched=tuple(_touched(outputs, sidecars)))
+    return found
+
+
+def _result(
+    outputs: BrainOutputs, target: Target, sidecar: dict[str, Any] | None
+) -> judgement.Result:
+    """What the sidecar of a result says."""
+    content = sidecar or {}
+    keys = (EXTRACTION, REGISTRATION)
+    return judgement.Result(
+        target.path,
+        described=sidecar is not None,
+        record=content.get(FILE_RECORD),
+        source=content.get(SOURCE_RECORD),
+        companions=_companions(content),
+        made_with={key: content.get(key, content.get(FORMER_KEYS.get(key, key))) for key in keys},
+        asked={key: target.metadata.get(key) for key in keys},
+        unlike=OTHER_MASK if outputs.manual else judgement.OTHER_OPTIONS,
+    )
+
+
+def _figure_results(outputs: BrainOutputs, content: dict[str, Any]) -> Iterator[judgement.Result]:
+    """What the one file of records says of the figures."""
+    records = content.get(FILE_RECORD)
+    known = records if isinstance(records, Mapping) else {}
     # figures of earlier versions do not say what they show: a mask by the network
-    shown = (figures or {}).get(EXTRACTION, outputs.settings.parameters(outputs.name.suffix))
-    if outputs.figures and shown != outputs.parameters:
-        return Judgement('outdated', 'its figures show another mask')
-    return Judgement('done', touched=tuple(_touched(outputs, sidecars)))
+    network = outputs.settings.parameters(outputs.name.suffix)
+    for path in outputs.figures.values():
+        yield judgement.Result(
+            path,
+            described=True,
+            record=known.get(path.name),
+            source=content.get(SOURCE_RECORD),
+            companions=_companions(content),
+            made_with={EXTRACTION: content.get(EXTRACTION, network)},
+            asked={EXTRACTION: outputs.parameters},
+            unlike='its figures show another mask',
+        )
+
+
+def _companions(content: Mapping[str, Any]) -> object:
+    """Checksums, as a sidecar holds them, of the files that were read with the scan."""
+    record = content.get(SOURCE_RECORD)
+    return record.get(COMPANIONS, {}) if is_record(record) else None
 
 
 def _is_given(outputs: BrainOutputs, path: Path, sidecar: Mapping[str, Any] | None) -> bool:
@@ -244,16 +265,6 @@ def _saved_in_another_format(mask: Path) -> Path | None:
     return next((path for path in others if path.exists()), None)
 
 
-def _figures_complete(outputs: BrainOutputs, content: dict[str, Any] | None) -> Iterator[bool]:
-    records = (content or {}).get(FILE_RECORD)
-    for path in outputs.figures.values():
-        if not path.exists() or not path.stat().st_size:
-            yield False
-        elif isinstance(records, Mapping):
-            record = records.get(path.name)
-            yield is_record(record) and is_same(path, record, MODIFIED)
-
-
 def _touched(
     outputs: BrainOutputs, sidecars: Mapping[Path, dict[str, Any] | None]
 ) -> Iterator[Path]:
@@ -266,12 +277,3 @@ def _touched(
             file, stamp(path), MODIFIED
         ):
             yield path
-
-
-def _has_options(target: Target, sidecar: Mapping[str, Any] | None) -> bool:
-    """Whether a file was made with the options that its target has."""
-    content = sidecar or {}
-    return all(
-        content.get(key, content.get(FORMER_KEYS.get(key, key))) == target.metadata.get(key)
-        for key in (EXTRACTION, REGISTRATION)
-    )

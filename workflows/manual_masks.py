@@ -18,7 +18,7 @@ from pumba_pipe.workflows.naming import mask_path, parse_name
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record, is_same
 from pumba_pipe.evaluation.cases import reference_masks, source_names
-from pumba_pipe.images.sidecars import (
+from pumba_pipe.results.sidecars import (
     FILE_RECORD,
     MANUAL_MASK,
     is_edited,

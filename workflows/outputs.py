@@ -30,9 +30,9 @@ from pumba_pipe.workflows.naming import (
 from pumba_pipe.workflows.settings import StripSettings
 from pumba_pipe.workflows.templates import Template
 
-from pumba_pipe.images.sidecars import EXTRACTION, GENERATED_BY, MANUAL_MASK, made_by
 from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
 from pumba_pipe.reports.naming import figure_paths, figure_record_path
+from pumba_pipe.results.sidecars import EXTRACTION, GENERATED_BY, MANUAL_MASK, made_by
 
 DESCRIBED = ('out_mask', 'bias_corrected')  # results that say which volumes of a series they show
 # What stands for a series, by the volumes it is made of.

@@ -12,12 +12,13 @@ from pumba_pipe.workflows.templates import Template
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction.border import Csf
-from pumba_pipe.extraction.options import EXTRACTION_VERSION, METHOD_VERSION, ExtractionOptions
+from pumba_pipe.extraction.options import EXTRACTION_VERSION, ExtractionOptions
 from pumba_pipe.registration.options import (
     REGISTRATION_VERSION,
     RegistrationOptions,
     Transform,
 )
+from pumba_pipe.results.sidecars import METHOD_VERSION
 
 # When images are corrected for intensity non-uniformity (N4): never; once they are stripped, with
 # the brain's mask as weights; before that, too, so that the network sees a corrected image.

@@ -14,7 +14,7 @@ from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.dataset import select_images, validate
 from pumba_pipe.bids_app.selection.species import named_species
 from pumba_pipe.workflows.base import StripSettings
-from pumba_pipe.workflows.done import Judgement, judge
+from pumba_pipe.workflows.done import judge
 from pumba_pipe.workflows.manual_masks import EDITED, find_masks, with_manual_mask
 from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
@@ -24,10 +24,10 @@ from pumba_pipe.common.cli import counted
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.signals import raise_if_interrupted
 from pumba_pipe.common.weights_file import SHIPPED
+from pumba_pipe.results.judgement import AGAIN, Judgement
 
 Log = Callable[[str], None]
 MAX_NAMED = 20  # masks that are named
-AGAIN = ('missing', 'outdated')  # states of images that are done again
 
 
 @dataclass(frozen=True)

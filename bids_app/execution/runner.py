@@ -18,7 +18,7 @@ from pumba_pipe.bids_app.execution.plugin_file import plugin_class
 from pumba_pipe.bids_app.execution.progress import Progress, crash_of, node_image
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
-from pumba_pipe.workflows.done import OTHER_OPTIONS, judge_at_rest
+from pumba_pipe.workflows.done import judge_at_rest
 from pumba_pipe.workflows.naming import folder, node_name, parse_name, place_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
@@ -26,6 +26,7 @@ from pumba_pipe.common.processes import shielded
 from pumba_pipe.extraction.options import EXTRACTION_VERSION
 from pumba_pipe.registration.options import REGISTRATION_VERSION
 from pumba_pipe.reports.records import Failure
+from pumba_pipe.results.judgement import OTHER_METHOD, OTHER_OPTIONS
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
@@ -166,7 +167,8 @@ def _failures(
         if found and progress.settle(image, found.state):
             continue
         if found and found.reason:
-            replaced = found.reason == OTHER_OPTIONS and image in progress.written
+            others = found.reason in (OTHER_OPTIONS, OTHER_METHOD)
+            replaced = others and image in progress.written
             by = ' by another run at the same time' if replaced else ''
             failure = Failure(f'{found.reason}{by}; start the run again')
         if failure is None and stopped is None:

@@ -22,7 +22,7 @@ from pumba_pipe.common.tables import check_table, write_table
 if TYPE_CHECKING:
     from pumba_pipe.extraction.many import Task
     from pumba_pipe.extraction.pipeline import BrainExtraction
-    from pumba_pipe.images.sidecars import Judgement
+    from pumba_pipe.results.judgement import Judgement
 
 NAME = 'pumba-strip'
 SUMMARY, LOG = 'summary.tsv', 'pumba-strip.log'
@@ -125,7 +125,7 @@ def _plain(value: Any) -> Any:
 def run_many(args: argparse.Namespace) -> int:
     """Strip all images that are named; 1 when one of them failed."""
     from pumba_pipe.extraction.many import tasks_of
-    from pumba_pipe.images.finding import STANDARD_INPUT, find_images, read_list
+    from pumba_pipe.extraction.named_images import STANDARD_INPUT, find_images, read_list
 
     names = [*args.images, *(read_list(args.from_file) if args.from_file else [])]
     found = find_images(names, args.relative_to, args.out_dir)
@@ -159,7 +159,6 @@ def _run(
 ) -> int:
     from pumba_pipe.extraction.edited_masks import follow_edits
     from pumba_pipe.extraction.many import (
-        AGAIN,
         UNFOLLOWED,
         judge,
         parameters,
@@ -172,6 +171,7 @@ def _run(
     from pumba_pipe.extraction.pipeline import check_intracranial
     from pumba_pipe.network.devices import choose_device
     from pumba_pipe.network.weights import default_weights, load_weights
+    from pumba_pipe.results.judgement import AGAIN
 
     options = ExtractionOptions(args.border, args.csf, args.device, args.threads)
     check_options(options.border_mm, options.threads)

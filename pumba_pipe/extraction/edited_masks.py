@@ -15,7 +15,8 @@ from pumba_pipe.common.files import atomic_path, write_json
 from pumba_pipe.extraction.many import Task, reason_of
 from pumba_pipe.images.masks import load_mask_of, millilitres, signed_distance
 from pumba_pipe.images.saving import check_images, save_map, save_masked
-from pumba_pipe.images.sidecars import (
+from pumba_pipe.images.volume import load_volume
+from pumba_pipe.results.sidecars import (
     FILE_RECORD,
     MANUAL_MASK,
     OTHER_FILES,
@@ -25,7 +26,6 @@ from pumba_pipe.images.sidecars import (
     sidecar_of,
     written,
 )
-from pumba_pipe.images.volume import load_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

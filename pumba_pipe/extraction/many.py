@@ -1,48 +1,56 @@
 """Many loose files, one set of weights: what is done before is left, the rest is stripped.
 
 Beside each mask lies a JSON file by which a later run knows it again, see
-`pumba_pipe.images.sidecars`.
+`pumba_pipe.results.sidecars`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pumba_pipe.common.errors import InputError, PumbaError
-from pumba_pipe.common.file_records import MODIFIED, is_record, is_same, record_of
+from pumba_pipe.common.file_records import (
+    MODIFIED,
+    SHA256,
+    checksum,
+    is_record,
+    is_same,
+    record_of,
+)
 from pumba_pipe.common.files import atomic_path, files_of, write_json
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
-from pumba_pipe.extraction.options import EXTRACTION_VERSION, METHOD_VERSION, ExtractionOptions
+from pumba_pipe.extraction.named_images import Found
+from pumba_pipe.extraction.options import EXTRACTION_VERSION, ExtractionOptions
 from pumba_pipe.extraction.pipeline import BrainExtraction, extract, known_intracranial
-from pumba_pipe.images.finding import Found
 from pumba_pipe.images.saving import check_images, save_map, save_mask, save_masked
-from pumba_pipe.images.sidecars import (
+from pumba_pipe.images.volume import Volume, b_value_files, load_volume
+from pumba_pipe.network.weights import Model
+from pumba_pipe.results import judgement
+from pumba_pipe.results.judgement import Judgement, Words
+from pumba_pipe.results.sidecars import (
     EXTRACTION,
     FILE_RECORD,
+    METHOD_VERSION,
     NOT_HERE,
     OTHER_FILES,
     SOURCE_RECORD,
-    Judgement,
     check_source,
     is_complete,
     is_edited,
     is_ours,
     made_by,
-    made_of,
     not_ours,
     read_sidecar,
     remove,
     sidecar_of,
     written,
 )
-from pumba_pipe.images.volume import Volume, b_value_files, load_volume
-from pumba_pipe.network.weights import Model
 
 MASK = 'mask'
 ENDINGS = {
@@ -54,8 +62,8 @@ ENDINGS = {
 }
 KINDS = tuple(ENDINGS)
 OTHER_SOURCES = 'OtherSourceRecords'
-AGAIN = ('missing', 'outdated')
 UNFOLLOWED = 'unfollowed'
+WORDS = Words('the image', 'the image', 'move the mask away to have it made again')
 
 
 @dataclass(frozen=True)
@@ -200,36 +208,46 @@ def _sources(content: Mapping[str, Any] | None) -> list[str]:
 
 def _judge(task: Task, content: dict[str, Any], depends: Mapping[str, Any]) -> Judgement:
     edited = task.mask.exists() and is_edited(task.mask, content)
-    record = content.get(SOURCE_RECORD)
-    changed = not is_record(record) or not made_of(task.source, [record])
-    changed = changed or not _same_companions(task, content.get(OTHER_SOURCES))
-    if edited and changed:
-        return Judgement(
-            'blocked',
-            f'{task.mask}: was edited by hand and is kept, but the image has changed since; '
-            'move the mask away to have it made again',
-        )
-    if edited:
-        known = content.get('Manual') is True and is_complete(task.mask, content)
-        followed = known and _others_complete(task, content)
-        state = 'edited' if followed else UNFOLLOWED
-        return Judgement(state, f'{task.mask}: was edited by hand and is kept')
-    if changed:
-        return Judgement('outdated', 'the image has changed')
-    if content.get(EXTRACTION) != depends:
-        return Judgement('outdated', 'made with other options or weights')
-    if not is_complete(task.mask, content) or not _others_complete(task, content):
-        return Judgement('missing')
-    return Judgement('done')
-
-
-def _same_companions(task: Task, records: Any) -> bool:
-    files = task.companions()
-    if not isinstance(records, Mapping) or set(records) != {file.name for file in files}:
-        return False
-    return all(
-        is_record(records[file.name]) and is_same(file, records[file.name]) for file in files
+    source = content.get(SOURCE_RECORD)
+    asked = judgement.Asked(
+        task.source,
+        {file.name: checksum(file) for file in task.companions()},
+        list(_results(task, content, depends)),
+        WORDS,
+        moved=not is_record(source),
+        edited=[task.mask] if edited else [],
     )
+    found = judgement.judge(asked)
+    if found.state == 'edited':
+        known = content.get('Manual') is True and is_complete(task.mask, content)
+        if not (known and _others_complete(task, content)):
+            return replace(found, state=UNFOLLOWED)
+    return found
+
+
+def _results(
+    task: Task, content: Mapping[str, Any], depends: Mapping[str, Any]
+) -> Iterator[judgement.Result]:
+    """What the sidecar of the mask says of all results."""
+    records = content.get(OTHER_FILES)
+    known = records if isinstance(records, Mapping) else {}
+    for path in task.paths:
+        yield judgement.Result(
+            path,
+            described=True,
+            record=content.get(FILE_RECORD) if path == task.mask else known.get(path.name),
+            source=content.get(SOURCE_RECORD),
+            companions=_sums(content.get(OTHER_SOURCES)),
+            made_with={EXTRACTION: content.get(EXTRACTION)},
+            asked={EXTRACTION: depends},
+        )
+
+
+def _sums(records: Any) -> dict[str, str] | None:
+    """Checksums of files by their records; None where these are no records."""
+    if not isinstance(records, Mapping) or not all(map(is_record, records.values())):
+        return None
+    return {name: record[SHA256] for name, record in records.items()}
 
 
 def _others_complete(task: Task, content: Mapping[str, Any]) -> bool:

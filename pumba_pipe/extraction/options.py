@@ -14,7 +14,6 @@ from pumba_pipe.extraction.border import CSF, Csf, csf_choice
 # border or cleaning of masks, another N4, another reference of a series. Results of another number
 # are made again.
 EXTRACTION_VERSION = 1
-METHOD_VERSION = 'MethodVersion'  # its key in sidecars
 
 
 @dataclass(frozen=True)

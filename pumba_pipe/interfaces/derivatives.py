@@ -1,6 +1,6 @@
 """Writing a result of a node to its place in a BIDS derivative data set.
 
-What its sidecar records, and when a result is replaced, is in `pumba_pipe.images.sidecars`.
+What its sidecar records, and when a result is replaced, is in `pumba_pipe.results.sidecars`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_lock import exclusive
 from pumba_pipe.common.file_records import SHA256
 from pumba_pipe.common.files import atomic_path, write_json
-from pumba_pipe.images.sidecars import (
+from pumba_pipe.results.sidecars import (
     FILE_RECORD,
     SOURCE_RECORD,
     check_replaceable,
@@ -78,7 +78,7 @@ class SaveDerivative(BaseInterface):
     >>> save.inputs.metadata = {'Type': 'Brain'}
     >>> Path(save.run().outputs.out_file).name
     'sub-01_desc-brain_mask.nii.gz'
-    >>> from pumba_pipe.images.sidecars import read_sidecar
+    >>> from pumba_pipe.results.sidecars import read_sidecar
     >>> content = read_sidecar(place)
     >>> content['Type'], content['FileRecord']['Size'] == place.stat().st_size
     ('Brain', True)

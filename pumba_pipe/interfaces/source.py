@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import record_of
-from pumba_pipe.images.sidecars import COMPANIONS, companion_sums
+from pumba_pipe.results.sidecars import COMPANIONS, companion_sums
 
 
 class RecordSourceInputSpec(BaseInterfaceInputSpec):

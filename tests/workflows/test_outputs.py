@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pumba_pipe.workflows import StripSettings, init_ds_brain_wf, init_participant_wf
 from pumba_pipe.workflows.base import image_shape
-from pumba_pipe.workflows.done import Judgement, judge, refresh
+from pumba_pipe.workflows.done import judge, refresh
 from pumba_pipe.workflows.manual_masks import given_mask
 from pumba_pipe.workflows.naming import (
     brain_path,
@@ -24,6 +24,8 @@ from pumba_pipe._version import __version__
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import record_of
 from pumba_pipe.interfaces import SaveDerivative, SaveFigures
+from pumba_pipe.results.judgement import OTHER_METHOD, Judgement
+from pumba_pipe.results.sidecars import read_sidecar, sidecar_of
 
 SHA = 'ab' * 32
 
@@ -297,15 +299,14 @@ def test_results_of_another_version_of_the_method_are_outdated(everything, monke
     assert everything.state() == 'done'
     monkeypatch.setattr(f'pumba_pipe.workflows.settings.{number}', 2)
     later = dataclasses.replace(everything)  # what is asked for is computed once
-    assert later.state() == 'outdated'
+    assert judge(later) == Judgement('outdated', OTHER_METHOD)
 
 
 def test_results_without_a_version_of_the_method_are_outdated(t1w):
     make_outputs(t1w)
-    sidecar = t1w.mask.with_name(t1w.mask.name.replace('.nii.gz', '.json'))
-    content = json.loads(sidecar.read_text())
+    content = read_sidecar(t1w.mask)
     del content['BrainExtraction']['MethodVersion']
-    sidecar.write_text(json.dumps(content))
+    sidecar_of(t1w.mask).write_text(json.dumps(content))
     assert t1w.state() == 'outdated'
 
 
@@ -314,8 +315,7 @@ def test_masks_name_the_version_that_made_them(everything, tmp_path):
     make_outputs(everything)
     for target in everything.everything():
         if target.path.name.endswith('mask.nii.gz'):
-            content = json.loads(target.path.with_name(target.path.name[:-7] + '.json').read_text())
-            assert content['GeneratedBy'] == made
+            assert read_sidecar(target.path)['GeneratedBy'] == made
     given = dataclasses.replace(everything, manual=given_mask(everything.mask))
     named = {t.field for t in given.everything() if 'GeneratedBy' in t.metadata}
     assert named == {'network_mask', 'out_prob', 'warped_mask'}

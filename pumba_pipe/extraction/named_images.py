@@ -13,7 +13,7 @@ from pumba_pipe.common.documents import MIB, read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import COMPRESSIONS, files_of, image_suffix
 from pumba_pipe.images.mistakes import dcm2niix, holds_dicom, what_folder_is
-from pumba_pipe.images.sidecars import is_result
+from pumba_pipe.results.sidecars import is_result
 
 LIST_BYTES = 64 * MIB
 PATTERN = '*?['
@@ -37,7 +37,7 @@ class Found(NamedTuple):
     place: PurePath
 
 
-class Finding(NamedTuple):
+class SearchResult(NamedTuple):
     """What was found.
 
     Attributes
@@ -57,7 +57,7 @@ class Finding(NamedTuple):
 
 def find_images(
     names: Iterable[str], relative_to: Path | None = None, results: Path | None = None
-) -> Finding:
+) -> SearchResult:
     """Find the images that a user names.
 
     Parameters
@@ -98,7 +98,7 @@ def find_images(
             failures.append((path, what_folder_is(path) or _nothing_in(path)))
         elif folders:
             remarks.append(_left_out(folders))
-    return Finding(list(images.values()), failures, remarks)
+    return SearchResult(list(images.values()), failures, remarks)
 
 
 def read_list(path: str) -> list[str]:

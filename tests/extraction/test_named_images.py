@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.images.finding import find_images, read_list
+from pumba_pipe.extraction.named_images import find_images, read_list
 
 DICOM = bytes(128) + b'DICM' + bytes(1000)
 

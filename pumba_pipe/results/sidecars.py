@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from pumba_pipe.common.files import image_suffix
 
 SOURCE_RECORD, FILE_RECORD = 'SourceRecord', 'FileRecord'
 EXTRACTION = 'BrainExtraction'  # key of the options that a result depends on
+METHOD_VERSION = 'MethodVersion'  # key among these: raised when a method changes its results
 MARKS = (FILE_RECORD, EXTRACTION)  # keys that no other program writes
 OTHER_FILES = 'OtherFileRecords'  # key in a mask's sidecar: results that lie beside the mask
 COMPANIONS = 'Companions'  # key of a scan's record: checksums of files that are read with it
@@ -40,31 +40,6 @@ MANUAL_MASK = 'ManualMask'  # key: where a manual mask comes from, and its check
 MASK = '_mask'
 NOT_HERE = 'is a link to a file that is not here; fetch it first (git-annex, DataLad)'
 EDIT_SECONDS = 2.0  # of results without a record: a mask this much younger than its sidecar
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What an earlier run left of an image, and what follows.
-
-    Attributes
-    ----------
-    state : str
-        ``'done'``; ``'missing'``: files are not there, or damaged; ``'outdated'``: made of another
-        scan, with other options, or by a version that kept no record; ``'edited'``: a person
-        changed a mask, which stays; ``'blocked'``: something lies where results go that must not
-        be replaced.
-    reason : str
-        For the user, when the image is neither done nor simply missing.
-    unrecorded : bool
-        Whether a version that kept no record made it.
-    touched : tuple of Path
-        Results whose own times, or whose scan's, differ from the record, with the same content.
-    """
-
-    state: str
-    reason: str = ''
-    unrecorded: bool = False
-    touched: tuple[Path, ...] = ()
 
 
 def sidecar_of(image: Path) -> Path:
@@ -268,22 +243,20 @@ def is_complete(path: Path, sidecar: Mapping[str, Any] | None) -> bool:
     OSError
         It cannot be read.
     """
-    if sidecar is None or not path.exists() or not path.stat().st_size:
-        return False
-    record = sidecar.get(FILE_RECORD)
-    return not is_record(record) or is_same(path, record, MODIFIED)
+    return sidecar is not None and is_whole(path, sidecar.get(FILE_RECORD))
 
 
-def made_with(companions: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether results with these records of their scan were made with these files beside it.
+def is_whole(path: Path, record: object) -> bool:
+    """Whether a file is there, and is that of its record where the record is one.
 
-    Parameters
-    ----------
-    companions : mapping of str to str
-        Of `companion_sums`.
-    records : sequence of mapping
+    Raises
+    ------
+    OSError
+        It cannot be read.
     """
-    return all(record.get(COMPANIONS, {}) == companions for record in records)
+    if not path.exists() or not path.stat().st_size:
+        return False
+    return not is_record(record) or is_same(path, record, MODIFIED)
 
 
 def made_of(source: Path, records: Sequence[Mapping[str, Any]]) -> bool:

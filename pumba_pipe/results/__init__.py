@@ -1,0 +1,1 @@
+"""Results of an earlier run: what is recorded of them, and whether they are up to date."""
