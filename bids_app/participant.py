@@ -14,7 +14,14 @@ from pumba_pipe.bids_app.execution.batch_system import (
     submits_and_returns,
 )
 from pumba_pipe.bids_app.execution.concurrent_runs import announced
-from pumba_pipe.bids_app.execution.plan import Log, Plan, make_plan, weights_name
+from pumba_pipe.bids_app.execution.plan import Log, Plan, make_plan
+from pumba_pipe.bids_app.execution.plan_words import (
+    listing,
+    manual_in_words,
+    remarks,
+    summary,
+    weights_name,
+)
 from pumba_pipe.bids_app.execution.runner import (
     Batch,
     build_batches,
@@ -77,7 +84,7 @@ def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
         return _write_pages_again(config)
     plan = make_plan(config, log)
     if config.dry_run:
-        lines = [*plan.listing(), *plan.remarks(), plan.summary()]
+        lines = [*listing(plan), *remarks(plan), summary(plan)]
         for line in [*lines, 'dry run: nothing was written']:
             log(line)
         return lambda: EXIT_FAILED if plan.broken else 0
@@ -91,7 +98,7 @@ def run_participants(config: RunConfig, log: Log) -> Callable[[], int]:
         return lambda: 0
     check_work_dir(config.work_dir)
     remove_leftovers(config.output_dir, plan.subjects)
-    for line in [*plan.remarks(), plan.summary()]:
+    for line in [*remarks(plan), summary(plan)]:
         log(line)
 
     def work() -> int:
@@ -243,7 +250,7 @@ def _conclude(plan: Plan, failed: dict[Path, Failure], pages: Pages, log: Log) -
     counts = [
         f'{counted(len(done), "image")} stripped',
         f'{plan.count("done")} done before',
-        *plan.manual_in_words(),
+        *manual_in_words(plan),
         f'{len(failed)} failed',
     ]
     log(f'{", ".join(counts)}; results in {plan.config.output_dir}')

@@ -24,7 +24,7 @@ PRELOADED = ['numpy', 'nipype.pipeline.engine', 'nipype.pipeline.plugins.multipr
 
 
 @dataclass(frozen=True)
-class Engine:
+class CheckedWeights:
     """Weights and device that are known to work.
 
     Attributes
@@ -40,7 +40,7 @@ class Engine:
     device: str
 
 
-def check_engine(weights: Path | None, device: str) -> Engine:
+def check_weights(weights: Path | None, device: str) -> CheckedWeights:
     """Load the weights and find the device.
 
     Raises
@@ -54,7 +54,7 @@ def check_engine(weights: Path | None, device: str) -> Engine:
     from pumba_pipe.network.weights import default_weights, load_weights
 
     path = (weights or default_weights()).absolute()
-    return Engine(path, load_weights(path).sha256, choose_device(device))
+    return CheckedWeights(path, load_weights(path).sha256, choose_device(device))
 
 
 def process_context() -> BaseContext:
@@ -78,20 +78,20 @@ def process_context() -> BaseContext:
     return context
 
 
-def prepare_engine(config: RunConfig) -> Engine:
+def prepare_weights(config: RunConfig) -> CheckedWeights:
     """Check weights and device, in another process when work will be done there too.
 
     A parent that has imported torch, to ask for a GPU, would keep its memory for nothing.
     """
     if config.nprocs == 1 or 'torch' in sys.modules:
-        return check_engine(config.weights, config.device)
+        return check_weights(config.weights, config.device)
     check_memory(WORKER_BYTES)
     context = process_context()
     try:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             try:
                 with shielded():
-                    checked = pool.submit(check_engine, config.weights, config.device)
+                    checked = pool.submit(check_weights, config.weights, config.device)
                 return checked.result()
             except KeyboardInterrupt:  # the pool would wait for the worker
                 end_workers()

@@ -8,26 +8,23 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from pumba_pipe.bids_app.execution.device_check import prepare_engine
+from pumba_pipe.bids_app.execution.device_check import prepare_weights
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, read_plugin
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
-from pumba_pipe.bids_app.selection.dataset import select_images, validate
+from pumba_pipe.bids_app.selection.dataset import Selection, select_images, validate
 from pumba_pipe.bids_app.selection.species import named_species
 from pumba_pipe.workflows.base import StripSettings
 from pumba_pipe.workflows.done import judge
-from pumba_pipe.workflows.manual_masks import EDITED, find_masks, with_manual_mask
+from pumba_pipe.workflows.manual_masks import find_masks, with_manual_mask
 from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
-from pumba_pipe.workflows.templates import find_template, parse_space
+from pumba_pipe.workflows.templates import Template, find_template, parse_space
 
-from pumba_pipe.common.cli import counted
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.signals import raise_if_interrupted
-from pumba_pipe.common.weights_file import SHIPPED
 from pumba_pipe.results.judgement import AGAIN, Judgement
 
 Log = Callable[[str], None]
-MAX_NAMED = 20  # masks that are named
 
 
 @dataclass(frozen=True)
@@ -77,83 +74,6 @@ class Plan:
         given = sum(outputs.manual is not None for outputs in self.images) - kept
         return kept + self.count('edited'), given
 
-    def manual_in_words(self) -> list[str]:
-        """Parts of a line about masks that are not the network's; none without such masks."""
-        kept, given = self.manual
-        words = [f'{kept} kept as edited by hand'] if kept else []
-        return [*words, f'{given} with masks of {self.config.masks}'] if given else words
-
-    def remarks(self) -> list[str]:
-        """What a user should know about earlier results."""
-        discarded = [
-            path
-            for outputs in self.todo
-            for path in outputs.replaceable
-            if self.config.discard_edits  # else these are copies, which new ones replace
-        ]
-        edited = [one.reason for one in self.found.values() if one.state == 'edited']
-        edited += [
-            f'{outputs.mask}: was edited by hand and is kept; what is made of it is made again'
-            for outputs in self.todo
-            if outputs.kept_mask and outputs.kept_mask.source == EDITED
-        ]
-        lines = [f'{path}: the edited mask is discarded' for path in discarded]
-        lines += edited[:MAX_NAMED]
-        if len(edited) > MAX_NAMED:
-            lines.append(f'{len(edited) - MAX_NAMED} more masks were edited by hand and are kept')
-        unrecorded = sum(found.unrecorded for found in self.found.values())
-        if unrecorded:
-            lines.append(
-                f'{unrecorded} images were done by an earlier version, which kept no record of '
-                'their scans: they are done again'
-            )
-        return lines
-
-    def summary(self) -> str:
-        """One line about what there is to do."""
-        outdated = self.count('outdated')
-        return (
-            f'{counted(len(self.images), "image")}: {len(self.todo)} to strip on '
-            f'{self.settings.device}, '
-            f'{self.count("done")} done before'
-            + ''.join(f', {words}' for words in self.manual_in_words())
-            + (f', {len(self.broken)} more cannot be done' if self.broken else '')
-            + (f', {outdated} done before but out of date' if outdated else '')
-        )
-
-    def listing(self) -> list[str]:
-        """A line for each image."""
-        root = self.config.bids_dir
-        words = {
-            'done': 'done before',
-            'edited': 'edited by hand, kept',
-            'missing': 'would be stripped',
-            'outdated': 'would be stripped again',
-        }
-        lines = []
-        for outputs in self.images:
-            found = self.found[outputs.source]
-            why = f', {found.reason}' if found.state == 'outdated' else ''
-            state = words[found.state]
-            if outputs.kept_mask and found.state != 'done':
-                state = 'edited by hand, kept; what is made of it would be made again'
-            elif outputs.kept_mask:
-                state = 'done before, with a mask that is kept as edited by hand'
-            elif outputs.manual:
-                state += f' with {outputs.manual.source}'
-            lines.append(
-                f'{outputs.source.relative_to(root)}: {state}{why} -> '
-                f'{outputs.mask.relative_to(outputs.output_dir)}'
-            )
-        for path, reason in self.broken.items():
-            lines.append(f'{path.relative_to(root)}: {reason}')
-        return lines
-
-
-def weights_name(weights: Path) -> str:
-    """How weights are called in texts: ``default``, the shipped ones, or the name of a file."""
-    return 'default' if weights == SHIPPED.absolute() else weights.name
-
 
 def make_plan(config: RunConfig, log: Log) -> Plan:
     """Check everything that can be checked before any work.
@@ -171,22 +91,46 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
     """
     _check_extras(config)
     plugin = read_plugin(config.plugin_file) if config.plugin_file else None
-    templates = tuple(
+    templates = _templates(config)
+    selection = _selected(config, log)
+    settings = _settings(config, templates)
+    images = _all_outputs(config, selection.images, settings, log)
+    raise_if_interrupted()  # all that takes long to be imported has been
+    broken = selection.broken | same_results(images, config.output_dir)
+    images = [outputs for outputs in images if outputs.source not in broken]
+    images, unusable = _with_manual_masks(config, images, log)
+    found, problems = _judged(images)
+    images = [outputs for outputs in images if outputs.source in found]
+    return Plan(config, settings, images, found, broken | unusable | problems, plugin)
+
+
+def _templates(config: RunConfig) -> tuple[Template, ...]:
+    """Find the templates that images are registered to; a dry run fetches none."""
+    return tuple(
         find_template(parse_space(space), fetch=not config.dry_run) for space in config.spaces
     )
+
+
+def _selected(config: RunConfig, log: Log) -> Selection:
+    """Look at the data set, and say what is odd about it."""
     warning = None if config.skip_bids_validation else validate(config)
     if warning:
         log(f'warning: {warning}')
     selection = select_images(config)
     for remark in selection.remarks:
         log(remark)
-    engine = prepare_engine(config)
-    settings = StripSettings(
-        weights=engine.weights,
-        sha256=engine.sha256,
+    return selection
+
+
+def _settings(config: RunConfig, templates: tuple[Template, ...]) -> StripSettings:
+    """How images are stripped, with weights and a device that were tried."""
+    checked = prepare_weights(config)
+    return StripSettings(
+        weights=checked.weights,
+        sha256=checked.sha256,
         border_mm=config.border_mm,
         csf=config.csf,
-        device=engine.device,
+        device=checked.device,
         num_threads=config.omp_nthreads,
         n4=config.n4,
         spaces=templates,
@@ -196,8 +140,14 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
         sloppy=config.sloppy,
         seed=config.seed,
     )
-    species = named_species(config, map(subject_of, selection.images), log)
-    images = [
+
+
+def _all_outputs(
+    config: RunConfig, images: Sequence[Path], settings: StripSettings, log: Log
+) -> list[BrainOutputs]:
+    """Say for each image what is written, and where."""
+    species = named_species(config, map(subject_of, images), log)
+    return [
         BrainOutputs(
             path,
             config.bids_dir,
@@ -205,24 +155,25 @@ def make_plan(config: RunConfig, log: Log) -> Plan:
             settings,
             species=species.get(subject_of(path), ''),
         )
-        for path in selection.images
+        for path in images
     ]
-    raise_if_interrupted()  # all that takes long to be imported has been
-    broken = selection.broken | same_results(images, config.output_dir)
-    images = [outputs for outputs in images if outputs.source not in broken]
-    images, unusable = _with_manual_masks(config, images, log)
-    broken |= unusable
-    found = {outputs.source: judge(outputs) for outputs in images}
+
+
+def _judged(
+    images: Sequence[BrainOutputs],
+) -> tuple[dict[Path, Judgement], dict[Path, str]]:
+    """Say what there is of each image, and why some cannot be done."""
+    found: dict[Path, Judgement] = {}
+    problems: dict[Path, str] = {}
     for outputs in images:
-        if found[outputs.source].state == 'blocked':
-            broken[outputs.source] = found.pop(outputs.source).reason
-    for outputs in images:
-        problem = _problem_of_mask(outputs, found.get(outputs.source))
+        judgement = judge(outputs)
+        blocked = judgement.reason if judgement.state == 'blocked' else ''
+        problem = blocked or _problem_of_mask(outputs, judgement)
         if problem:
-            broken[outputs.source] = problem
-            del found[outputs.source]
-    images = [outputs for outputs in images if outputs.source in found]
-    return Plan(config, settings, images, found, broken, plugin)
+            problems[outputs.source] = problem
+        else:
+            found[outputs.source] = judgement
+    return found, problems
 
 
 def _with_manual_masks(
@@ -263,11 +214,11 @@ def _with_manual_masks(
     return ready, unusable
 
 
-def _problem_of_mask(outputs: BrainOutputs, found: Judgement | None) -> str:
+def _problem_of_mask(outputs: BrainOutputs, found: Judgement) -> str:
     """Say why a manual mask cannot be used; nothing when it can, or was used before."""
     from pumba_pipe.images.masks import check_grid, grid_of, load_mask
 
-    if outputs.manual is None or found is None or found.state not in AGAIN:
+    if outputs.manual is None or found.state not in AGAIN:
         return ''
     try:
         mask, affine = load_mask(outputs.manual.path)

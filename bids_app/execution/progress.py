@@ -61,7 +61,7 @@ def failure_in(lines: Sequence[str], file: Path | None = None) -> Failure | None
     return Failure(message if kind in OURS else f'{kind}: {message}', file)
 
 
-class Progress:
+class ImageProgress:
     """Counts images as Nipype reports what happens to their nodes.
 
     Parameters

@@ -15,7 +15,7 @@ from pumba_pipe.bids_app.execution.device_check import process_context
 from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
-from pumba_pipe.bids_app.execution.progress import Progress, crash_of, node_image
+from pumba_pipe.bids_app.execution.progress import ImageProgress, crash_of, node_image
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
 from pumba_pipe.workflows.done import judge_at_rest
@@ -115,7 +115,7 @@ def execute(
     dict of Path to Failure
         Images that failed.
     """
-    progress = Progress(plan.todo, log)
+    progress = ImageProgress(plan.todo, log)
     failed: dict[Path, Failure] = {}
     # Nipype collects garbage at every step: spare it what is there to stay.
     gc.collect()
@@ -149,7 +149,7 @@ def submit_jobs(plan: Plan, batches: Sequence[Batch]) -> None:
 def _failures(
     config: RunConfig,
     images: Sequence[BrainOutputs],
-    progress: Progress,
+    progress: ImageProgress,
     stopped: Exception | None,
 ) -> dict[Path, Failure]:
     """Images without results, and why."""
@@ -182,7 +182,7 @@ def _failures(
     return failed
 
 
-def _plugin(plan: Plan, progress: Progress) -> Any:
+def _plugin(plan: Plan, progress: ImageProgress) -> Any:
     config = plan.config
     name, args = 'MultiProc', {}
     if plan.plugin:

@@ -140,7 +140,7 @@ def select_images(config: RunConfig) -> Selection:
         _remark_elsewhere(config, there, ignored, datatypes, selection)
     else:
         places = _in_database(config, layout, participants, datatypes)
-    places = _counted(config.bids_dir, places, ignored, selection)
+    places = _not_ignored(config.bids_dir, places, ignored, selection)
     if config.sessions:
         labels = sorted({label for place in places if (label := place.name.get('ses'))})
         _check_labels('session', config.sessions, labels, config.bids_dir)
@@ -188,7 +188,7 @@ def _in_database(
     return sorted(kept, key=lambda place: place.inside.parts)
 
 
-def _counted(
+def _not_ignored(
     bids_dir: Path, places: list[Place], rules: Ignored, selection: Selection
 ) -> list[Place]:
     """Leave out what the data set's owner does not count as BIDS."""
@@ -206,7 +206,7 @@ def _counted(
 
 
 def _well_named(places: list[Place], selection: Selection) -> list[Place]:
-    """Leave out files whose names are not BIDS names, and images that are not magnitudes."""
+    """Leave out files whose names are not BIDS names."""
     kept = []
     for place in places:
         if not place.name.is_bids or not place.inside.name.endswith(ENDINGS):
@@ -278,7 +278,7 @@ def _check_labels(kind: str, asked: Iterable[str], there: list[str], bids_dir: P
 
 
 def _choose(wanted: list[Place], selection: Selection) -> None:
-    """Put images where they belong in a selection.
+    """Put images where they belong in a selection; leave out those that are not magnitudes.
 
     Of files that mean the same image none is taken: nothing says which is the right one.
     """

@@ -5,7 +5,7 @@ import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 from pumba_pipe.bids_app.execution.plugin import KILLED
-from pumba_pipe.bids_app.execution.progress import Progress, clock, crash_of, image_id
+from pumba_pipe.bids_app.execution.progress import ImageProgress, clock, crash_of, image_id
 from pumba_pipe.bids_app.execution.runner import KILLED_HINT, _plugin
 
 from pumba_pipe.interfaces import SkullStrip
@@ -54,7 +54,7 @@ def plugin_for(progress, **options):
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a process the POSIX way')
 def test_a_killed_worker_stops_neither_the_run_nor_the_others(workflow, tmp_path):
     lines = []
-    progress = Progress([image(tmp_path, 0)], lines.append)
+    progress = ImageProgress([image(tmp_path, 0)], lines.append)
     with pytest.raises(RuntimeError):
         workflow.run(plugin=plugin_for(progress, nprocs=2))
     assert sorted(path.name for path in (tmp_path / 'done').iterdir()) == ['1', '2']
@@ -66,7 +66,7 @@ def test_a_killed_worker_stops_neither_the_run_nor_the_others(workflow, tmp_path
 
 
 def test_on_a_gpu_there_is_one_image_at_a_time(tmp_path):
-    plugin = plugin_for(Progress([], print), nprocs=8, omp_nthreads=3, mem_gb=16)
+    plugin = plugin_for(ImageProgress([], print), nprocs=8, omp_nthreads=3, mem_gb=16)
     node = pe.Node(SkullStrip(use_gpu=True, num_threads=3), name='strip', mem_gb=1, n_procs=3)
     plugin.procs = [node, node]
     assert node.is_gpu_node() and node.n_procs <= plugin.n_gpu_procs
@@ -76,7 +76,7 @@ def test_on_a_gpu_there_is_one_image_at_a_time(tmp_path):
 
 
 def test_images_are_finished_in_the_order_in_which_they_are_begun():
-    plugin = plugin_for(Progress([], print), nprocs=2)
+    plugin = plugin_for(ImageProgress([], print), nprocs=2)
     names = ['n4_sub1', 'n4_sub2', 'strip_sub1', 'strip_sub2', 'ds_sub1']
     plugin.procs = [SimpleNamespace(fullname=f'wf.{name}_T1w') for name in names]
     assert plugin._sort_jobs([0, 1]) == [0, 1]
@@ -89,7 +89,7 @@ def test_a_disk_too_full_for_a_crash_file_hides_no_reason(tmp_path, monkeypatch)
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr('nipype.pipeline.plugins.base.report_crash', fail)
-    progress = Progress([image(tmp_path, '01', 'missing')], print)
+    progress = ImageProgress([image(tmp_path, '01', 'missing')], print)
     plugin = plugin_for(progress, nprocs=2)
     crashed = SimpleNamespace(
         name='ds_mask',
@@ -102,7 +102,7 @@ def test_a_disk_too_full_for_a_crash_file_hides_no_reason(tmp_path, monkeypatch)
 
 
 def image(folder, label, state='done'):
-    """What `Progress` needs to know of an image."""
+    """What `ImageProgress` needs to know of an image."""
     return SimpleNamespace(source=folder / f'sub-{label}_T1w.nii.gz', state=lambda: state)
 
 
@@ -113,7 +113,7 @@ def node(name):
 def test_an_image_is_done_when_all_its_files_are_written(tmp_path):
     lines = []
     first, second = image(tmp_path, '01', 'missing'), image(tmp_path, '02')
-    progress = Progress([first, second], lines.append)
+    progress = ImageProgress([first, second], lines.append)
     for name in ('strip_sub01_T1w', 'ds_mask_sub01_T1w', 'strip_sub02_T1w'):
         progress(node(name), 'start')
         progress(node(name), 'end')
@@ -126,7 +126,7 @@ def test_an_image_is_done_when_all_its_files_are_written(tmp_path):
 
 def test_what_follows_a_failure_does_not_count_as_done(tmp_path):
     lines = []
-    progress = Progress([image(tmp_path, '01')], lines.append)
+    progress = ImageProgress([image(tmp_path, '01')], lines.append)
     progress(node('strip_sub01_T1w'), 'exception')
     for name in ('strip_sub01_T1w', 'ds_mask_sub01_T1w', 'ds_brain_sub01_T1w'):
         progress(node(name), 'end')
