@@ -18,7 +18,9 @@ from typing import Any
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.workflows.naming import subject_of
 
-from pumba_pipe.common.file_lock import hold, owner, release
+from pumba_pipe.common.documents import read_json
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.file_lock import hold, owner, release, try_lock
 
 PREFIX = '.partial-run-'
 # Options that change neither a mask nor what is written beside it.
@@ -36,7 +38,7 @@ def announced(plan: Plan, log: Log) -> Iterator[None]:
     note = folder / f'{PREFIX}{plan.config.run_id}.json'
     mine = _about(plan)
     handle = None
-    with contextlib.suppress(ImportError, OSError):
+    with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         handle = hold(note, json.dumps(mine))
     try:
@@ -67,36 +69,35 @@ def _others(folder: Path, note: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob(f'{PREFIX}*.json')):
         if path == note:
             continue
-        with contextlib.suppress(OSError, ValueError):
-            content = json.loads(path.read_text('utf-8'))
+        with contextlib.suppress(OSError, InputError):
+            content = read_json(path)
             handle = _free(path)
             if handle is not None:
                 release(handle, path)
-            elif isinstance(content, dict):
+            else:
                 yield content
 
 
 def _free(path: Path) -> int | None:
     """Take the lock of a run that has ended; None for one under way."""
-    import fcntl
-
     handle = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+    if try_lock(handle):
+        return handle
+    os.close(handle)
+    return None
 
 
 def _warning(mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    shared = sorted(set(mine['participants']) & set(other.get('participants') or ()))
+    found = other.get('participants')
+    theirs = found if isinstance(found, list) else []
+    shared = [label for label in mine['participants'] if label in theirs]
     if not shared:
         return ''
     names = ', '.join(f'sub-{label}' for label in shared[:MAX_NAMED])
     if len(shared) > MAX_NAMED:
         names += f' and {len(shared) - MAX_NAMED} more'
-    there, here = other.get('options') or {}, mine['options']
+    options, here = other.get('options'), mine['options']
+    there = options if isinstance(options, dict) else {}
     different = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
     if other.get('weights') != mine['weights']:
         different.append('weights')

@@ -14,7 +14,7 @@ from typing import IO
 
 from pumba_pipe.bids_app.options.config import UsageError
 
-from pumba_pipe.common.file_lock import owner
+from pumba_pipe.common.file_lock import owner, try_lock
 
 PREFIX = 'pumba-'
 OWN_NAME = re.compile(rf'{PREFIX}[1-9]\d{{0,8}}')
@@ -115,17 +115,9 @@ def _hold(folder: Path) -> IO[bytes] | None:
         lock = (folder / LOCK).open('r+b')
     except OSError:
         return None
-    try:
-        import fcntl
-    except ImportError:  # not POSIX: nothing tells runs apart
-        return lock
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if try_lock(lock) is False:  # without locks nothing tells runs apart
         lock.close()
         return None
-    except OSError:  # a file system without locks
-        pass
     lock.write(MARK + f', last used by {owner()}\n'.encode())
     lock.truncate()
     lock.flush()

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 LOCK_PREFIX = '.partial-lock-'
 
@@ -17,6 +19,34 @@ LOCK_PREFIX = '.partial-lock-'
 def owner() -> str:
     """Who holds a lock, for people who find one: process and host."""
     return f'process {os.getpid()} on {socket.gethostname()}'
+
+
+def try_lock(handle: int | IO[Any], wait: bool = False) -> bool | None:
+    """Lock an open file, until it is closed.
+
+    Parameters
+    ----------
+    handle : int or file
+    wait : bool
+        For another process that holds it.
+
+    Returns
+    -------
+    bool or None
+        Whether it is ours now, and not another process's; None without locks: on a file system
+        that has none, and where there is no `fcntl`.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not POSIX
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def hold(path: Path, text: str, wait: bool = True) -> int | None:
@@ -38,26 +68,25 @@ def hold(path: Path, text: str, wait: bool = True) -> int | None:
     Raises
     ------
     OSError
-        The file cannot be made, or the file system has no locks.
+        The file cannot be made, or there are no locks.
     """
-    import fcntl
-
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            locked = try_lock(handle, wait)
+            if locked is None:
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), os.fspath(path))
             # whoever held it before may have removed the file: then this is a lock on nothing
-            if _is_at(handle, path):
+            if locked and _is_at(handle, path):
                 os.ftruncate(handle, 0)
                 os.write(handle, text.encode('utf-8', 'replace'))
                 return handle
-        except BlockingIOError:
-            os.close(handle)
-            return None
         except BaseException:
             release(handle, path)
             raise
         os.close(handle)
+        if not locked:
+            return None
 
 
 def release(handle: int, path: Path) -> None:
@@ -76,7 +105,7 @@ def exclusive(target: Path) -> Iterator[None]:
     """
     lock = _lock_of(target)
     handle = None
-    with contextlib.suppress(ImportError, OSError):
+    with contextlib.suppress(OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = hold(lock, owner())
     try:
@@ -90,15 +119,12 @@ def wait_for_writers(*targets: Path) -> bool:
     """Wait until no other process writes these files, and say whether one did; makes no file."""
     waited = False
     for target in targets:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
+        with contextlib.suppress(OSError):
             handle = os.open(_lock_of(target), os.O_RDWR)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waited = True
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                if try_lock(handle) is False:
+                    waited = True
+                    try_lock(handle, wait=True)
             finally:
                 os.close(handle)
     return waited

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError, OutputError
+from pumba_pipe.common.file_lock import try_lock
 
 LOCK = '.lock'
 BEAT_SECONDS = 4.0  # the owner touches its lock so often
@@ -76,7 +77,7 @@ def _taken(path: Path) -> IO[str]:
     """Open and lock the file; of one that was removed meanwhile, the next."""
     while True:
         file = path.open('a+', encoding='utf-8')
-        locked = _lock(file)
+        locked = try_lock(file)
         owner = _owner(path)
         if locked is False or (owner and _at_work(path, owner, bool(locked))):
             file.close()
@@ -85,21 +86,6 @@ def _taken(path: Path) -> IO[str]:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
-
-
-def _lock(file: IO[str]) -> bool | None:
-    """Lock a file: True when it is ours, False when it is another's, None without locks."""
-    try:
-        import fcntl
-    except ImportError:  # not POSIX
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a disk without locks
-        return None
-    return True
 
 
 def _me() -> dict[str, Any]:

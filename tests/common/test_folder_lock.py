@@ -32,7 +32,7 @@ def disk(monkeypatch, request):
 
     def make(with_locks):
         if not with_locks:
-            monkeypatch.setattr(locks, '_lock', lambda file: None)
+            monkeypatch.setattr(locks, 'try_lock', lambda file: None)
 
     return make
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from pumba_pipe.bids_app.execution.concurrent_runs import PREFIX, announced
-from pumba_pipe.bids_app.execution.progress import Progress
+from pumba_pipe.bids_app.execution.progress import ImageProgress
 from pumba_pipe.bids_app.execution.workdir import OLD_SECONDS, own_folder, remove_leftovers
 from pumba_pipe.bids_app.run import main
 
@@ -157,7 +157,7 @@ def test_a_result_that_another_run_is_replacing_is_waited_for(
             source_record=content['SourceRecord'],
         )._run_interface(None)  # fmt: skip
 
-    def note(progress: Progress, node: Any, status: str) -> None:
+    def note(progress: ImageProgress, node: Any, status: str) -> None:
         if node.name == 'ds_mask' and status == 'end':
             others.append(threading.Thread(target=replace))
             others[0].start()
@@ -170,9 +170,9 @@ def test_a_result_that_another_run_is_replacing_is_waited_for(
         finally:
             threading.Timer(0.3, go_on.set).start()
 
-    settle = Progress.__call__
+    settle = ImageProgress.__call__
     monkeypatch.setattr(derivatives, 'write_json', slow)
-    monkeypatch.setattr(Progress, '__call__', note)
+    monkeypatch.setattr(ImageProgress, '__call__', note)
     monkeypatch.setattr(Workflow, 'run', then_go_on)
     words = ['participant', '-w', str(tmp_path / 'work'), '--skip-bids-validation', '--no-n4']
     words += ['--nprocs', '1', '--no-reports', '--device', 'cpu', '--participant-label', '01']
@@ -217,6 +217,29 @@ def test_a_run_that_was_killed_warns_nobody(tmp_path: Path) -> None:
     assert handle is not None
     with announced(a_plan(tmp_path, '1', ('01',)), said.append):
         assert said == []
+    release(handle, note)
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ('content', 'warns'),
+    [
+        ('{"participants": 3}', False),
+        ('{"participants": [{}, "02"]}', False),
+        ('{"participants": [["x"], "01"], "options": ["border-mm"]}', True),
+        ('{"participants": ["01"], "number": ' + '9' * 5000 + '}', False),
+        ('[' * 100_000, False),
+    ],
+    ids=['a number', 'an object', 'a list', 'many digits', 'deep'],
+)
+def test_an_odd_note_stops_no_run(tmp_path: Path, content: str, warns: bool) -> None:
+    said: list[str] = []
+    (tmp_path / 'logs').mkdir()
+    note = tmp_path / 'logs' / f'{PREFIX}0.json'
+    handle = hold(note, content)
+    assert handle is not None
+    with announced(a_plan(tmp_path, '1', ('01',)), said.append):
+        assert bool(said) == warns
     release(handle, note)
 
 
