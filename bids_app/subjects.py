@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pumba_pipe.bids_app.options.config import RunConfig, check_folders
 from pumba_pipe.bids_app.options.definitions import add_selection
-from pumba_pipe.bids_app.options.parser import EXIT_USAGE, OneLineParser
+from pumba_pipe.bids_app.options.parser import EXIT_USAGE, OneLineParser, config_of
 from pumba_pipe.bids_app.selection.dataset import select_images
 from pumba_pipe.workflows.naming import (
     brain_path,
@@ -128,18 +128,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _participants(given: argparse.Namespace) -> list[str]:
     bids_dir = given.bids_dir.resolve()
-    config = RunConfig(
-        bids_dir=bids_dir,
+    config = config_of(
+        given,
         # nothing is written: folders that the checks below have nothing against
         output_dir=(given.missing_in or bids_dir / 'derivatives' / 'pumba').resolve(),
         analysis_level='participant',
         work_dir=bids_dir.parent / RunConfig.work_dir,
-        participants=tuple(dict.fromkeys(given.participant_label)),
-        sessions=tuple(dict.fromkeys(given.session_label)),
-        modalities=tuple(dict.fromkeys(given.modalities or RunConfig.modalities)),
-        species=tuple(dict.fromkeys(given.species)),
-        filter_file=given.bids_filter_file,
-        database_dir=given.bids_database_dir.resolve() if given.bids_database_dir else None,
     )
     check_folders(config)
     selection = select_images(config)

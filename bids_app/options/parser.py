@@ -6,8 +6,9 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pumba_pipe.bids_app.options.config import MODALITIES, OptionValue, RunConfig
 from pumba_pipe.bids_app.options.config_file import as_words, read_options
@@ -35,6 +36,21 @@ NOT_SAVED = (
     'help', 'version', 'config_file', 'verbose', 'quiet', 'notrack', 'dry_run', 'reports_only',
     'boilerplate_only', 'clean_workdir', 'ratings', 'discard_edits',
 )  # fmt: skip
+# Fields of `RunConfig` whose options have other names.
+OTHER_NAMES = {
+    'participants': 'participant_label',
+    'sessions': 'session_label',
+    'filter_file': 'bids_filter_file',
+    'database_dir': 'bids_database_dir',
+    'spaces': 'output_spaces',
+    'reports': 'no_reports',
+    'seed': 'random_seed',
+    'mem_gb': 'mem',
+    'plugin_file': 'use_plugin',
+    'verbosity': 'verbose',
+}
+FOLDERS = ('bids_dir', 'output_dir', 'work_dir', 'database_dir', 'masks')  # made absolute
+SWITCHED_OFF = ('reports',)  # by their options
 
 
 class OneLineParser(CommandParser):
@@ -92,58 +108,45 @@ def parse(argv: Sequence[str] | None = None) -> RunConfig:
         parser.error('--discard-edits: goes with the participant level, which makes masks')
     if given.ratings and given.analysis_level != 'group':
         parser.error('--ratings: only the group level reads ratings')
-    resources = {
-        'nprocs': given.nprocs, 'omp_nthreads': given.omp_nthreads, 'mem_gb': given.mem,
-    }  # fmt: skip
-    everything = MODALITIES if given.analysis_level == 'group' else RunConfig.modalities
-    config = RunConfig(
-        bids_dir=given.bids_dir.resolve(),
-        output_dir=given.output_dir.resolve(),
-        analysis_level=given.analysis_level,
-        work_dir=given.work_dir.resolve(),
-        participants=_unique(given.participant_label),
-        sessions=_unique(given.session_label),
-        modalities=_unique(given.modalities or everything),
-        species=_unique(given.species),
-        filter_file=given.bids_filter_file,
-        database_dir=given.bids_database_dir.resolve() if given.bids_database_dir else None,
-        border_mm=given.border_mm,
-        csf=given.csf,
-        masks=given.masks.resolve() if given.masks else None,
-        discard_edits=given.discard_edits,
-        n4=given.n4,
-        spaces=_unique(given.output_spaces),
-        deformable=given.deformable,
-        probability=given.probability,
-        reports=not given.no_reports,
-        ratings=tuple(given.ratings),
-        sloppy=given.sloppy,
-        seed=given.random_seed,
-        plugin_file=given.use_plugin,
-        device=given.device,
-        weights=given.weights,
-        clean_workdir=given.clean_workdir,
-        resource_monitor=given.resource_monitor,
-        write_graph=given.write_graph,
-        stop_on_first_crash=given.stop_on_first_crash,
-        dry_run=given.dry_run,
-        reports_only=given.reports_only,
-        boilerplate_only=given.boilerplate_only,
-        skip_bids_validation=given.skip_bids_validation,
-        verbosity=given.verbose,
-        quiet=given.quiet,
-        command=shlex.join(['pumba', *(sys.argv[1:] if argv is None else argv)]),
-        options=_options(given),
-        # what depends on the machine: only where it was given
-        **{name: value for name, value in resources.items() if value is not None},
+    more: dict[str, Any] = {}
+    if given.analysis_level == 'group' and not given.modalities:
+        more['modalities'] = MODALITIES
+    words = sys.argv[1:] if argv is None else argv
+    config = config_of(
+        given, command=shlex.join(['pumba', *words]), options=_options(given), **more
     )
     if config.omp_nthreads > config.nprocs:
         parser.error(f'--omp-nthreads {config.omp_nthreads} is more than --nprocs {config.nprocs}')
     return config
 
 
-def _unique(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(words))
+def config_of(given: argparse.Namespace, **more: Any) -> RunConfig:
+    """Fill in the fields that have the name of an option, or one in `OTHER_NAMES`.
+
+    A field without an option here, or whose option was left to the program, keeps its default.
+
+    Parameters
+    ----------
+    given : Namespace
+        Of a parser that has all options, or some of them.
+    **more
+        Further fields; they go before those of options.
+    """
+    values = {}
+    for field in fields(RunConfig):
+        value = getattr(given, OTHER_NAMES.get(field.name, field.name), None)
+        if value is not None:
+            values[field.name] = _converted(field.name, value)
+    return RunConfig(**{**values, **more})
+
+
+def _converted(field: str, value: Any) -> Any:
+    """Value of a field, made of that of its option."""
+    if field in FOLDERS:
+        return value.resolve()
+    if field in SWITCHED_OFF:
+        return not value
+    return tuple(dict.fromkeys(value)) if isinstance(value, list) else value
 
 
 def _from_file(parser: OneLineParser, path: Path) -> argparse.Namespace:
