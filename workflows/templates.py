@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pumba_pipe.common.cli import guarded
+from pumba_pipe.common.cli import CommandParser, guarded, tell
 from pumba_pipe.common.errors import InputError
 
 FORM = 'SPACE[:cohort-X][:res-Y]'
@@ -297,9 +297,7 @@ def _remedy(space: Space) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetch templates and print where they are."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='python -m pumba_pipe.workflows.templates',
         description='Fetch templates into the folder TEMPLATEFLOW_HOME.',
     )
@@ -309,9 +307,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body() -> int:
         for text in spaces:
             template = find_template(parse_space(text))
-            print(template.path)
+            tell(str(template.path))
             if template.mask is not None:
-                print(template.mask)
+                tell(str(template.mask))
         return 0
 
     return guarded('pumba templates', body)

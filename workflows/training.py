@@ -14,7 +14,7 @@ from nipype.interfaces.base import isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
-from pumba_pipe.common.cli import guarded, positive_float, positive_int
+from pumba_pipe.common.cli import CommandParser, guarded, minutes, positive_int, tell
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.interfaces.derivatives import SaveDerivative
 from pumba_pipe.interfaces.evaluate import EvaluateMasks
@@ -217,9 +217,7 @@ def train(out_dir: Path, **options: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train from the command line."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='python -m pumba_pipe.workflows.training',
         description='Train on synthetic heads, score the weights on others, write a model card.',
     )
@@ -230,7 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--steps', type=positive_int, default=DEFAULTS.steps, help='default: %(default)s'
     )
-    parser.add_argument('--time-limit', type=positive_float, metavar='MINUTES')
+    parser.add_argument(
+        '--time-limit', type=minutes, metavar='T',
+        help='90m or 1.5h, both stages together; a bare number is in minutes',
+    )  # fmt: skip
     parser.add_argument('--seed', type=int, default=DEFAULTS.seed)
     parser.add_argument('--heads', type=positive_int, default=HEADS, help='validation heads')
     parser.add_argument('--init', type=Path, metavar='FILE', help='weights to start from')
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             num_threads=given.threads,
             training={'calibrate': not given.no_calibration},
         )
-        print(f'results: {out_dir}')
+        tell(f'results: {out_dir}')
         return 0
 
     return guarded('pumba training', body)

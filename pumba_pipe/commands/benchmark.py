@@ -15,8 +15,8 @@ from pumba_pipe.common.cli import (
     add_quiet,
     add_threads,
     guarded,
-    positive_float,
     remarks_of,
+    seconds,
     tell,
 )
 from pumba_pipe.common.errors import InputError
@@ -71,8 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument('--cases', nargs='+', metavar='CASE', help='only these cases')
     parser.add_argument(
-        '--time-limit', type=positive_float, default=HOUR, metavar='SECONDS',
-        help='of one program on one case (default: %(default)g)',
+        '--time-limit', type=seconds, default=HOUR, metavar='T',
+        help='of one program on one case: 90s, 30m or 1.5h; a bare number is in seconds '
+        '(default: 1h)',
     )  # fmt: skip
     parser.add_argument(
         '--again', nargs='+', default=[], metavar='NAME',

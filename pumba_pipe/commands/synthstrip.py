@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from pumba_pipe.common.cli import (
     EXIT_FAILURE,
+    CommandParser,
     add_quiet,
     add_threads,
     add_version,
@@ -44,7 +45,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         NAME,
         description='Strip an image by the command line of mri_synthstrip, with the network of '
         'pumba_pipe: for programs that call SynthStrip. The masks are not those of SynthStrip.',

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pumba_pipe.common.cli import (
     add_version,
     complete,
     guarded,
+    minutes,
     positive_float,
     positive_int,
     remarks_of,
@@ -55,14 +55,6 @@ examples:
 DEFAULTS, MACHINE = TrainingSettings(), Hardware()
 
 
-def duration(text: str) -> float:
-    """Parse ``90``, ``90m`` or ``1.5h`` into minutes."""
-    match = re.fullmatch(r'(\d+(?:\.\d+)?)([mh]?)', text)
-    if match is None or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a time such as 90m or 1.5h')
-    return float(match[1]) * (60 if match[2] == 'h' else 1)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = CommandParser(
@@ -87,7 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
         f'{FINETUNING.steps})',
     )
     parser.add_argument(
-        '--time-limit', type=duration, metavar='T', help='90m or 1.5h, both stages together'
+        '--time-limit',
+        type=minutes,
+        metavar='T',
+        help='90m or 1.5h, both stages together; a bare number is in minutes',
     )
     parser.add_argument(
         '--batch',

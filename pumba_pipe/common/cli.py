@@ -23,6 +23,7 @@ THREADS = (
     '--nthreads', '--num-threads', '--num_threads', '--omp-nthreads', '--omp_nthreads',
     '--n-cpus', '--n_cpus', '--nprocs', '--n-procs', '--n_procs',
 )  # fmt: skip
+UNITS = {'s': 1.0, 'm': 60.0, 'h': 3600.0}  # seconds
 _lost: list[OSError] = []  # what stdout, of which a process has one, replied
 
 
@@ -338,6 +339,42 @@ def add_threads(
         *THREADS, *spellings, dest='threads', type=positive_int, default=argparse.SUPPRESS,
         help=argparse.SUPPRESS,
     )  # fmt: skip
+
+
+def minutes(text: str) -> float:
+    """Parse a duration, in minutes unless a unit is given.
+
+    Examples
+    --------
+    >>> minutes('90'), minutes('1.5h'), minutes('30s')
+    (90.0, 90.0, 0.5)
+    """
+    return _duration(text, 'm') / UNITS['m']
+
+
+def seconds(text: str) -> float:
+    """Parse a duration, in seconds unless a unit is given.
+
+    Examples
+    --------
+    >>> seconds('90'), seconds('1.5h'), seconds('2m')
+    (90.0, 5400.0, 120.0)
+    """
+    return _duration(text, 's')
+
+
+def _duration(text: str, unit: str) -> float:
+    """Parse a duration into seconds; a bare number is in `unit`."""
+    number = text.strip().lower()
+    if number[-1:] in UNITS:
+        number, unit = number[:-1], number[-1]
+    try:
+        found = float(number) * UNITS[unit]
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a time such as 30s, 90m or 1.5h')
+    return found
 
 
 def positive_int(text: str) -> int:
