@@ -14,6 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from pumba_pipe.bids_app.execution import runner
 from pumba_pipe.bids_app.run import main
 
 from pumba_pipe.common.errors import InputError, OutputError
@@ -244,6 +245,23 @@ def test_a_scan_that_changes_during_the_run_fails(
     shutil.rmtree(fresh.root / 'work')
     shutil.rmtree(fresh.out)
     assert sidecar['FileRecord']['SHA256'] == _mask_of(fresh)
+
+
+def test_another_method_takes_over_nothing_from_the_work_folder(
+    fresh: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, stripped = SkullStrip._run_interface, []
+
+    def counting(self: Any, runtime: Any) -> Any:
+        stripped.append(self)
+        return work(self, runtime)
+
+    monkeypatch.setattr(SkullStrip, '_run_interface', counting)
+    for method, times in (('method-1', 1), ('method-1', 1), ('method-2', 2)):
+        monkeypatch.setattr(runner, 'METHOD', method)
+        assert fresh.run('--no-reports')[0] == 0
+        assert len(stripped) == times
+        shutil.rmtree(fresh.out)
 
 
 def _mask_of(study: Study) -> str:
