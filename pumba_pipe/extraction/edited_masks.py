@@ -18,6 +18,7 @@ from pumba_pipe.images.saving import check_images, save_map, save_masked
 from pumba_pipe.images.volume import load_volume
 from pumba_pipe.results.sidecars import (
     FILE_RECORD,
+    GENERATED_BY,
     MANUAL_MASK,
     OTHER_FILES,
     SOURCE_RECORD,
@@ -94,6 +95,7 @@ def _follow(task: Task) -> None:
             OTHER_FILES: records,
             'Quality': _quality(content.get('Quality'), volume, mask),
         }
+        content.pop(GENERATED_BY, None)  # a person made it what it is
         write_json(sidecar_of(task.mask), content | changed)
 
 
