@@ -19,7 +19,8 @@ from pumba_pipe.common.file_records import MODIFIED, is_record, is_same, record_
 from pumba_pipe.common.files import atomic_path, files_of, write_json
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.extraction.options import ExtractionOptions
-from pumba_pipe.extraction.pipeline import BrainExtraction, extract, known_intracranial
+from pumba_pipe.extraction.pipeline import extract
+from pumba_pipe.extraction.result import BrainExtraction, known_intracranial
 from pumba_pipe.images.finding import Found
 from pumba_pipe.images.saving import check_images, save_map, save_mask, save_masked
 from pumba_pipe.images.sidecars import (

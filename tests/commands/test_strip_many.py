@@ -21,8 +21,8 @@ from pumba_pipe.common.errors import NothingFoundError
 from pumba_pipe.common.tables import read_table
 from pumba_pipe.extraction import many
 from pumba_pipe.extraction.evidence import AgreementMetrics
-from pumba_pipe.extraction.pipeline import BrainExtraction
 from pumba_pipe.extraction.quality import quality_record
+from pumba_pipe.extraction.result import BrainExtraction
 
 CODE = 'import sys; from pumba_pipe.commands.strip import main; sys.exit(main())'
 AGREEMENT = AgreementMetrics(0.95, 0.98, 0.99, 0.9)
