@@ -11,7 +11,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-LOCK_PREFIX = '.partial-lock-'
+from pumba_pipe.common.partial_files import PARTIAL
+
+LOCK_PREFIX = f'{PARTIAL}lock-'
 
 
 def owner() -> str:

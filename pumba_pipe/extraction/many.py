@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.common.file_records import MODIFIED, is_record, is_same, record_of
 from pumba_pipe.common.files import atomic_path, files_of, write_json
+from pumba_pipe.common.partial_files import PARTIAL, remove_old_partials
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.extraction.pipeline import extract
@@ -384,8 +385,6 @@ def quality_of(task: Task) -> dict[str, Any]:
 
 
 def remove_leftovers(tasks: Iterable[Task]) -> None:
-    """Remove what a killed run has left half-written, where no other run is at work."""
+    """Remove what a killed run has left half-written long ago."""
     for folder in {task.stem.parent for task in tasks}:
-        for path in folder.glob('.partial-*'):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove_old_partials(folder.glob(f'{PARTIAL}*'))

@@ -383,7 +383,10 @@ def test_a_killed_call_goes_on(head_file, tmp_path):
     first.communicate()
     done = sorted((tmp_path / 'out').glob('*_mask.nii.gz'))
     assert len(done) == 1
-    (tmp_path / 'out' / '.partial-abcdefgh.nii.gz').write_bytes(b'left by a killed call')
+    left = tmp_path / 'out' / '.partial-abcdefgh.nii.gz'
+    left.write_bytes(b'left by a killed call')
+    for path in (tmp_path / 'out').glob('.partial-*'):
+        os.utime(path, (0, 0))
     second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert '1 stripped, 1 done before' in second.stdout

@@ -263,8 +263,15 @@ def test_lightning_prints_nothing_where_stderr_was_another_when_it_was_imported(
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
-    (tmp_path / 'coarse').mkdir()
-    (tmp_path / 'coarse/.partial-x.pt').touch()
+    for name in (
+        '.partial-abcdefg1',
+        'coarse/.partial-abcdefg2.pt',
+        'head-cache/a/.partial-abcdefg3.npy',
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (0, 0))
     words = [str(tmp_path), *WORDS.split(), '--steps', '1']
     assert main(words) == 0
     assert not list(tmp_path.rglob('.partial-*'))
