@@ -263,12 +263,8 @@ def test_lightning_prints_nothing_where_stderr_was_another_when_it_was_imported(
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
-    for name in (
-        '.partial-abcdefg1',
-        'coarse/.partial-abcdefg2.pt',
-        'head-cache/a/.partial-abcdefg3.npy',
-    ):
-        path = tmp_path / name
+    for place in ('.', 'coarse', 'head-cache/a'):
+        path = tmp_path / place / '.partial-abcdefgh.pt'
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.utime(path, (0, 0))
