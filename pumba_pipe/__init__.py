@@ -20,7 +20,9 @@ from pumba_pipe._version import __version__
 if TYPE_CHECKING:
     from pumba_pipe import sitk
     from pumba_pipe.common.errors import NothingFoundError, PumbaError
-    from pumba_pipe.extraction.pipeline import BrainExtraction, extract, strip_file
+    from pumba_pipe.extraction.pipeline import extract
+    from pumba_pipe.extraction.result import BrainExtraction
+    from pumba_pipe.extraction.strip_file import strip_file
     from pumba_pipe.images.volume import Volume, load_volume
     from pumba_pipe.network.weights import load_weights
     from pumba_pipe.synthesis.recipe import load_recipe
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
 _HOMES = {
     'NothingFoundError': 'common.errors',
     'PumbaError': 'common.errors',
-    'BrainExtraction': 'extraction.pipeline',
+    'BrainExtraction': 'extraction.result',
     'extract': 'extraction.pipeline',
-    'strip_file': 'extraction.pipeline',
+    'strip_file': 'extraction.strip_file',
     'load_recipe': 'synthesis.recipe',
     'synthesize': 'synthesis.sample',
     'Volume': 'images.volume',

@@ -21,8 +21,9 @@ from pumba_pipe.workflows.naming import subject_of
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_lock import hold, owner, release, try_lock
+from pumba_pipe.common.partial_files import PARTIAL
 
-PREFIX = '.partial-run-'
+PREFIX = f'{PARTIAL}run-'
 # Options that change neither a mask nor what is written beside it.
 INDIFFERENT = ('work-dir', 'nprocs', 'omp-nthreads', 'mem', 'device', 'skip-bids-validation')
 MAX_NAMED = 5  # participants

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -15,14 +14,12 @@ from typing import IO
 from pumba_pipe.bids_app.options.config import UsageError
 
 from pumba_pipe.common.file_lock import owner, try_lock
+from pumba_pipe.common.partial_files import PARTIAL, remove_old_partials
 
 PREFIX = 'pumba-'
 OWN_NAME = re.compile(rf'{PREFIX}[1-9]\d{{0,8}}')
 LOCK = '.lock'
 MARK = b'pumba_pipe work folder'  # how the lock of a folder begins that we have made
-PARTIAL = '.partial-*'
-OWN_PARTIAL = re.compile(r'\.partial-(?:[a-z0-9_]{8}(?:\.[\w.]*)?|(?:lock|run)-.*)')
-OLD_SECONDS = 3600.0  # nothing is written for so long: who began such a file is gone
 
 
 def check_work_dir(work_dir: Path) -> None:
@@ -90,18 +87,12 @@ def remove_leftovers(output_dir: Path, participants: Iterable[str]) -> int:
     participants are searched: thousands of jobs must not all look at the results of all others.
     """
     removed = 0
-    limit = time.time() - OLD_SECONDS
     folders = [output_dir / f'sub-{label}' for label in participants]
     for root in (output_dir, output_dir / 'logs', *folders):
         if root.is_symlink() and root != output_dir:
             continue
-        deep = root != output_dir
-        for path in root.rglob(PARTIAL) if deep else root.glob(PARTIAL):
-            with contextlib.suppress(OSError):  # another run may be at the same
-                ours = OWN_PARTIAL.fullmatch(path.name) and not path.is_symlink()
-                if ours and path.is_file() and path.stat().st_mtime < limit:
-                    path.unlink()
-                    removed += 1
+        within = root.rglob if root != output_dir else root.glob
+        removed += remove_old_partials(within(f'{PARTIAL}*'))
     return removed
 
 

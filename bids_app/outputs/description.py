@@ -13,6 +13,7 @@ from pumba_pipe.workflows.modalities import MODALITIES
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json, write_text
+from pumba_pipe.common.partial_files import PARTIAL
 
 PIPELINE = 'pumba_pipe'
 BIDS_VERSION = '1.10.0'
@@ -24,7 +25,7 @@ TABLES, PAGES = ('group_*.*',), ('sub-*.html', 'logs/CITATION.md')  # names of o
 # Without trailing slashes, which the validator does not understand.
 BIDSIGNORE = (
     '*.html', 'logs', 'sub-*/figures', 'sub-*/log', 'sub-*/ses-*/log', '*_xfm.*',
-    'group_*.tsv', 'group_*.json', '.partial-*',
+    'group_*.tsv', 'group_*.json', f'{PARTIAL}*',
     # names that other programs use and the standard does not know yet
     *(f'*_{one.reference}.*' for one in MODALITIES.values() if one.reference),
     *(f'sub-*/{session}{place}/*_{kind}.*' for session in ('', 'ses-*/')

@@ -13,6 +13,7 @@ from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.tree import leads_nowhere, shown
 
 from pumba_pipe.common.bids_names import is_label
+from pumba_pipe.common.partial_files import PARTIAL
 
 DEEP, MAX_FOLDERS = 20, 100_000  # levels of folders; folders that are looked at
 DATABASE = 'layout_index.sqlite'
@@ -119,7 +120,7 @@ def _make_database(bids_dir: Path, folder: Path) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix='.partial-', dir=folder) as partial:
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as partial:
             _index(bids_dir, Path(partial)).session.close()
             os.replace(Path(partial) / DATABASE, folder / DATABASE)
     except OSError as error:

@@ -26,7 +26,7 @@ from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 
 if TYPE_CHECKING:
-    from pumba_pipe.extraction.pipeline import BrainExtraction
+    from pumba_pipe.extraction.result import BrainExtraction
 
 NAME = 'pumba-strip'
 SINGLE = '-o, -m, -d, -p, -q, --picture, --tiv'
@@ -194,7 +194,7 @@ def run(args: argparse.Namespace) -> int:
 
     started = time.perf_counter()
     import_little()
-    from pumba_pipe.extraction.pipeline import strip_file
+    from pumba_pipe.extraction.strip_file import strip_file
 
     imported = time.perf_counter() - started
     if args.picture is not None:

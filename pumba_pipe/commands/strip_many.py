@@ -21,7 +21,7 @@ from pumba_pipe.common.tables import check_table, write_table
 
 if TYPE_CHECKING:
     from pumba_pipe.extraction.many import Task
-    from pumba_pipe.extraction.pipeline import BrainExtraction
+    from pumba_pipe.extraction.result import BrainExtraction
     from pumba_pipe.results.judgement import Judgement
 
 NAME = 'pumba-strip'
@@ -168,7 +168,7 @@ def _run(
         with_former_kinds,
     )
     from pumba_pipe.extraction.options import ExtractionOptions, check_options
-    from pumba_pipe.extraction.pipeline import check_intracranial
+    from pumba_pipe.extraction.strip_file import check_intracranial
     from pumba_pipe.network.devices import choose_device
     from pumba_pipe.network.weights import default_weights, load_weights
     from pumba_pipe.results.judgement import AGAIN

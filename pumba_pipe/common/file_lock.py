@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-LOCK_PREFIX = '.partial-lock-'
+from pumba_pipe.common.partial_files import PARTIAL
+
+LOCK_PREFIX = f'{PARTIAL}lock-'
 
 
 def owner() -> str:

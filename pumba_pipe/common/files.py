@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pumba_pipe.common.errors import InputError, OutputError
+from pumba_pipe.common.partial_files import PARTIAL, partial_name
 from pumba_pipe.common.signals import raise_if_interrupted
 
 DOUBLE_SUFFIXES = ('.nii.gz', '.mgh.gz')
@@ -279,7 +280,7 @@ def all_or_none() -> Iterator[FilesTogether]:
 
 def _kept_aside(path: Path) -> Path:
     """Keep a file under another name beside it, without a copy where the disk can do so."""
-    aside = path.with_name(f'.partial-{os.urandom(6).hex()}{image_suffix(path)}')
+    aside = path.with_name(partial_name(image_suffix(path)))
     try:
         os.link(path, aside)
     except OSError:
@@ -298,11 +299,11 @@ def _kept_aside(path: Path) -> Path:
 def _new_file(path: Path) -> Path:
     """Make an empty file beside `path` that no other program knows."""
     try:
-        handle, name = tempfile.mkstemp(image_suffix(path), '.partial-', path.parent)
+        handle, name = tempfile.mkstemp(image_suffix(path), PARTIAL, path.parent)
     except OSError as error:
         if error.errno not in NOT_EXCLUSIVE:
             raise
-        partial = path.with_name(f'.partial-{os.urandom(6).hex()}{image_suffix(path)}')
+        partial = path.with_name(partial_name(image_suffix(path)))
         partial.open('wb').close()
         return partial
     os.close(handle)
@@ -318,7 +319,7 @@ def _replace(partial: Path, path: Path) -> None:
         if not path.is_file():
             raise
         refused = error
-    aside = path.with_name(f'.partial-{os.urandom(6).hex()}')
+    aside = path.with_name(partial_name())
     try:
         os.rename(path, aside)
     except OSError:

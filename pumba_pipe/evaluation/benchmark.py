@@ -19,6 +19,7 @@ from pumba_pipe.common.errors import InputError, PumbaError
 from pumba_pipe.common.file_records import MODIFIED, is_record, is_same, record_of
 from pumba_pipe.common.files import write_json
 from pumba_pipe.common.measured_run import Measured, can_measure, run_measured
+from pumba_pipe.common.partial_files import PARTIAL
 from pumba_pipe.evaluation.cases import Case
 from pumba_pipe.evaluation.comparison import OURS
 from pumba_pipe.evaluation.metrics import agreement
@@ -333,7 +334,7 @@ def _run(
 @contextlib.contextmanager
 def _scratch(mask: Path) -> Iterator[Path]:
     """An empty folder beside a mask, which is gone afterwards."""
-    scratch = mask.with_name(f'.partial-{mask.name.removesuffix(".nii.gz")}')
+    scratch = mask.with_name(f'{PARTIAL}{mask.name.removesuffix(".nii.gz")}')
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:

@@ -84,11 +84,13 @@ def content_block(data: Array) -> tuple[slice, ...]:
 def without_far_values(data: Array, numbers: dict) -> Array:
     """Bring what hides a head nearer: what it was filled up with far below, and single spikes."""
     told = numbers['far_values']
-    few, low = some(data, told['planes']), data.min()
-    if low < 0 and (few == low).mean() >= told['padding_share'] and (few > low).any():
-        least, most = (quantile(few[few > low], fraction) for fraction in told['common'])
-        if least - low > told['padding_gap'] * (most - least):
-            data = np.where(data == low, np.float32(least), data)
+    few = some(data, told['planes'])
+    levels, counts = np.unique(few, return_counts=True)
+    filling = levels[counts >= told['padding_share'] * few.size]
+    if len(filling) and filling[0] < 0 and (few > filling[0]).any():
+        least, most = (quantile(few[few > filling[0]], fraction) for fraction in told['common'])
+        if least - filling[0] > told['padding_gap'] * (most - least):
+            data = np.where(data <= filling[0], np.float32(least), data)
     low, high = (quantile(some(data, told['planes']), fraction) for fraction in told['common'])
     span = high - low
     far = (data > high + told['far'] * span) | (data < low - told['far'] * span)
@@ -215,7 +217,8 @@ def quantile(values: Array, fraction: float) -> float:
     flat = values.reshape(-1)
     flat = flat[:: max(1, len(flat) // 200_000)]
     rank = round(fraction * (len(flat) - 1))
-    return float(np.partition(flat, rank)[rank])
+    # never one rank alone: numpy is slow then where many values are alike
+    return float(np.partition(flat, [rank, len(flat) - 1])[rank])
 
 
 def to_cube(data: Array, sizes: Array, cube: tuple) -> tuple[Array, tuple[slice, ...]]:

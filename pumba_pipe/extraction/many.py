@@ -24,10 +24,12 @@ from pumba_pipe.common.file_records import (
     record_of,
 )
 from pumba_pipe.common.files import atomic_path, files_of, write_json
+from pumba_pipe.common.partial_files import PARTIAL, remove_old_partials
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.extraction.named_images import Found
 from pumba_pipe.extraction.options import EXTRACTION_VERSION, ExtractionOptions
-from pumba_pipe.extraction.pipeline import BrainExtraction, extract, known_intracranial
+from pumba_pipe.extraction.pipeline import extract
+from pumba_pipe.extraction.result import BrainExtraction, known_intracranial
 from pumba_pipe.images.saving import check_images, save_map, save_mask, save_masked
 from pumba_pipe.images.volume import Volume, b_value_files, load_volume
 from pumba_pipe.network.weights import Model
@@ -404,8 +406,6 @@ def quality_of(task: Task) -> dict[str, Any]:
 
 
 def remove_leftovers(tasks: Iterable[Task]) -> None:
-    """Remove what a killed run has left half-written, where no other run is at work."""
+    """Remove what a killed run has left half-written long ago."""
     for folder in {task.stem.parent for task in tasks}:
-        for path in folder.glob('.partial-*'):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove_old_partials(folder.glob(f'{PARTIAL}*'))

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pumba_pipe.common.arguments import optional_path, path_of
 from pumba_pipe.common.errors import InputError, NothingFoundError
-from pumba_pipe.common.file_records import check_stamps, stamps_of
-from pumba_pipe.common.files import all_or_none, write_json
 from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
@@ -24,32 +18,27 @@ from pumba_pipe.extraction.expected_dice import expected_dice
 from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
 from pumba_pipe.extraction.options import ExtractionOptions, check_options
 from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, run_fine_pass, run_pass
-from pumba_pipe.extraction.plausibility import SECOND, doubts, inner_contrast, second_object
+from pumba_pipe.extraction.plausibility import (
+    SECOND,
+    InnerContrast,
+    doubts,
+    inner_contrast,
+    second_object,
+)
 from pumba_pipe.extraction.quality import (
-    Quality,
     boundary_certainty,
-    check_quality_file,
     quality_record,
 )
-from pumba_pipe.extraction.signal_support import kept_within_signal
-from pumba_pipe.extraction.species_volume import with_species
+from pumba_pipe.extraction.result import BrainExtraction
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
 from pumba_pipe.images.intensity import for_network, has_bright_background, inverted, quantiles
-from pumba_pipe.images.masks import moved_border, signed_distance
+from pumba_pipe.images.masks import moved_border
 from pumba_pipe.images.orientation import oriented_view, restored
-from pumba_pipe.images.saving import (
-    check_images,
-    grid_image,
-    masked_image,
-    save_map,
-    save_mask,
-    save_masked,
-)
-from pumba_pipe.images.volume import Volume, b_value_files
+from pumba_pipe.images.volume import Volume
 from pumba_pipe.network.devices import CPU, choose_device, with_fallback
 from pumba_pipe.network.engine import compiled_meanwhile, engine_for
-from pumba_pipe.network.weights import Model, default_weights, load_weights
+from pumba_pipe.network.weights import Model, load_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,118 +52,7 @@ PASSES_BYTES, THREAD_BYTES, VOXEL_BYTES = 1_200_000_000, 80_000_000, 3
 LIKELY = 0.9  # least probability in an image that was
 INVERTED = 'bright background: the network was shown the image with inverted grey values'
 SPIKES = 'values far beyond all others, in {} voxels, were clipped for the network'
-NO_INTRACRANIAL = (
-    'the intracranial space is not known: the image was stripped before, or these weights do not '
-    'predict it'
-)
-NOT_PREDICTED = (
-    'these weights do not predict the intracranial space; leave it out (move a file of an earlier '
-    'run away), or use weights of pumba-train --only-intracranial'
-)
 ALL_TAKEN = 'stripped before and the network unsure: everything that is not blank was taken'
-
-
-@dataclass(frozen=True)
-class BrainExtraction:
-    """The result of skull stripping one image.
-
-    What the network said is kept in attributes; what follows from it is computed by methods. The
-    methods that end in ``_image`` return a `nibabel.Nifti1Image` (`nibabel.Nifti2Image` where the
-    input is one) on the input's grid, with its affine, codes and units.
-
-    Attributes
-    ----------
-    volume : Volume
-        The image that was stripped, of a 4D input the mean that was looked at.
-    mask : ndarray of uint8, shape (x, y, z)
-    probability : ndarray of float32, shape (x, y, z)
-        Of belonging to the mask, 0..1, before the largest component was chosen and holes were
-        filled; the mask is cut at 0.5. Computed when it is first asked for.
-    quality : Quality
-    seconds : dict
-        Where the time went.
-    evidence : Evidence or None
-        What the expected Dice is computed from.
-    intracranial : ndarray of uint8, shape (x, y, z), or None
-        Intracranial space: the brain and all CSF around it, up to the dura. Computed when it is
-        first asked for; None where the weights do not predict it, or after an earlier stripping.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pumba_pipe
-    >>> ball = np.linalg.norm(np.indices((8, 8, 8)) - 3.5, axis=0) < 3
-    >>> scan = pumba_pipe.Volume(ball * np.float32(700), np.diag([3.0, 3.0, 3.0, 1.0]))
-    >>> result = pumba_pipe.BrainExtraction(scan, ball.astype('u1'), ball * 0.9, None, {})
-    >>> bool(result.distance().max() > 0 > result.distance().min())
-    True
-    >>> result.mask_image().get_data_dtype().name, result.brain_image().shape
-    ('uint8', (8, 8, 8))
-    """
-
-    volume: Volume
-    mask: NDArray[np.uint8]
-    _probability: NDArray[np.float32] | Callable[[], NDArray[np.float32]] = field(repr=False)
-    quality: Quality
-    seconds: dict[str, float]
-    evidence: Evidence | None = field(default=None, repr=False)
-    _intracranial: Callable[[], NDArray[np.uint8]] | None = field(default=None, repr=False)
-
-    @cached_property
-    def probability(self) -> NDArray[np.float32]:
-        """Probability of belonging to the mask, see above."""
-        return self._probability() if callable(self._probability) else self._probability
-
-    @cached_property
-    def intracranial(self) -> NDArray[np.uint8] | None:
-        """Intracranial space, see above."""
-        return None if self._intracranial is None else self._intracranial()
-
-    def distance(self) -> NDArray[np.float32]:
-        """Distance in millimetres to the mask's surface, negative inside, (x, y, z)."""
-        return signed_distance(self.mask > 0, self.volume.voxel_size)
-
-    def brain(self) -> NDArray[Any]:
-        """Values of the input, blank outside the mask, in the input's shape.
-
-        Blank is zero, or the least value of the input where that is below zero.
-
-        All volumes of a 4D input are masked. Integers keep their type, and so do floating-point
-        arrays; complex values become their magnitude, scaled data of a file float32. An input
-        file is read again.
-
-        Raises
-        ------
-        InputError
-            The input file is not there any more.
-        """
-        return np.asarray(self.brain_image().dataobj)
-
-    def mask_image(self) -> Any:
-        """Return the mask as a nibabel image of uint8."""
-        return grid_image(self.volume, self.mask.astype(np.uint8))
-
-    def probability_image(self) -> Any:
-        """Return the probability as a nibabel image of float32."""
-        return grid_image(self.volume, self.probability.astype(np.float32))
-
-    def distance_image(self) -> Any:
-        """Return the distance to the mask's surface, see `distance`, as a nibabel image."""
-        return grid_image(self.volume, self.distance().astype(np.float32))
-
-    def intracranial_image(self) -> Any:
-        """Return the intracranial space as a nibabel image of uint8.
-
-        Raises
-        ------
-        InputError
-            It is not known.
-        """
-        return grid_image(self.volume, known_intracranial(self))
-
-    def brain_image(self) -> Any:
-        """Return the values inside the mask, see `brain`, as a nibabel image."""
-        return masked_image(self.volume, self.mask)
 
 
 class Stopwatch:
@@ -277,125 +155,179 @@ def extract(
     chosen = choose_device(device)
     stages = []
     if chosen == CPU:
-        used = min(threads or available_cpus(), os.cpu_count() or 1)
-        check_memory(memory_needed(0, used))
+        check_memory(memory_needed(threads))
         stages = [model.coarse, model.fine]
     stopwatch.lap('weights')
     with one_blas_thread():
         with compiled_meanwhile(stages, threads):
             volume = as_volume(image, affine)
             stopwatch.lap('read')
-            frame = Frame.of(volume)
-            measured = frame.view(volume.data)
-            visible, spikes = for_network(measured)
-            bright = has_bright_background(visible)
-            if bright:
-                visible = inverted(visible)
+            shown = _shown_to_network(volume)
             if chosen == CPU:
-                check_memory(visible.size * VOXEL_BYTES)
+                check_memory(shown.values.size * VOXEL_BYTES)
             passes, failure = with_fallback(
-                lambda place: _run_passes(
-                    model, visible, frame.voxel_size, place, threads, stopwatch
-                ),
-                chosen,
+                lambda place: _run_passes(model, shown, place, threads, stopwatch), chosen
             )
-        exclusion = csf_exclusion(passes.fine.volume, frame.voxel_size, csf)
-        logits, rough = (
-            NativeLogits(one.mixed(exclusion), one.cube, frame)
-            for one in (passes.fine, passes.coarse)
-        )
-        found, components = logits.mask().cleaned()
-        if found.voxels < MIN_BRAIN_VOXELS or is_blank(measured[found.block][found.part]):
-            raise NothingFoundError(f'{volume.name}: no brain was found in this image')
-        agreement = AgreementMetrics(
-            overlap(rough.mask(count_doubtful=False), found),
-            passes.fine.tta_dice,
-            passes.fine.gamma_dice,
-            boundary_certainty(found.doubtful, found.voxels),
-        )
-        mask = found.on(frame)
-        contrast = inner_contrast(visible, frame.view(mask))
-    evidence = Evidence(
-        agreement,
-        shape_metrics(passes.fine.likely, passes.coarse.volume, passes.fine.volume, contrast),
+        found = _find_brain(passes, shown, csf)
+    expected = expected_dice(model.calibration, found.evidence) if model.calibration else None
+    whole = _stripped_brain(found, shown) if expected is None or expected.reasons else None
+    mask = found.mask if whole is None else whole
+    mask = _with_moved_border(mask, volume, border_mm)
+    doubtful = (*doubts(shown.values, found.contrast), *((SECOND,) if passes.second else ()))
+    notes = (*shown.notes, *((ALL_TAKEN,) if whole is not None else ()))
+    quality = quality_record(
+        volume,
+        shown.frame.seen,
+        mask,
+        found.components,
+        found.evidence.agreement,
+        expected,
+        doubtful,
+        passes.fine.intracranial_ml,
+        (*notes, failure) if failure else notes,
     )
-    expected = expected_dice(model.calibration, evidence) if model.calibration else None
-    probability: Any = logits.probability
-    whole = None
-    if expected is None or expected.reasons:
-        whole = detect_stripped_brain(*(oriented_view(a, frame.axes) for a in (volume.data, mask)))
-    if whole is not None:
-        mask = restored(whole, frame.axes)
-        probability = np.where(mask, np.maximum(logits.probability(), LIKELY), 0)
-        probability = probability.astype(np.float32)
-    mask = moved_border(mask, volume.voxel_size, border_mm)
-    if not mask.any():
+    space = None if quality.already_stripped else passes.fine.intracranial
+    stopwatch.lap('resample')
+    return BrainExtraction(
+        volume,
+        mask.view(np.uint8),
+        partial(_probability, found.logits, whole),
+        quality,
+        stopwatch.seconds,
+        found.evidence,
+        None if space is None else partial(_intracranial, space, passes.fine.cube, shown.frame),
+    )
+
+
+class ShownImage(NamedTuple):
+    """An image as the network is shown it.
+
+    Attributes
+    ----------
+    frame : Frame
+        Of the image.
+    measured, values : ndarray of float32, shape (x, y, z)
+        The field of view in canonical order: its grey values, and those for the network.
+    notes : tuple of str
+        What was changed.
+    """
+
+    frame: Frame
+    measured: NDArray[np.float32]
+    values: NDArray[np.float32]
+    notes: tuple[str, ...]
+
+
+def _shown_to_network(volume: Volume) -> ShownImage:
+    frame = Frame.of(volume)
+    measured = frame.view(volume.data)
+    values, spikes = for_network(measured)
+    notes = []
+    if has_bright_background(values):
+        values = inverted(values)
+        notes.append(INVERTED)
+    if spikes:
+        notes.append(SPIKES.format(spikes))
+    return ShownImage(frame, measured, values, tuple(notes))
+
+
+class FoundBrain(NamedTuple):
+    """What the passes say of an image, at its own voxels.
+
+    Attributes
+    ----------
+    mask : ndarray of bool, shape (x, y, z)
+        In the image's own axes.
+    components : int
+        Of which the mask is the largest.
+    logits : NativeLogits
+    evidence : Evidence
+    contrast : InnerContrast or None
+    """
+
+    mask: NDArray[np.bool_]
+    components: int
+    logits: NativeLogits
+    evidence: Evidence
+    contrast: InnerContrast | None
+
+
+def _find_brain(passes: PassResults, shown: ShownImage, csf: Csf) -> FoundBrain:
+    """Choose the border, and make the mask.
+
+    Raises
+    ------
+    NothingFoundError
+        There is no brain.
+    """
+    frame, fine, coarse = shown.frame, passes.fine, passes.coarse
+    exclusion = csf_exclusion(fine.volume, frame.voxel_size, csf)
+    logits, rough = (NativeLogits(one.mixed(exclusion), one.cube, frame) for one in (fine, coarse))
+    found, components = logits.mask().cleaned()
+    if found.voxels < MIN_BRAIN_VOXELS or is_blank(shown.measured[found.block][found.part]):
+        raise NothingFoundError(f'{frame.volume.name}: no brain was found in this image')
+    agreement = AgreementMetrics(
+        overlap(rough.mask(count_doubtful=False), found),
+        fine.tta_dice,
+        fine.gamma_dice,
+        boundary_certainty(found.doubtful, found.voxels),
+    )
+    mask = found.on(frame)
+    contrast = inner_contrast(shown.values, frame.view(mask))
+    shape = shape_metrics(fine.likely, coarse.volume, fine.volume, contrast)
+    return FoundBrain(mask, components, logits, Evidence(agreement, shape), contrast)
+
+
+def _stripped_brain(found: FoundBrain, shown: ShownImage) -> NDArray[np.bool_] | None:
+    """All that is not blank, in an image that was stripped before; None in any other."""
+    axes = shown.frame.axes
+    arrays = (shown.frame.volume.data, found.mask)
+    whole = detect_stripped_brain(*(oriented_view(array, axes) for array in arrays))
+    return None if whole is None else restored(whole, axes)
+
+
+def _with_moved_border(
+    mask: NDArray[np.bool_], volume: Volume, border_mm: float
+) -> NDArray[np.bool_]:
+    """Grow or shrink the mask.
+
+    Raises
+    ------
+    NothingFoundError
+        Nothing is left of it.
+    """
+    moved = moved_border(mask, volume.voxel_size, border_mm)
+    if not moved.any():
         raise NothingFoundError(
             f'{volume.name}: a border of {border_mm:g} mm leaves nothing of the brain'
         )
-    doubtful = (*doubts(visible, contrast), *((SECOND,) if passes.second else ()))
-    quality = quality_record(volume, frame.seen, mask, components, agreement, expected, doubtful)
-    space = None if quality.already_stripped else passes.fine.intracranial
-    if space is not None:
-        quality = replace(quality, intracranial_ml=passes.fine.intracranial_ml)
-    remarks = (
-        bright and INVERTED,
-        spikes and SPIKES.format(spikes),
-        whole is not None and ALL_TAKEN,
-        failure,
-    )
-    notes = (*quality.notes, *(remark for remark in remarks if remark))
-    quality = replace(quality, notes=notes)
-    stopwatch.lap('resample')
-    return BrainExtraction(
-        volume, mask.view(np.uint8), probability, quality, stopwatch.seconds, evidence,
-        None if space is None else partial(_intracranial, space, passes.fine.cube, frame),
-    )  # fmt: skip
+    return moved
+
+
+def _probability(logits: NativeLogits, whole: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Probability at the image's voxels; `whole` is the brain of an image stripped before."""
+    probability = logits.probability()
+    if whole is None:
+        return probability
+    return np.where(whole, np.maximum(probability, LIKELY), 0).astype(np.float32)
 
 
 def _intracranial(logits: NDArray[np.float32], cube: Cube, frame: Frame) -> NDArray[np.uint8]:
     return NativeLogits(logits, cube, frame).mask(False).cleaned()[0].on(frame).view(np.uint8)
 
 
-def known_intracranial(result: BrainExtraction) -> NDArray[np.uint8]:
-    """The intracranial space of an image.
-
-    Raises
-    ------
-    InputError
-        It is not known.
-    """
-    if result.intracranial is None:
-        raise InputError(f'{result.volume.name}: {NO_INTRACRANIAL}')
-    return result.intracranial
-
-
-def check_intracranial(model: Model, paths: Iterable[Path]) -> None:
-    """Refuse to begin where the intracranial space is to be written and cannot be predicted.
-
-    Parameters
-    ----------
-    model : Model
-    paths : iterable of Path
-        Files of the intracranial space that are to be written.
-
-    Raises
-    ------
-    InputError
-    """
-    if not model.predicts_intracranial and (path := next(iter(paths), None)) is not None:
-        raise InputError(f'{path}: {NOT_PREDICTED}')
-
-
-def memory_needed(voxels: int, threads: int) -> int:
+def memory_needed(threads: int | None) -> int:
     """Bytes of address space that both passes take on the CPU, measured with the shipped weights.
+
+    Those of the image come on top.
 
     Examples
     --------
-    >>> memory_needed(256**3, threads=1) > memory_needed(64**3, threads=1) > 1.2e9
+    >>> memory_needed(2) > memory_needed(1) > 1.2e9
     True
     """
-    return PASSES_BYTES + threads * THREAD_BYTES + voxels * VOXEL_BYTES
+    used = min(threads or available_cpus(), os.cpu_count() or 1)
+    return PASSES_BYTES + used * THREAD_BYTES
 
 
 class PassResults(NamedTuple):
@@ -408,13 +340,13 @@ class PassResults(NamedTuple):
 
 def _run_passes(
     model: Model,
-    values: NDArray[np.float32],
-    voxel_size: NDArray[np.float64],
+    shown: ShownImage,
     device: str,
     threads: int | None,
     stopwatch: Stopwatch,
 ) -> PassResults:
     """Both passes, the networks on a device; nothing of the results lies there."""
+    values, voxel_size = shown.values, shown.frame.voxel_size
     engine = engine_for(model.coarse, device, threads)
     whole = whole_cube(values.shape, voxel_size, model.coarse.size)
     coarse = run_pass(engine, values, voxel_size, whole, COARSE_VIEWS)
@@ -428,95 +360,3 @@ def _run_passes(
 def is_blank(values: NDArray[np.float32]) -> bool:
     """Whether nearly all values are one and the same: a mask over nothing."""
     return float((values == quantiles(values, [0.5])[0]).mean()) > CONSTANT_SHARE
-
-
-def strip_file(
-    in_file: str | Path,
-    out_file: str | Path | None = None,
-    out_mask: str | Path | None = None,
-    out_prob: str | Path | None = None,
-    out_sdt: str | Path | None = None,
-    out_quality: str | Path | None = None,
-    *,
-    out_tiv: str | Path | None = None,
-    border_mm: float = ExtractionOptions.border_mm,
-    csf: Csf = ExtractionOptions.csf,
-    device: str = ExtractionOptions.device,
-    threads: int | None = ExtractionOptions.threads,
-    within_signal: bool = False,
-    species: str = '',
-    weights: str | Path | None = None,
-    model: Model | None = None,
-) -> BrainExtraction:
-    """Skull-strip a file and write what is asked for, each file complete or not at all.
-
-    Parameters
-    ----------
-    in_file : path
-    out_file, out_mask, out_prob, out_sdt : path, optional
-        Masked image, mask (uint8), probability (0..1), distance to the border in mm (negative
-        inside); on the input's own grid, with its affine and codes.
-    out_quality : path, optional
-        JSON file with the quality record.
-    out_tiv : path, optional
-        Intracranial space, uint8; an error where it is not known.
-    border_mm, csf, device, threads
-        See `extract`.
-    within_signal : bool
-        Leave voxels without signal at the edge of the mask out, as of diffusion images.
-    species : str
-        Of the head, such as ``'rat'`` or ``'macaca mulatta'``: a volume that a brain of it cannot
-        have is flagged. It changes no mask.
-    weights : path, optional
-        Used when no `model` is given; default: the shipped weights.
-    model : Model, optional
-
-    Returns
-    -------
-    BrainExtraction
-
-    Raises
-    ------
-    InputError, NothingFoundError, OutputError, WeightsError
-
-    Examples
-    --------
-    >>> import nibabel as nib
-    >>> import pumba_pipe
-    >>> result = pumba_pipe.strip_file('head.nii.gz', out_mask='head_mask.nii.gz', threads=1)
-    >>> bool((nib.load('head_mask.nii.gz').get_fdata() == result.mask).all())
-    True
-    """
-    source = path_of(in_file, 'in_file')
-    images = {'out_file': out_file, 'out_mask': out_mask, 'out_prob': out_prob, 'out_sdt': out_sdt,
-              'out_tiv': out_tiv}  # fmt: skip
-    check_images(
-        [path_of(path, name) for name, path in images.items() if path is not None],
-        [source, *b_value_files(source), optional_path(weights, 'weights') or default_weights()],
-        [path_of(out_quality, 'out_quality')] if out_quality is not None else [],
-    )
-    if out_quality is not None:
-        check_quality_file(Path(out_quality))
-    if model is None:
-        model = load_weights(weights)
-    check_intracranial(model, [] if out_tiv is None else [Path(out_tiv)])
-    before = stamps_of(source)
-    result = extract(source, model, device, threads, border_mm, csf)
-    if within_signal:
-        result = kept_within_signal(result)
-    if species:
-        result = replace(result, quality=with_species(result.quality, species))
-    stopwatch = Stopwatch()
-    with all_or_none() as together:
-        scan = result.volume
-        together.write(out_mask, lambda path: save_mask(scan, result.mask, path))
-        together.write(out_file, lambda path: save_masked(scan, result.mask, path))
-        together.write(out_prob, lambda path: save_map(scan, result.probability, path))
-        together.write(out_sdt, lambda path: save_map(scan, result.distance(), path))
-        together.write(out_tiv, lambda path: save_mask(scan, known_intracranial(result), path))
-        together.write(out_quality, lambda path: write_json(path, result.quality.to_dict()))
-        # the masked image is read anew, and a mask of what was there before is of no use
-        check_stamps(source, before)
-    stopwatch.lap('write')
-    result.seconds.update(stopwatch.seconds)
-    return result

@@ -205,6 +205,8 @@ def quality_record(
     agreement: AgreementMetrics,
     expected: ExpectedDice | None,
     doubts: Sequence[str] = (),
+    intracranial_ml: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Quality:
     """Gather the record of one extraction.
 
@@ -221,6 +223,10 @@ def quality_record(
         None where the weights have no calibration.
     doubts : sequence of str
         What needs no calibration to be doubted, see `pumba_pipe.extraction.plausibility`.
+    intracranial_ml : float or None
+        None where it is not predicted; it is not known of an image that was stripped before.
+    notes : sequence of str
+        What else is to be said of this extraction.
     """
     contact = edge_contact(mask[seen])
     stripped = is_stripped(volume.data, mask)
@@ -240,7 +246,8 @@ def quality_record(
         reasons=() if expected is None else expected.reasons,
         already_stripped=stripped,
         flags=(*flags, *doubts),
-        notes=(*volume.notes, *((NO_CALIBRATION,) if expected is None else ())),
+        intracranial_ml=None if stripped else intracranial_ml,
+        notes=(*volume.notes, *((NO_CALIBRATION,) if expected is None else ()), *notes),
     )
 
 

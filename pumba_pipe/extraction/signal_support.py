@@ -16,7 +16,7 @@ from pumba_pipe.images.masks import clean, millilitres
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pumba_pipe.extraction.pipeline import BrainExtraction
+    from pumba_pipe.extraction.result import BrainExtraction
 
 LEAST = 0.05  # of the median in the mask; the noise of magnitude images is often below it
 

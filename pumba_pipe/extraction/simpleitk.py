@@ -20,6 +20,7 @@ import numpy as np
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction import pipeline
 from pumba_pipe.extraction.options import ExtractionOptions
+from pumba_pipe.extraction.result import BrainExtraction
 from pumba_pipe.images.itk import from_itk, like_itk
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class SitkBrainExtraction:
     image: Any
     mask: Any
     probability: Any
-    extraction: pipeline.BrainExtraction
+    extraction: BrainExtraction
 
     @property
     def quality(self) -> Quality:

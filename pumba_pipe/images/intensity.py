@@ -162,16 +162,21 @@ def without_padding(
 
     Some converters write -32768 where nothing was measured. Beside it, all of a head has about the
     same grey value. The blank of an image is zero mostly: values below it alone are looked for.
+    What lies below that value, as single odd voxels do, is put there, too.
     """
-    low = np.float32((ends or extremes(values))[0])
+    if (ends or extremes(values))[0] >= 0:
+        return values
     few = _some(values)
-    if low >= 0 or (few == low).mean() < PADDING_SHARE or not (few > low).any():
+    levels, counts = np.unique(few, return_counts=True)
+    frequent = levels[counts >= PADDING_SHARE * few.size]
+    filling = frequent[0] if len(frequent) else np.float32(0)
+    rest = few[few > filling]
+    if filling >= 0 or not rest.size:
         return values
-    rest = few[few > low]
     least, most = quantiles(rest, COMMON)
-    if least - low <= PADDING_GAP * (most - least):
+    if least - filling <= PADDING_GAP * (most - least):
         return values
-    return np.where(values == low, np.float32(least), values)
+    return np.where(values <= filling, np.float32(least), values)
 
 
 def without_spikes(

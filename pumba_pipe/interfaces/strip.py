@@ -98,7 +98,7 @@ class SkullStrip(BaseInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         # imported where the network runs, not where workflows are built
-        from pumba_pipe.extraction.pipeline import strip_file
+        from pumba_pipe.extraction.strip_file import strip_file
 
         inputs, outputs = self.inputs, self._list_outputs()
         result = strip_file(

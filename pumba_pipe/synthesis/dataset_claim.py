@@ -7,7 +7,6 @@ or that is in no sidecar, belongs to somebody: then the folder is refused and no
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from typing import Any
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.file_records import checksum
+from pumba_pipe.common.partial_files import is_partial
 from pumba_pipe.synthesis.dataset_names import MASKS
 
 GENERATOR = 'pumba-synth'
 CHECKSUMS = 'Checksums'  # key of a mask's sidecar: name of a file to SHA-256
-PARTIAL = re.compile(r'\.partial-[a-z0-9_]{8}[\w.]*')
 
 
 def make_room(folder: Path) -> None:
@@ -88,7 +87,7 @@ def _is_as_written(path: Path, known: dict[Path, str]) -> bool:
         return False
     if path in known:
         return not known[path] or checksum(path) == known[path]
-    return PARTIAL.fullmatch(path.name) is not None
+    return is_partial(path)
 
 
 def _is_ours(description: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.folder_lock import only_run_in
+from pumba_pipe.common.partial_files import PARTIAL, remove_old_partials
 from pumba_pipe.training.settings import SIZES, Hardware, TrainingSettings
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ def _check_weights(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run has left half-written, in a folder that no other run is using."""
-    for path in [*folder.glob('.partial-*'), *folder.glob('*/.partial-*')]:
-        path.unlink(missing_ok=True)
+    """Remove what a killed run has left half-written long ago, also of heads."""
+    for place in ('.', '*', 'head-cache/*'):
+        remove_old_partials(folder.glob(f'{place}/{PARTIAL}*'))
 
 
 def is_first_process() -> bool:

@@ -17,7 +17,8 @@ from pumba_pipe.workflows.settings import StripSettings
 from pumba_pipe.commands import strip
 from pumba_pipe.common.resources import MEMORY_SHARE
 from pumba_pipe.extraction.options import ExtractionOptions
-from pumba_pipe.extraction.pipeline import extract, strip_file
+from pumba_pipe.extraction.pipeline import extract
+from pumba_pipe.extraction.strip_file import strip_file
 from pumba_pipe.interfaces import RegisterToTemplate, SkullStrip
 from pumba_pipe.registration.options import RegistrationOptions
 from pumba_pipe.registration.register import register_files

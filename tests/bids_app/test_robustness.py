@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from pumba_pipe.bids_app.execution.workdir import OLD_SECONDS, own_folder, remove_leftovers
+from pumba_pipe.bids_app.execution.workdir import own_folder, remove_leftovers
+
+from pumba_pipe.common.partial_files import OLD_SECONDS
 
 pytestmark = pytest.mark.slow
 

@@ -22,8 +22,8 @@ from pumba_pipe.common.errors import NothingFoundError
 from pumba_pipe.common.tables import read_table
 from pumba_pipe.extraction import many
 from pumba_pipe.extraction.evidence import AgreementMetrics
-from pumba_pipe.extraction.pipeline import BrainExtraction
 from pumba_pipe.extraction.quality import quality_record
+from pumba_pipe.extraction.result import BrainExtraction
 
 CODE = 'import sys; from pumba_pipe.commands.strip import main; sys.exit(main())'
 AGREEMENT = AgreementMetrics(0.95, 0.98, 0.99, 0.9)
@@ -395,7 +395,10 @@ def test_a_killed_call_goes_on(head_file, tmp_path):
     first.communicate()
     done = sorted((tmp_path / 'out').glob('*_mask.nii.gz'))
     assert len(done) == 1
-    (tmp_path / 'out' / '.partial-abcdefgh.nii.gz').write_bytes(b'left by a killed call')
+    left = tmp_path / 'out' / '.partial-abcdefgh.nii.gz'
+    left.write_bytes(b'left by a killed call')
+    for path in (tmp_path / 'out').glob('.partial-*'):
+        os.utime(path, (0, 0))
     second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert '1 stripped, 1 done before' in second.stdout

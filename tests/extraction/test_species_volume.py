@@ -7,7 +7,7 @@ import pytest
 
 import pumba_pipe
 from pumba_pipe.common.species import COMMON_NAMES
-from pumba_pipe.extraction import pipeline
+from pumba_pipe.extraction import strip_file
 from pumba_pipe.extraction.manual_mask import manual_record
 from pumba_pipe.extraction.species_volume import (
     IMPLAUSIBLE,
@@ -59,7 +59,7 @@ def test_the_record_is_flagged_and_nothing_else_changes(
 ):
     model = load_weights(quick_weights)
     result = pumba_pipe.extract(head_file, model, threads=1)
-    monkeypatch.setattr(pipeline, 'extract', lambda *_: result)
+    monkeypatch.setattr(strip_file, 'extract', lambda *_: result)
     quality = tmp_path / 'quality.json'
     found = pumba_pipe.strip_file(head_file, out_quality=quality, model=model, species='rat')
     record, before = json.loads(quality.read_text()), result.quality.to_dict()

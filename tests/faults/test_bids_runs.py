@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from pumba_pipe.bids_app.execution.concurrent_runs import PREFIX, announced
 from pumba_pipe.bids_app.execution.progress import ImageProgress
-from pumba_pipe.bids_app.execution.workdir import OLD_SECONDS, own_folder, remove_leftovers
+from pumba_pipe.bids_app.execution.workdir import own_folder, remove_leftovers
 from pumba_pipe.bids_app.run import main
 
 from pumba_pipe.commands.synth import main as synth
 from pumba_pipe.common.file_lock import LOCK_PREFIX, exclusive, hold, release
+from pumba_pipe.common.partial_files import OLD_SECONDS
 from pumba_pipe.interfaces import SaveDerivative, SaveFigures
 
 POSIX = pytest.mark.skipif(os.name != 'posix', reason='locks the POSIX way')

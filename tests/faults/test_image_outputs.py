@@ -13,7 +13,7 @@ from pumba_pipe.commands.strip import main
 from pumba_pipe.common import files
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import check_outputs, files_of
-from pumba_pipe.extraction import pipeline
+from pumba_pipe.extraction import strip_file
 from pumba_pipe.images import saving
 from pumba_pipe.network.weights import default_weights
 
@@ -372,7 +372,7 @@ def test_a_scan_that_is_replaced_meanwhile_gives_no_output(
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     images = [(head[0] * 1000).astype(np.float32), (head[0][::-1] * 900).astype(np.float32)]
     nib.save(KINDS[name](images[0], affine), tmp_path / name)
-    extract = pipeline.extract
+    extract = strip_file.extract
 
     def replaced_meanwhile(*words, **options):
         result = extract(*words, **options)
@@ -383,7 +383,7 @@ def test_a_scan_that_is_replaced_meanwhile_gives_no_output(
     words = ['-i', str(tmp_path / name), '-m', str(out / 'm.nii'), '-o', str(out / 'o.nii')]
     assert main(words) == 0
     shutil.rmtree(out)
-    monkeypatch.setattr(pipeline, 'extract', replaced_meanwhile)
+    monkeypatch.setattr(strip_file, 'extract', replaced_meanwhile)
     capsys.readouterr()
     assert main(words) == 1
     assert list(out.iterdir()) == []

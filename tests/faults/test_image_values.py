@@ -308,6 +308,16 @@ def test_what_an_image_is_filled_up_with_hides_no_head(value, strip, real, surro
     assert dice(result.mask > 0, expected) > 0.95
 
 
+def test_odd_voxels_below_what_an_image_is_filled_up_with_do_not_hide_that(
+    strip, real, surroundings
+):
+    data, _, expected = real
+    odd = np.where(surroundings, np.float32(-32768), data)
+    odd.flat[np.flatnonzero(surroundings)[:: surroundings.sum() // 5]] = -60000
+    result = strip(odd)
+    assert dice(result.mask > 0, expected) > 0.95
+
+
 def test_ordinary_values_are_left_to_the_network(real):
     data, _, mask = real
     hounsfield = data / data.max() * 2000 - 1024

@@ -135,7 +135,7 @@ def test_without_use_gpu_no_gpu_is_looked_for(head_file, in_folder, monkeypatch)
         asked.update(options)
         return SimpleNamespace(quality=SimpleNamespace(notes=()))
 
-    monkeypatch.setattr('pumba_pipe.extraction.pipeline.strip_file', strip_file)
+    monkeypatch.setattr('pumba_pipe.extraction.strip_file.strip_file', strip_file)
     interface = SkullStrip(in_file=str(head_file), device='cuda:7')
     interface._run_interface(None)
     assert asked['device'] == 'cpu'

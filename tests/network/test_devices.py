@@ -36,10 +36,10 @@ def failure(request, monkeypatch):
     """A GPU on which the network cannot run; what a user must be told."""
     run_passes = extraction._run_passes
 
-    def failing(model, values, voxel_size, device, threads, stopwatch):
+    def failing(model, shown, device, threads, stopwatch):
         if device != 'cpu':
             raise request.param
-        return run_passes(model, values, voxel_size, device, threads, stopwatch)
+        return run_passes(model, shown, device, threads, stopwatch)
 
     monkeypatch.setattr(extraction, '_run_passes', failing)
     monkeypatch.setattr(extraction, 'choose_device', lambda name: 'cpu' if name == 'cpu' else GPU)

@@ -263,8 +263,11 @@ def test_lightning_prints_nothing_where_stderr_was_another_when_it_was_imported(
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
-    (tmp_path / 'coarse').mkdir()
-    (tmp_path / 'coarse/.partial-x.pt').touch()
+    for place in ('.', 'coarse', 'head-cache/a'):
+        path = tmp_path / place / '.partial-abcdefgh.pt'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (0, 0))
     words = [str(tmp_path), *WORDS.split(), '--steps', '1']
     assert main(words) == 0
     assert not list(tmp_path.rglob('.partial-*'))
