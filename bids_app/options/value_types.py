@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pumba_pipe.workflows.templates import parse_space
 
+from pumba_pipe.common.cli import UNSET
 from pumba_pipe.common.errors import InputError
 
 MEMORY_UNITS = {'B': 1e-9, 'K': 1e-6, 'M': 1e-3, 'G': 1.0, 'T': 1e3}
@@ -89,6 +90,8 @@ def space(text: str) -> str:
 
 def existing_file(text: str) -> Path:
     """Check that a file is there."""
+    if not text:
+        raise argparse.ArgumentTypeError(f'is empty; {UNSET}')
     path = Path(text)
     try:
         there = path.is_file()

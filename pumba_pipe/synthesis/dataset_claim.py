@@ -15,11 +15,28 @@ from typing import Any
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.file_records import checksum
+from pumba_pipe.common.folder_lock import LOCK
 from pumba_pipe.synthesis.dataset_names import MASKS
 
 GENERATOR = 'pumba-synth'
 CHECKSUMS = 'Checksums'  # key of a mask's sidecar: name of a file to SHA-256
 PARTIAL = re.compile(r'\.partial-[a-z0-9_]{8}[\w.]*')
+
+
+def check_claimable(folder: Path) -> None:
+    """Refuse a folder that is a file, or holds something else than an earlier data set.
+
+    Raises
+    ------
+    OutputError
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f'{folder}: is a file; give a folder for the data set')
+    if not _is_empty(folder) and not _is_ours(folder / MASKS / 'dataset_description.json'):
+        raise OutputError(
+            f'{folder}: is not empty and holds no data set of {GENERATOR}; '
+            'give an empty or new folder'
+        )
 
 
 def make_room(folder: Path) -> None:
@@ -28,17 +45,11 @@ def make_room(folder: Path) -> None:
     Raises
     ------
     OutputError
-        It is a file, holds something else, or holds what was changed since it was written.
+        As `check_claimable`, and where it holds what was changed since it was written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f'{folder}: is a file; give a folder for the data set')
-    if not folder.exists() or not any(folder.iterdir()):
+    check_claimable(folder)
+    if _is_empty(folder):
         return
-    if not _is_ours(folder / MASKS / 'dataset_description.json'):
-        raise OutputError(
-            f'{folder}: is not empty and holds no data set of {GENERATOR}; '
-            'give an empty or new folder'
-        )
     heads = [*folder.glob('sub-*'), *(folder / MASKS).glob('sub-*')]
     files = [path for head in heads for path in _files(head)]
     known = _known(folder, files)
@@ -57,6 +68,11 @@ def make_room(folder: Path) -> None:
     for head in heads:
         for place, _, _ in os.walk(head, topdown=False):
             Path(place).rmdir()
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder is not there, or holds nothing but the lock of a run."""
+    return not folder.exists() or all(path.name == LOCK for path in folder.iterdir())
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 MASKS = Path('derivatives/labels')
+# What one data set may be: names are listed in memory, and NIfTI has 32 bits for a voxel size.
+MAX_HEADS = 100_000
+MIN_VOXEL_MM, MAX_VOXEL_MM = 0.001, 1000.0
 
 
 def subject_label(index: int) -> str:
