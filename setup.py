@@ -65,6 +65,7 @@ setup(
     },
     install_requires=[
         'SimpleITK>=2.2',
+        'connected-components-3d>=3.18',
         'jinja2>=3',
         'nibabel>=5',
         'nipype>=1.10,<1.13',  # bids_app/execution/plugin.py overrides private methods
@@ -116,8 +117,8 @@ setup(
     entry_points={
         'console_scripts': [
             'pumba = pumba_pipe.bids_app.run:main',
-            'pumba-strip = pumba_pipe.commands.strip:main',
-            'pumba-synthstrip = pumba_pipe.commands.synthstrip:main',
+            'pumba-strip = pumba_pipe.commands.strip:script',
+            'pumba-synthstrip = pumba_pipe.commands.synthstrip:script',
             'pumba-train = pumba_pipe.commands.train:main',
             'pumba-synth = pumba_pipe.commands.synth:main',
             'pumba-evaluate = pumba_pipe.commands.evaluate:main',

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pumba_pipe.common.cli import (
     CommandParser,
@@ -14,6 +15,7 @@ from pumba_pipe.common.cli import (
     add_threads,
     add_version,
     complete,
+    end_process,
     guarded,
     tell,
 )
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 NAME = 'pumba-strip'
 SINGLE = '-o, -m, -d, -p, -q, --picture, --tiv'
 KINDS = ('mask', 'brain', 'prob', 'sdt', 'tiv')
+# New objects per search for garbage: imports make many, and hardly any garbage.
+FEW_COLLECTIONS = 100_000
 EPILOG = """
 One image: at least one of -o, -m, -d, -p, -q, --picture, --tiv is needed. Of a 4D image, the mean
 of its b0 volumes (with a .bval file beside it) or of all volumes is looked at; -o masks all
@@ -154,6 +158,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(NAME, lambda: run_many(args))
 
 
+def script(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run ``pumba-strip`` in a process of its own, which ends with it."""
+    gc.set_threshold(FEW_COLLECTIONS)
+    end_process(main(argv))
+
+
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> bool:
     """Refuse options that do not go together; tell whether it is about many images."""
     single = _outputs(args)
@@ -242,4 +252,4 @@ def _draw(result: BrainExtraction, args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    script()

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from pumba_pipe.common.cli import (
     EXIT_FAILURE,
@@ -13,6 +14,7 @@ from pumba_pipe.common.cli import (
     add_threads,
     add_version,
     complete,
+    end_process,
     guarded,
     tell,
 )
@@ -91,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(NAME, lambda: run(args))
 
 
+def script(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run ``pumba-synthstrip`` in a process of its own, which ends with it."""
+    end_process(main(argv))
+
+
 def run(args: argparse.Namespace) -> int:
     """Strip the image, and say what was written."""
     from pumba_pipe.common.errors import InputError
@@ -142,4 +149,4 @@ def install(folder: Path) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    script()

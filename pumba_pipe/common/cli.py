@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import io
 import os
@@ -119,6 +120,18 @@ def all_told(name: str, code: int) -> int:
     _lost.clear()
     tell(f'{name}: error: standard output: cannot write here ({reason})', sys.stderr)
     return code or EXIT_FAILURE
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process at once, without taking apart what libraries have set up in it.
+
+    That takes 0.1 s, a fifteenth of what a mask takes. What was registered for the end is done.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # `all_told` has told of what was lost
+            stream.flush()
+    os._exit(code)
 
 
 def open_standard_streams() -> None:

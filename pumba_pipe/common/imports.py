@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
 from types import ModuleType
+from typing import Any
 
 # scipy goes through all names of numpy, and numpy imports these when they are first named.
 ALONG = ('numpy.f2py', 'numpy.testing')
@@ -34,8 +36,17 @@ def import_little() -> None:
     Not for a library's user: whoever uses such a package first in two threads at once may find
     half of it, as Python's `LazyLoader` has no lock.
     """
-    for name in UNUSED_FOR_MASKS:
+    for name in (*ALONG, *UNUSED_FOR_MASKS):
         _import_later(name)
+    _leave_docstrings_alone()
+
+
+def _leave_docstrings_alone() -> None:
+    """Keep scipy from adding a table to each function's docstring, which nobody reads here."""
+    with contextlib.suppress(ImportError, AttributeError):
+        scipy: Any = importlib.import_module('scipy._lib._array_api')
+        if scipy.xp_capabilities:  # scipy 1.16 and later
+            scipy.xp_capabilities = lambda **_: lambda function: function
 
 
 def _import_later(name: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pumba_pipe.images.grids import Block, Cube, to_cube
-from pumba_pipe.images.intensity import quantile, rescale_block
+from pumba_pipe.images.intensity import quantiles, rescale_block
 from pumba_pipe.images.masks import bounding_block, clean, dice
 from pumba_pipe.network.config import INTRACRANIAL, WITH_CSF, WITHOUT_CSF
 
@@ -274,7 +274,7 @@ def intensity_ceiling(
         What is likely brain.
     """
     inner = values[brain]
-    return quantile(inner, CEILING_QUANTILE) if len(inner) else math.inf
+    return quantiles(inner, [CEILING_QUANTILE])[0] if len(inner) else math.inf
 
 
 def box_around(mask: NDArray[np.bool_], cube: Cube, size: int) -> Cube:

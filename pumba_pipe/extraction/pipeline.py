@@ -34,7 +34,7 @@ from pumba_pipe.extraction.quality import (
 from pumba_pipe.extraction.signal_support import kept_within_signal
 from pumba_pipe.images.conversion import as_volume
 from pumba_pipe.images.grids import Cube, whole_cube
-from pumba_pipe.images.intensity import for_network, has_bright_background, inverted
+from pumba_pipe.images.intensity import for_network, has_bright_background, inverted, quantiles
 from pumba_pipe.images.masks import moved_border, signed_distance
 from pumba_pipe.images.orientation import oriented_view, restored
 from pumba_pipe.images.saving import (
@@ -424,7 +424,7 @@ def _run_passes(
 
 def is_blank(values: NDArray[np.float32]) -> bool:
     """Whether nearly all values are one and the same: a mask over nothing."""
-    return float((values == np.median(values)).mean()) > CONSTANT_SHARE
+    return float((values == quantiles(values, [0.5])[0]).mean()) > CONSTANT_SHARE
 
 
 def strip_file(

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pumba_pipe.common.imports import import_ndimage
-from pumba_pipe.images.masks import bounding_block
+from pumba_pipe.images.components import connected_components
+from pumba_pipe.images.intensity import quantiles
+from pumba_pipe.images.masks import bounding_block, filled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +102,8 @@ def inner_contrast(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> InnerC
     core = depth > CORE * depth.max() + 1
     if np.count_nonzero(core) < FEWEST:
         return None
-    blank = float(np.percentile(data[tuple(slice(None, None, step) for step in steps)], 1))
+    few = data[tuple(slice(None, None, step) for step in steps)]
+    blank = quantiles(few.ravel(order='K'), [0.01])[0]  # in any order: that in memory is fast
     level = abs(float(values[core].mean()) - blank)
     detail = _without_shading(values, core)
     diameter = (6 * np.count_nonzero(inside) / math.pi) ** (1 / 3)
@@ -175,23 +178,19 @@ def second_object(brain: NDArray[np.bool_], scaled: NDArray[np.float32]) -> bool
     scaled : ndarray, shape (x, y, z)
         The image on the network's grey scale, 0..1.
     """
-    ndimage = import_ndimage()
-    if _two(brain, apart=False):
-        return True
-    return _two(ndimage.binary_fill_holes(scaled > FOREGROUND), apart=True)
+    return _two(brain, apart=False) or _two(filled(scaled > FOREGROUND), apart=True)
 
 
 def _two(objects: NDArray[np.bool_], *, apart: bool) -> bool:
-    ndimage = import_ndimage()
-    labels, count = ndimage.label(objects, np.ones((3, 3, 3)))
+    labels, count = connected_components(objects)
     if count < 2:
         return False
     sizes = np.bincount(labels.ravel())[1:]
     first, second = np.argsort(-sizes)[:2]
     if sizes[second] < SIMILAR * sizes[first]:
         return False
-    boxes = ndimage.find_objects(labels)
+    boxes = [bounding_block(labels == label + 1) for label in (first, second)]
     return not apart or any(
         one.stop <= other.start or other.stop <= one.start
-        for one, other in zip(boxes[first], boxes[second], strict=True)
+        for one, other in zip(*boxes, strict=True)
     )

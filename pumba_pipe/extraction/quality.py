@@ -14,7 +14,9 @@ from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.files import image_suffix
 from pumba_pipe.common.imports import import_ndimage
+from pumba_pipe.images.intensity import quantiles
 from pumba_pipe.images.masks import bounding_block, millilitres
+from pumba_pipe.images.orientation import in_memory_order
 from pumba_pipe.images.saving import WRITABLE
 
 if TYPE_CHECKING:
@@ -172,10 +174,11 @@ def is_stripped(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> bool:
     steps = tuple(slice(None, None, 2 if side > 128 else 1) for side in mask.shape)
     if mask[steps].any():
         data, mask = data[steps], mask[steps]
+    data, mask = in_memory_order(data, mask)
     block = bounding_block(mask, 3)
     near = ndimage.binary_dilation(mask[block], iterations=2)
-    blank = float(np.median(data[~mask])) if not mask.all() else 0.0
-    level = 0.02 * (float(np.percentile(data[mask][::7], 90)) - blank)
+    blank = quantiles(data[~mask], [0.5])[0] if not mask.all() else 0.0
+    level = 0.02 * (quantiles(data[mask], [0.9])[0] - blank)
     signal = np.abs(data - blank) > abs(level)
     outside = int(np.count_nonzero(signal)) - int(np.count_nonzero(signal[block] & near))
     return outside < STRIPPED_SHARE * int(np.count_nonzero(mask))

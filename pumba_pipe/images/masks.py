@@ -11,6 +11,7 @@ import numpy as np
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.imports import import_ndimage
+from pumba_pipe.images.components import FACES, connected_components
 from pumba_pipe.images.grids import span_of
 from pumba_pipe.images.headers import mm_per_unit
 from pumba_pipe.images.reading import open_source, with_sound_header
@@ -147,8 +148,7 @@ def largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, 
     share : float
         Share of all voxels that the largest held.
     """
-    ndimage = import_ndimage()
-    labels, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    labels, count = connected_components(mask)
     if count <= 1:
         return mask, count, 1.0
     sizes = np.bincount(labels.ravel())
@@ -158,9 +158,8 @@ def largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, 
 
 def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what is not connected to the outside (6 neighbours)."""
-    ndimage = import_ndimage()
     padded = np.pad(~mask, 1, constant_values=True)
-    labels, _ = ndimage.label(padded)
+    labels, _ = connected_components(padded, FACES)
     return (labels != labels[0, 0, 0])[1:-1, 1:-1, 1:-1]
 
 

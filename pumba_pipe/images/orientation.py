@@ -54,6 +54,16 @@ def restored(data: NDArray[Any], axes: NDArray[np.float64]) -> NDArray[Any]:
     return np.ascontiguousarray(apply_orientation(data, back))
 
 
+def in_memory_order(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
+    """Turn the axes of arrays of one shape to the order in which the first lies in memory.
+
+    Files have the first axis closest together, arrays mostly the last: numpy takes several times
+    as long where it has to walk across. For what does not depend on the order of axes.
+    """
+    axes = np.argsort([-abs(step) for step in arrays[0].strides], kind='stable')
+    return [array.transpose(axes) for array in arrays]
+
+
 def oriented_sizes(sizes: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Voxel sizes of an image, shape (3,), in the order in which `oriented` puts its axes."""
     return sizes[np.argsort(axes[:, 0])]

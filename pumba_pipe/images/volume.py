@@ -220,6 +220,8 @@ def _finite_values(data: NDArray[Any], notes: list[str]) -> NDArray[np.float32]:
         notes.append('complex values: their magnitude')
     with np.errstate(over='ignore', invalid='ignore'):
         values = _within_float32(real(data), notes).astype(np.float32, copy=False)
+    if data.dtype.kind in 'biu':
+        return values
     finite = np.isfinite(values)
     if not finite.all():
         background = outside_value(values)

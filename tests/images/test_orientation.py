@@ -8,6 +8,7 @@ import pytest
 
 from pumba_pipe.images.orientation import (
     canonical_axes,
+    in_memory_order,
     oriented,
     oriented_affine,
     oriented_sizes,
@@ -49,3 +50,13 @@ def test_oblique_axes_are_brought_to_the_nearest():
     data = np.arange(24).reshape(2, 3, 4)
     found = oriented(data, canonical_axes(affine))
     np.testing.assert_array_equal(found, data.transpose(1, 0, 2)[::-1])
+
+
+def test_arrays_are_turned_to_the_order_in_which_the_first_lies_in_memory():
+    first = np.asfortranarray(np.arange(24.0).reshape(2, 3, 4))[::-1]
+    second = np.arange(24).reshape(2, 3, 4)
+    turned, other = in_memory_order(first, second)
+    assert turned.shape == other.shape == (4, 3, 2)
+    np.testing.assert_array_equal(turned, first.T)
+    np.testing.assert_array_equal(other, second.T)
+    assert abs(turned.strides[2]) == 8
