@@ -16,6 +16,7 @@ from pumba_pipe.common.cli import (
     positive_int,
     tell,
 )
+from pumba_pipe.common.resources import check_memory_for_torch
 from pumba_pipe.synthesis.dataset_names import MAX_HEADS, MAX_VOXEL_MM, MIN_VOXEL_MM
 
 NAME = 'pumba-synth'
@@ -110,6 +111,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def synthesize_dataset(options: argparse.Namespace) -> int:
     """Write the data set and say where it is."""
+    check_memory_for_torch()
     from pumba_pipe.common.progress import ProgressBar
     from pumba_pipe.synthesis.dataset import MASKS, PICTURE, write_heads
     from pumba_pipe.synthesis.recipe import load_recipe

@@ -23,6 +23,7 @@ from pumba_pipe.common.cli import (
     tell,
 )
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.resources import check_memory_for_torch
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
     HELD_OUT_SHARE,
@@ -287,6 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train the stages that were asked for and export the weights."""
+    check_memory_for_torch()
     from pumba_pipe.common.files import check_outputs
     from pumba_pipe.network.weights import initial_weights
     from pumba_pipe.synthesis.recipe import load_recipe

@@ -24,6 +24,7 @@ NO_MEMORY = (
     'could not create a primitive', 'failed to map segment', 'out of memory',
     'failed to allocate', 'resource temporarily unavailable',
 )  # fmt: skip
+TORCH_BYTES = 700_000_000  # address space of a process that has imported PyTorch
 
 
 def available_cpus(root: Path = ROOT, environment: Mapping[str, str] | None = None) -> int:
@@ -163,6 +164,16 @@ def _slurm_memory(environment: Mapping[str, str]) -> Iterator[int]:
         yield int(per_node) * MIB
     if per_cpu.isdigit() and int(per_cpu):
         yield int(per_cpu) * MIB * min(_slurm_cpus(environment), default=1)
+
+
+def check_memory_for_torch() -> None:
+    """Refuse to import PyTorch where it gets too little memory: the process would end there.
+
+    Raises
+    ------
+    MemoryError
+    """
+    check_memory(TORCH_BYTES)
 
 
 def check_memory(needed: int) -> None:

@@ -80,6 +80,17 @@ def test_little_address_space_is_one_line(head_file, tmp_path, kilobytes):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('name', ['synth', 'train'])
+def test_little_address_space_for_pytorch_is_one_line(tmp_path, name):
+    """PyTorch ended the process while it was imported, without a word of ours."""
+    code = f'import sys; from pumba_pipe.commands.{name} import main; sys.exit(main())'
+    done = run(limited([sys.executable, '-c', code, str(tmp_path / 'out')], 600_000))
+    assert done.returncode == 1
+    assert done.stderr.count('\n') == 1
+    assert 'not enough memory' in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize('kilobytes', [600_000])
 def test_little_address_space_for_workers_is_one_line(bids_dir, tmp_path, kilobytes):
     done = run(limited(command(bids_dir, tmp_path / 'out', '--nprocs', '2'), kilobytes))
