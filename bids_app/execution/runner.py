@@ -17,6 +17,7 @@ from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
 from pumba_pipe.bids_app.execution.progress import Progress, crash_of, node_image
+from pumba_pipe.bids_app.execution.workdir import was_removed
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
 from pumba_pipe.workflows.done import OTHER_OPTIONS, judge_at_rest
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 WORKFLOW = 'pumba_wf'
 MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images for each slot
 KILLED_HINT = 'run again with a lower --mem or --nprocs'
+WORK_DIR_GONE = 'the work directory was removed while it was in use; start the run again'
 NOT_REACHED = 'not done: the run stopped at the first failure (--stop-on-first-crash)'
 
 
@@ -125,6 +127,8 @@ def execute(
             except Exception as error:  # Nipype raises after all nodes have run, when one failed
                 stopped = error
         now = _failures(plan.config, batch.images, progress, stopped)
+        if was_removed(Path(batch.workflow.base_dir)):
+            now = dict.fromkeys(now, Failure(f'{batch.workflow.base_dir}: {WORK_DIR_GONE}'))
         failed |= now
         after(batch.images, now)
     gc.unfreeze()

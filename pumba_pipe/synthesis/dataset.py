@@ -18,7 +18,7 @@ from pumba_pipe.common.tables import write_table
 from pumba_pipe.images.compression import save_image
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
 from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, check_claimable, make_room
-from pumba_pipe.synthesis.dataset_names import MASKS, head_files, subject_label
+from pumba_pipe.synthesis.dataset_names import MASKS, check_suffixes, head_files, subject_label
 from pumba_pipe.synthesis.sample import Sample, stream
 
 if TYPE_CHECKING:
@@ -99,13 +99,14 @@ def write_heads(
     Raises
     ------
     InputError
-        Another run is at work in the folder.
+        Another run is at work in the folder, or a suffix is none.
     OutputError
         The folder is in use for something else, or cannot be written to.
     RecipeError
         The recipe shows no brain.
 
     """
+    check_suffixes(suffixes)
     check_claimable(folder)
     with only_run_in(folder):
         make_room(folder)
