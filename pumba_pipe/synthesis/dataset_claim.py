@@ -24,34 +24,23 @@ PARTIAL = re.compile(r'\.partial-[a-z0-9_]{8}[\w.]*')
 
 
 def check_claimable(folder: Path) -> None:
-    """Refuse a folder that is a file, or holds something else than an earlier data set.
+    """Refuse a folder that does not hold an earlier data set and nothing else; touch nothing.
 
     Raises
     ------
     OutputError
+        It is a file, holds something else, or holds what was changed since it was written.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f'{folder}: is a file; give a folder for the data set')
-    if not _is_empty(folder) and not _is_ours(folder / MASKS / 'dataset_description.json'):
+    if _is_empty(folder):
+        return
+    if not _is_ours(folder / MASKS / 'dataset_description.json'):
         raise OutputError(
             f'{folder}: is not empty and holds no data set of {GENERATOR}; '
             'give an empty or new folder'
         )
-
-
-def make_room(folder: Path) -> None:
-    """Remove the heads of an earlier data set from a folder, or refuse the folder.
-
-    Raises
-    ------
-    OutputError
-        As `check_claimable`, and where it holds what was changed since it was written.
-    """
-    check_claimable(folder)
-    if _is_empty(folder):
-        return
-    heads = [*folder.glob('sub-*'), *(folder / MASKS).glob('sub-*')]
-    files = [path for head in heads for path in _files(head)]
+    files = [path for head in _heads(folder) for path in _files(head)]
     known = _known(folder, files)
     readme = folder / 'README'
     foreign = [path for path in files if not _is_as_written(path, known)]
@@ -62,12 +51,29 @@ def make_room(folder: Path) -> None:
             f'{foreign[0]}: was not made by {GENERATOR}, or was changed since; nothing was '
             'removed: give an empty or new folder'
         )
+
+
+def make_room(folder: Path) -> None:
+    """Remove the heads of an earlier data set from a folder, or refuse the folder.
+
+    Raises
+    ------
+    OutputError
+        As `check_claimable`.
+    """
+    check_claimable(folder)
+    if _is_empty(folder):
+        return
     (folder / 'dataset_description.json').unlink(missing_ok=True)
-    for path in files:
-        path.unlink()
-    for head in heads:
+    for head in _heads(folder):
+        for path in [*_files(head)]:
+            path.unlink()
         for place, _, _ in os.walk(head, topdown=False):
             Path(place).rmdir()
+
+
+def _heads(folder: Path) -> list[Path]:
+    return [*folder.glob('sub-*'), *(folder / MASKS).glob('sub-*')]
 
 
 def _is_empty(folder: Path) -> bool:
