@@ -46,7 +46,7 @@ def tolerant(plugin: type) -> type:
     """Plugin that waits for its jobs: one that is refused or vanishes fails its own node."""
     with_strict_commands(plugin)
 
-    class Tolerant(plugin):  # type: ignore[misc, valid-type]
+    class Tolerant(plugin):
         """See `tolerant`."""
 
         def __init__(self, **options: Any) -> None:
