@@ -46,6 +46,19 @@ def available_cpus(root: Path = ROOT, environment: Mapping[str, str] | None = No
     return max(1, int(min(limits)))
 
 
+def usable_threads(asked: int) -> int:
+    """As many threads as are asked for, at most one for each CPU of the machine.
+
+    Libraries reserve memory for each, and end the process where there is not so much.
+
+    Examples
+    --------
+    >>> usable_threads(1), usable_threads(10**9) == os.cpu_count()
+    (1, True)
+    """
+    return min(asked, os.cpu_count() or 1)
+
+
 def available_memory_gb(root: Path = ROOT, environment: Mapping[str, str] | None = None) -> float:
     """Memory this process should use at most, in GB: `MEMORY_SHARE` of the least limit.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,12 @@ from pumba_pipe.common.arguments import optional_path, path_of
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.file_records import check_stamps, stamps_of
 from pumba_pipe.common.files import all_or_none, write_json
-from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
+from pumba_pipe.common.resources import (
+    available_cpus,
+    check_memory,
+    one_blas_thread,
+    usable_threads,
+)
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.evidence import AgreementMetrics, Evidence, shape_metrics
@@ -276,7 +280,7 @@ def extract(
     chosen = choose_device(device)
     stages = []
     if chosen == CPU:
-        used = min(threads or available_cpus(), os.cpu_count() or 1)
+        used = usable_threads(threads or available_cpus())
         check_memory(memory_needed(0, used))
         stages = [model.coarse, model.fine]
     stopwatch.lap('weights')

@@ -315,3 +315,19 @@ def test_a_full_stdout_is_one_line_and_all_files_are_written(
         assert out.stat().st_size
     if module == 'commands.synth':
         assert (out / 'dataset_description.json').is_file()
+
+
+@pytest.mark.parametrize(
+    'content', [b'rubbish', b'\0' * 20, b'\xff\xfe', b'[execution]\n[execution]\n']
+)
+def test_damaged_settings_of_nipype_are_one_line(bids_dir, tmp_path, content):
+    """As after a power cut: Python's traceback was all that was shown."""
+    (tmp_path / 'nipype.cfg').write_bytes(content)
+    done = run(
+        command(bids_dir, tmp_path / 'out', '--nprocs', '1'),
+        env=os.environ | {'NIPYPE_CONFIG_DIR': str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1
+    assert f'repair or remove nipype.cfg in {tmp_path}' in done.stderr
+    assert not (tmp_path / 'out').exists()
