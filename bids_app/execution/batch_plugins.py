@@ -115,7 +115,7 @@ def reason_of(error: Exception) -> str:
 
     Examples
     --------
-    >>> reason_of(RuntimeError('Could not submit\\nsbatch: error: QOSMaxSubmitJobPerUserLimit'))
+    >>> reason_of(RuntimeError('Could not submit\nsbatch: error: QOSMaxSubmitJobPerUserLimit'))
     'QOSMaxSubmitJobPerUserLimit'
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
