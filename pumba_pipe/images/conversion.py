@@ -149,16 +149,10 @@ def _checked(volume: Volume) -> Volume:
 
 
 def _with_its_source(volume: Volume) -> Volume:
-    """Refuse a Volume whose source cannot be the image it was read from."""
+    """Refuse a Volume whose source is no image."""
     import nibabel as nib
 
-    source = volume.source
-    require(source, 'source', nib.spatialimages.SpatialImage, 'a nibabel image, or None')
-    if source.shape[:3] != np.shape(volume.data):
-        raise InputError(
-            f'{volume.name}: the Volume has the shape {np.shape(volume.data)}, its source '
-            f'{source.shape}; leave source= out'
-        )
+    require(volume.source, 'source', nib.spatialimages.SpatialImage, 'a nibabel image, or None')
     _check_notes(volume)
     return volume
 

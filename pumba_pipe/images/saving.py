@@ -109,6 +109,11 @@ def _masked(
     except UNREADABLE as error:
         reason = str(error).strip().split('\n')[0] or type(error).__name__
         raise InputError(f'{volume.name}: cannot read this file again ({reason})') from None
+    if data.shape[:3] != keep.shape[:3]:
+        raise InputError(
+            f'{volume.name}: the mask has the shape {keep.shape[:3]}, the source of the Volume '
+            f'{data.shape[:3]}; leave source= out'
+        )
     in_memory = isinstance(proxy, np.ndarray)
     if data.dtype.kind == 'f' and not raw and not (in_memory and data.dtype.itemsize in (4, 8)):
         data = _shorter(data)
