@@ -16,6 +16,8 @@ from pumba_pipe.common.cli import (
     positive_int,
     tell,
 )
+from pumba_pipe.common.resources import check_memory_for_torch
+from pumba_pipe.synthesis.dataset_names import MAX_HEADS, MAX_VOXEL_MM, MIN_VOXEL_MM
 
 NAME = 'pumba-synth'
 SUFFIXES = ('T1w', 'T2w', 'T2starw', 'PDw', 'FLAIR')
@@ -47,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_version(parser)
     parser.add_argument('out', metavar='OUT', type=Path, help='folder of the data set')
     parser.add_argument(
-        '-n', type=positive_int, default=10, metavar='N',
+        '-n', type=_count, default=10, metavar='N',
         help='number of heads (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
@@ -64,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f'given to the images in turn: {", ".join(SUFFIXES)} (default: T1w T2w)',
     )  # fmt: skip
     parser.add_argument(
-        '--voxel-mm', type=positive_float, default=2.0, metavar='MM',
+        '--voxel-mm', type=_voxel_mm, default=2.0, metavar='MM',
         help='voxel size (default: %(default)s)',
     )  # fmt: skip
     return parser
@@ -83,6 +85,24 @@ def _size(text: str) -> int:
     return size
 
 
+def _count(text: str) -> int:
+    count = positive_int(text)
+    if count > MAX_HEADS:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is more than {MAX_HEADS}; make several data sets, with another --seed each'
+        )
+    return count
+
+
+def _voxel_mm(text: str) -> float:
+    size = positive_float(text)
+    if not MIN_VOXEL_MM <= size <= MAX_VOXEL_MM:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number of millimetres from {MIN_VOXEL_MM:g} to {MAX_VOXEL_MM:g}'
+        )
+    return size
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run ``pumba-synth`` and return its exit code."""
     options = complete(build_parser()).parse_args(argv)
@@ -91,6 +111,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def synthesize_dataset(options: argparse.Namespace) -> int:
     """Write the data set and say where it is."""
+    check_memory_for_torch()
     from pumba_pipe.common.progress import ProgressBar
     from pumba_pipe.synthesis.dataset import MASKS, PICTURE, write_heads
     from pumba_pipe.synthesis.recipe import load_recipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
-from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
+from pumba_pipe.common.resources import (
+    available_cpus,
+    check_memory,
+    one_blas_thread,
+    usable_threads,
+)
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.evidence import AgreementMetrics, Evidence, shape_metrics
@@ -326,7 +330,7 @@ def memory_needed(threads: int | None) -> int:
     >>> memory_needed(2) > memory_needed(1) > 1.2e9
     True
     """
-    used = min(threads or available_cpus(), os.cpu_count() or 1)
+    used = usable_threads(threads or available_cpus())
     return PASSES_BYTES + used * THREAD_BYTES
 
 

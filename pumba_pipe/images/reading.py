@@ -242,6 +242,8 @@ def open_source(path: Path) -> Any:
     except OSError as error:
         # gzip's own errors carry no errno
         if error.errno is None:
+            if mistake := what_it_is(path):
+                raise InputError(f'{path}: {mistake}') from None
             raise InputError(
                 f'{path}: damaged or incomplete image ({_first_line(error)})'
             ) from None
@@ -256,7 +258,14 @@ def open_source(path: Path) -> Any:
         ) from None
     except InputError:
         raise
+    except ImportError as error:  # nibabel reads some formats with packages that it does not need
+        raise InputError(
+            f'{path}: this format cannot be read here ({_first_line(error)}); install that, '
+            'or convert the image to NIfTI'
+        ) from None
     except Exception as error:  # nibabel's readers raise many kinds on broken headers
+        if mistake := what_it_is(path):
+            raise InputError(f'{path}: {mistake}') from None
         raise InputError(f'{path}: broken header ({_first_line(error)})') from None
     if not isinstance(image, nib.spatialimages.SpatialImage):
         raise InputError(f'{path}: not an image of voxels')

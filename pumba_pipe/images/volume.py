@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from pumba_pipe.common.arguments import path_of
 from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.file_records import stamps_of
 from pumba_pipe.common.files import image_suffix
 from pumba_pipe.images.reading import data_file, open_image, real, usable_image
 
@@ -58,6 +60,9 @@ class Volume:
     path: Path | None = None
     notes: tuple[str, ...] = ()
     source: Any = field(default=None, repr=False)
+    _stamps: Mapping[Path, Mapping[str, int]] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of its files, before they were read
 
     @cached_property
     def voxel_size(self) -> NDArray[np.float64]:
@@ -129,6 +134,7 @@ def volume_from_image(image: Any, *, flat: bool = False) -> Volume:
 
 def _volume(file: ImageFile, flat: bool) -> Volume:
     notes: list[str] = list(file.notes)
+    stamps = {} if file.path is None else stamps_of(file.path)
     data = file.values() if file.count == 1 else _mean_of_frames(file, notes)
     values = _finite_values(data, notes)
     if not flat and values.min() == values.max():
@@ -139,7 +145,7 @@ def _volume(file: ImageFile, flat: bool) -> Volume:
         raise InputError(
             f'{file.name}: every voxel has the same value ({values.min():g}); there is no image'
         )
-    return Volume(values, file.affine, file.path, tuple(notes), file.source)
+    return Volume(values, file.affine, file.path, tuple(notes), file.source, stamps)
 
 
 def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
@@ -260,12 +266,15 @@ def _within_float32(values: NDArray[Any], notes: list[str]) -> NDArray[Any]:
         if not finite.size:
             return values
         low, high = finite.min(), finite.max()
+    least, whole = low, values.dtype.kind in 'iu'
+    # float64 does not tell large whole numbers apart: as such they are subtracted
+    half = (int(high) - int(low)) / 2 if whole else float(high) / 2 - float(low) / 2
     low, high = float(low), float(high)
     largest = max(abs(low), abs(high))
-    if values.dtype != np.float32 and largest > OFFSET * (high / 2 - low / 2) > 0:
+    if values.dtype != np.float32 and largest > OFFSET * half > 0:
         notes.append(f'{low:g} was subtracted: the values differ by less than float32 can tell')
-        values = values.astype(np.float64) - low
-        largest = high - low
+        values = (values - least).astype(np.float64) if whole else values.astype(np.float64) - low
+        largest = 2 * half
     if largest == 0 or SMALLEST <= largest <= LARGEST:
         return values
     exponent = -int(np.floor(np.log2(largest)))

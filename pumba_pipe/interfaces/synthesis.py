@@ -16,20 +16,19 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder
+from pumba_pipe.synthesis.dataset_names import MAX_HEADS, MAX_VOXEL_MM, MIN_VOXEL_MM
 
 
 class SynthesizeHeadsInputSpec(BaseInterfaceInputSpec):
     """Inputs of `SynthesizeHeads`."""
 
     recipe = traits.Str('default', usedefault=True, desc='name of a recipe, or a TOML file')
-    count = traits.Range(low=1, value=10, usedefault=True, desc='number of heads')
+    count = traits.Range(1, MAX_HEADS, 10, usedefault=True, desc='number of heads')
     seed = traits.Range(low=0, value=0, usedefault=True, desc='of the whole data set')
     size = traits.Range(
         16, 512, 96, usedefault=True, desc='side in voxels of the cube heads are made in'
     )
-    voxel_mm = traits.Range(
-        low=0.0, value=2.0, exclude_low=True, usedefault=True, desc='voxel size'
-    )
+    voxel_mm = traits.Range(MIN_VOXEL_MM, MAX_VOXEL_MM, 2.0, usedefault=True, desc='voxel size')
     suffixes = traits.List(
         traits.Str, ['T1w', 'T2w'], minlen=1, usedefault=True, desc='given to the images in turn'
     )

@@ -13,11 +13,12 @@ import numpy as np
 from pumba_pipe.common.errors import RecipeError
 from pumba_pipe.common.file_records import checksum
 from pumba_pipe.common.files import atomic_path, write_json, write_text
+from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.images.compression import save_image
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
-from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, make_room
-from pumba_pipe.synthesis.dataset_names import MASKS, head_files, subject_label
+from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, check_claimable, make_room
+from pumba_pipe.synthesis.dataset_names import MASKS, check_suffixes, head_files, subject_label
 from pumba_pipe.synthesis.sample import Sample, stream
 
 if TYPE_CHECKING:
@@ -97,13 +98,35 @@ def write_heads(
 
     Raises
     ------
+    InputError
+        Another run is at work in the folder, or a suffix is none.
     OutputError
-        The folder is in use, or cannot be written to.
+        The folder is in use for something else, or cannot be written to.
     RecipeError
         The recipe shows no brain.
 
     """
-    _claim(folder, recipe)
+    check_suffixes(suffixes)
+    check_claimable(folder)
+    with only_run_in(folder):
+        make_room(folder)
+        _write(folder, recipe, seed, count, size, suffixes, voxel_mm, progress)
+
+
+def _write(
+    folder: Path,
+    recipe: Recipe,
+    seed: int,
+    count: int,
+    size: int,
+    suffixes: Sequence[str],
+    voxel_mm: float,
+    progress: Callable[[str], None],
+) -> None:
+    """Write heads into a folder that holds none; see `write_heads`."""
+    masks = folder / MASKS
+    write_json(masks / 'dataset_description.json', _description('derivative', recipe))
+    write_text(masks / 'README', MASKS_README)
     seeds: list[int] = []
     panels: list[Panel] = []
     heads = itertools.islice(draw_heads(recipe, seed, size, voxel_mm), count)
@@ -162,14 +185,6 @@ def _in_view(sample: Sample, voxel_mm: float) -> Head | None:
     affine[:3, 3] = (low - (np.array(label.shape) - 1) / 2) * voxel_mm
     grey = np.rint(sample.image.numpy()[view] * MAX_STORED_VALUE).astype(np.int16)
     return Head(grey, label[view], affine, sample.seed)
-
-
-def _claim(folder: Path, recipe: Recipe) -> None:
-    """Make an empty data set of `folder`, or refuse it."""
-    make_room(folder)
-    masks = folder / MASKS
-    write_json(masks / 'dataset_description.json', _description('derivative', recipe))
-    write_text(masks / 'README', MASKS_README)
 
 
 def _description(kind: str, recipe: Recipe) -> dict[str, Any]:

@@ -102,3 +102,28 @@ def test_completion_in_the_shell():
     command = f'{sys.executable} -c "{code}" 8>&1 9>/dev/null'
     done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, env=environment)
     assert done.stdout.strip('\x0b\n ') == '--out-dir'
+
+
+@pytest.mark.parametrize(
+    ('command', 'words'),
+    [
+        ('pumba', ['', 'out', 'participant']),
+        ('pumba', ['bids', '', 'participant']),
+        ('pumba', ['bids', 'out', 'participant', '-w', '']),
+        ('pumba', ['bids', 'out', 'participant', '--use-plugin', '']),
+        ('pumba-strip', ['-i', '', '-m', 'mask.nii.gz']),
+        ('pumba-strip', ['head.nii.gz', '--out-dir', '']),
+        ('pumba-synth', ['']),
+        ('pumba-train', ['']),
+        ('pumba-weights', ['info', '']),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(command, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = COMMANDS[command].load()(words)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert 'is empty; was a variable of the shell not set?' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
