@@ -116,7 +116,7 @@ class NativeLogits:
         block, planes = self._sampled(-DOUBTFUL if count_doubtful else 0.0)
         x, y, z = (span.stop - span.start for span in block)
         part, doubtful = np.zeros((z, y, x), bool), 0
-        for plane, target in zip(planes, part, strict=False):  # no plane of nothing
+        for plane, target in zip(planes, part, strict=False):  # an empty block has no planes
             np.greater(plane, 0, out=target)
             if count_doubtful:
                 doubtful += int(np.count_nonzero(np.abs(plane) < DOUBTFUL))

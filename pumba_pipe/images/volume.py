@@ -12,7 +12,7 @@ import numpy as np
 from pumba_pipe.common.arguments import path_of
 from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 from pumba_pipe.images.reading import data_file, open_image, real, usable_image
 
 if TYPE_CHECKING:
@@ -165,9 +165,8 @@ def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
 
 def b_value_files(path: Path) -> list[Path]:
     """Files that may hold the b-values of an image, whether they exist or not."""
-    stem = path.name[: -len(image_suffix(path))] if image_suffix(path) else path.name
     # not with_name(): "." and "/" have no name
-    return [path.parent / f'{stem}.{end}' for end in ('bval', 'bvals')]
+    return [path.parent / f'{image_stem(path)}.{end}' for end in ('bval', 'bvals')]
 
 
 def read_b_values(path: Path) -> NDArray[np.float64]:

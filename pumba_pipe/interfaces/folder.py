@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 
 MAX_STEM = 180
 
@@ -24,8 +24,7 @@ def stem(path: str | Path) -> str:
     >>> stem('data/sub-01_T1w.nii.gz')
     'sub-01_T1w'
     """
-    name = Path(path).name
-    return name[: len(name) - len(image_suffix(Path(path)))][:MAX_STEM]
+    return image_stem(Path(path))[:MAX_STEM]
 
 
 def in_folder(name: str, field: str = 'output') -> str:

@@ -200,7 +200,7 @@ class _Aligned:
         self.aligner = Aligner(_values(frames, best), voxel)
         found = {
             index: self.aligner.motion(_values(frames, index)) for index in used if index != best
-        } | {best: (Motion.none(), True)}
+        } | {best: (Motion.identity(), True)}
         self.motions = {index: motion for index, (motion, _) in found.items()}
         self.unlike = {index for index, (_, alike) in found.items() if not alike}
         self.ways = {index: self.aligner.distance(one) for index, one in self.motions.items()}
