@@ -88,9 +88,7 @@ class Beside:
     sidecars: Sequence[Path] = ()
 
 
-def make_reference(
-    path: Path, bval_file: Path | None = None, *, beside: Beside | None = None
-) -> Reference:
+def make_reference(path: Path, beside: Beside | None = None) -> Reference:
     """Average the volumes of a series that are like the others.
 
     Volumes that moved against the best one, which is nearest to the median, are resampled to where
@@ -101,10 +99,8 @@ def make_reference(
     path : Path
         3D image, or series of which 200 volumes at most are read, evenly spaced; where the head
         moved, the 60 that moved least.
-    bval_file : Path, optional
-        b-values of a diffusion series; only volumes of at most 50 s/mm^2 are used.
     beside : Beside, optional
-        Files that say what the volumes are; `bval_file` is one of them.
+        Files that say what the volumes are.
 
     Raises
     ------
@@ -112,8 +108,6 @@ def make_reference(
         A file cannot be read or does not fit the series.
     """
     beside = beside or Beside()
-    if bval_file is not None:
-        beside = replace(beside, b_values=bval_file)
     for sidecar in beside.sidecars:
         read_json(sidecar)
     file = open_image(path)
@@ -309,8 +303,6 @@ def make_reference_file(
     in_file: Path,
     out_file: Path,
     out_record: Path,
-    bval_file: Path | None = None,
-    *,
     beside: Beside | None = None,
 ) -> Reference:
     """Write the reference of a series and a JSON record of the volumes it was made from.
@@ -319,9 +311,10 @@ def make_reference_file(
     ------
     InputError, OutputError
     """
-    others = [bval_file, *((beside.context, beside.m0) if beside else ())]
+    beside = beside or Beside()
+    others = (beside.b_values, beside.context, beside.m0)
     check_images([out_file], [in_file, *others], [out_record])
-    reference = make_reference(in_file, bval_file, beside=beside)
+    reference = make_reference(in_file, beside)
     save_map(reference.volume, reference.volume.data, out_file)
     record: dict[str, Sequence[Any]] = {
         'Notes': reference.volume.notes,
