@@ -21,7 +21,7 @@ from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.evidence import AgreementMetrics, Evidence, shape_metrics
 from pumba_pipe.extraction.expected_dice import expected_dice
-from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
+from pumba_pipe.extraction.native import ImageSpace, NativeLogits, overlap
 from pumba_pipe.extraction.options import ExtractionOptions, check_options
 from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, run_fine_pass, run_pass
 from pumba_pipe.extraction.plausibility import SECOND, doubts, inner_contrast, second_object
@@ -285,7 +285,7 @@ def extract(
         with compiled_meanwhile(stages, threads):
             volume = as_volume(image, affine)
             stopwatch.lap('read')
-            frame = Frame.of(volume)
+            frame = ImageSpace.of(volume)
             measured = frame.view(volume.data)
             visible, spikes = for_network(measured)
             bright = has_bright_background(visible)
@@ -353,7 +353,7 @@ def extract(
     )  # fmt: skip
 
 
-def _intracranial(logits: NDArray[np.float32], cube: Cube, frame: Frame) -> NDArray[np.uint8]:
+def _intracranial(logits: NDArray[np.float32], cube: Cube, frame: ImageSpace) -> NDArray[np.uint8]:
     return NativeLogits(logits, cube, frame).mask(False).cleaned()[0].on(frame).view(np.uint8)
 
 

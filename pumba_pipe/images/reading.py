@@ -31,10 +31,10 @@ COMPRESSED = (*GZIP, '.bz2', '.zst')
 
 
 @dataclass(frozen=True)
-class Frames:
+class StoredVolumes:
     """Volumes of a series as they are stored, one at a time.
 
-    A volume's values are ``frames[index] * frames.slope + frames.inter``.
+    A volume's values are ``volumes[index] * volumes.slope + volumes.inter``.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class ImageFile:
             return np.asarray(proxy[(..., *self._trailing)])
 
     @contextlib.contextmanager
-    def frames(self) -> Iterator[Frames]:
+    def stored_volumes(self) -> Iterator[StoredVolumes]:
         """Read a series; errors while its volumes are cut out count as damage, too.
 
         A compressed file is held in memory: each cut would decompress it from its start.
@@ -112,10 +112,10 @@ class ImageFile:
         with self._damage_named():
             with values_of(self.source, self._data_file) as proxy:
                 if not hasattr(proxy, 'get_unscaled'):
-                    yield Frames(proxy, self._trailing)
+                    yield StoredVolumes(proxy, self._trailing)
                     return
                 stored = proxy.get_unscaled()
-            yield Frames(stored, self._trailing, float(proxy.slope), float(proxy.inter))
+            yield StoredVolumes(stored, self._trailing, float(proxy.slope), float(proxy.inter))
 
     @property
     def _trailing(self) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST, SMALLEST = 1e37, 1e-30  # magnitudes that float32 has with all its digits
 OFFSET = 1e4  # an offset as many times the range leaves float32 too few steps for the range
-MAX_FRAMES = 200  # volumes of a 4D image that are read for its mean
+MAX_VOLUMES = 200  # volumes of a 4D image that are read for its mean
 B0_LIMIT = 50.0  # s/mm^2; below it a diffusion volume counts as unweighted
 
 
@@ -129,7 +129,7 @@ def volume_from_image(image: Any, *, flat: bool = False) -> Volume:
 
 def _volume(file: ImageFile, flat: bool) -> Volume:
     notes: list[str] = list(file.notes)
-    data = file.values() if file.count == 1 else _mean_of_frames(file, notes)
+    data = file.values() if file.count == 1 else _mean_of_volumes(file, notes)
     values = _finite_values(data, notes)
     if not flat and values.min() == values.max():
         if not np.isfinite(data).any():  # all were replaced by one and the same
@@ -142,25 +142,25 @@ def _volume(file: ImageFile, flat: bool) -> Volume:
     return Volume(values, file.affine, file.path, tuple(notes), file.source)
 
 
-def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
+def _mean_of_volumes(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
     """Mean of the chosen volumes of a 4D image."""
     chosen = None if file.path is None else _unweighted(file.path, file.count, notes)
     if chosen is None:
-        spread = np.linspace(0, file.count - 1, MAX_FRAMES)
+        spread = np.linspace(0, file.count - 1, MAX_VOLUMES)
         chosen = np.unique(spread.astype(int)).tolist()
         notes.append(f'4D: mean of {len(chosen)} of {file.count} volumes')
-    with file.frames() as frames:
+    with file.stored_volumes() as volumes:
         total = np.zeros(file.shape[:3])
         missing: Any = 0
         for index in chosen:
-            values = frames[index]
+            values = volumes[index]
             finite = np.isfinite(values)
             if not finite.all():
                 missing = missing + ~finite
                 values = np.where(finite, values, 0)
             total += values
         with np.errstate(invalid='ignore', divide='ignore', over='ignore'):
-            return total / (len(chosen) - missing) * frames.slope + frames.inter
+            return total / (len(chosen) - missing) * volumes.slope + volumes.inter
 
 
 def b_value_files(path: Path) -> list[Path]:
