@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.arguments import path_of, require
-from pumba_pipe.common.errors import InputError, PumbaError
+from pumba_pipe.common.errors import InputError, PumbaError, first_line
+from pumba_pipe.images.headers import nifti_class
 from pumba_pipe.images.reading import check_affine, check_shape, data_file
 from pumba_pipe.images.volume import Volume, load_volume, volume_from_image
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 ACCEPTED = 'a path, a nibabel image, an array with affine= or a Volume is needed'
 NUMBERS = 'biufc'  # kinds of numpy types that can be intensities
-MAX_NIFTI1_SIDE = 32767
 
 
 def as_volume(image: Any, affine: Any = None) -> Volume:
@@ -71,8 +71,6 @@ def as_volume(image: Any, affine: Any = None) -> Volume:
 
 def _from_array(array: Any, affine: Any) -> Volume:
     """Wrap an array in a nibabel image, and read it as any other."""
-    import nibabel as nib
-
     masked = isinstance(array, np.ma.MaskedArray)
     data = _numbers(array.filled(0) if masked else array)
     check_shape('array', data.shape)
@@ -81,8 +79,8 @@ def _from_array(array: Any, affine: Any) -> Volume:
             'an array needs affine=, the 4x4 matrix from voxel indices to millimetres (RAS); '
             'where only voxel sizes are known: numpy.diag([x_mm, y_mm, z_mm, 1])'
         )
-    make: Any = nib.Nifti2Image if max(data.shape) > MAX_NIFTI1_SIDE else nib.Nifti1Image
-    volume = volume_from_image(make(data, _matrix(affine), dtype=data.dtype))
+    image = nifti_class(data.shape)(data, _matrix(affine), dtype=data.dtype)
+    volume = volume_from_image(image)
     if masked and np.ma.is_masked(array):
         volume = replace(volume, notes=(*volume.notes, 'masked voxels were set to zero'))
     return volume
@@ -94,7 +92,7 @@ def _numbers(array: Any) -> NDArray[Any]:
     try:
         data = np.asarray(array)
     except Exception as error:  # torch on a GPU: TypeError; with a gradient: RuntimeError; ...
-        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        reason = first_line(error)
         raise InputError(f'this {kind} does not become a numpy array: {reason}') from None
     if data.dtype.fields is not None:
         raise InputError('array: is a colour (RGB) image; a grey-scale scan is needed')

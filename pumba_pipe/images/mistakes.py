@@ -8,9 +8,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pumba_pipe.images.compression import DAMAGE, open_gzip
+from pumba_pipe.images.compression import DAMAGE, GZIP_MAGIC, open_gzip
 
-GZIP_MAGIC = b'\x1f\x8b'
 MGH_MAGIC = b'\0\0\0\1'
 LOOKED_AT = 1024  # bytes from the start
 NIFTI_MAGIC = (b'n+1\0', b'ni1\0')

@@ -12,7 +12,7 @@ from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.file_records import check_stamps
 from pumba_pipe.common.files import atomic_path, check_outputs, image_suffix
 from pumba_pipe.images.compression import save_image
-from pumba_pipe.images.headers import name_unit
+from pumba_pipe.images.headers import name_unit, nifti_class
 from pumba_pipe.images.reading import UNREADABLE, data_file, real, values_of
 from pumba_pipe.images.volume import outside_value
 
@@ -185,7 +185,7 @@ def _nifti(
     """
     import nibabel as nib
 
-    kind: Any = nib.Nifti2Image if max(data.shape) > 32767 else nib.Nifti1Image
+    kind = nifti_class(data.shape)
     source = volume.source
     if source is None or not _is_nifti(source):
         image = kind(data, volume.affine, dtype=data.dtype)

@@ -14,7 +14,7 @@ from pumba_pipe.common.arguments import path_of
 from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import stamps_of
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 from pumba_pipe.images.reading import data_file, open_image, real, usable_image
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LARGEST, SMALLEST = 1e37, 1e-30  # magnitudes that float32 has with all its digits
 OFFSET = 1e4  # an offset as many times the range leaves float32 too few steps for the range
-MAX_FRAMES = 200  # volumes of a 4D image that are read for its mean
+MAX_VOLUMES = 200  # volumes of a 4D image that are read for its mean
 B0_LIMIT = 50.0  # s/mm^2; below it a diffusion volume counts as unweighted
 
 
@@ -135,7 +135,7 @@ def volume_from_image(image: Any, *, flat: bool = False) -> Volume:
 def _volume(file: ImageFile, flat: bool) -> Volume:
     notes: list[str] = list(file.notes)
     stamps = {} if file.path is None else stamps_of(file.path)
-    data = file.values() if file.count == 1 else _mean_of_frames(file, notes)
+    data = file.values() if file.count == 1 else _mean_of_volumes(file, notes)
     values = _finite_values(data, notes)
     if not flat and values.min() == values.max():
         if not np.isfinite(data).any():  # all were replaced by one and the same
@@ -148,32 +148,31 @@ def _volume(file: ImageFile, flat: bool) -> Volume:
     return Volume(values, file.affine, file.path, tuple(notes), file.source, stamps)
 
 
-def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
+def _mean_of_volumes(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
     """Mean of the chosen volumes of a 4D image."""
     chosen = None if file.path is None else _unweighted(file.path, file.count, notes)
     if chosen is None:
-        spread = np.linspace(0, file.count - 1, MAX_FRAMES)
+        spread = np.linspace(0, file.count - 1, MAX_VOLUMES)
         chosen = np.unique(spread.astype(int)).tolist()
         notes.append(f'4D: mean of {len(chosen)} of {file.count} volumes')
-    with file.frames() as frames:
+    with file.stored_volumes() as volumes:
         total = np.zeros(file.shape[:3])
         missing: Any = 0
         for index in chosen:
-            values = frames[index]
+            values = volumes[index]
             finite = np.isfinite(values)
             if not finite.all():
                 missing = missing + ~finite
                 values = np.where(finite, values, 0)
             total += values
         with np.errstate(invalid='ignore', divide='ignore', over='ignore'):
-            return total / (len(chosen) - missing) * frames.slope + frames.inter
+            return total / (len(chosen) - missing) * volumes.slope + volumes.inter
 
 
 def b_value_files(path: Path) -> list[Path]:
     """Files that may hold the b-values of an image, whether they exist or not."""
-    stem = path.name[: -len(image_suffix(path))] if image_suffix(path) else path.name
     # not with_name(): "." and "/" have no name
-    return [path.parent / f'{stem}.{end}' for end in ('bval', 'bvals')]
+    return [path.parent / f'{image_stem(path)}.{end}' for end in ('bval', 'bvals')]
 
 
 def read_b_values(path: Path) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 
 MAX_STEM = 180  # bytes
 
@@ -26,13 +26,9 @@ def stem(path: str | Path) -> str:
     >>> stem('data/sub-01_T1w.nii.gz')
     'sub-01_T1w'
     """
-    name = Path(path).name
-    whole = os.fsencode(name[: len(name) - len(image_suffix(Path(path)))])
-    return (
-        whole.decode('utf-8', 'surrogateescape')
-        if len(whole) <= MAX_STEM
-        else (whole[:MAX_STEM].decode('utf-8', 'ignore'))
-    )
+    name = image_stem(Path(path))
+    whole = os.fsencode(name)
+    return name if len(whole) <= MAX_STEM else whole[:MAX_STEM].decode('utf-8', 'ignore')
 
 
 def in_folder(name: str, field: str = 'output') -> str:

@@ -67,15 +67,18 @@ def test_version_of_other_weights(tmp_path, monkeypatch, capsys):
 def test_spellings_of_other_programs():
     from pumba_pipe.bids_app.options.parser import parse
 
-    from pumba_pipe.commands import evaluate, strip, synthstrip, train
+    from pumba_pipe.commands import evaluate, strip, synthstrip, train, weights
 
     for module, words in (
         (strip, ['-i', 'x']), (synthstrip, ['-i', 'x']), (evaluate, ['x']), (train, ['x']),
+        (weights, ['calibrate', 'x']),
     ):  # fmt: skip
         for option in ('-t', '--threads', '--n_cpus', '--n_procs', '--nthreads', '--omp-nthreads'):
             assert module.build_parser().parse_args([*words, option, '3']).threads == 3
         assert module.build_parser().parse_args(words).threads is None
-    for module, words in ((strip, ['-i', 'x']), (evaluate, ['x']), (train, ['x'])):
+    for module, words in (
+        (strip, ['-i', 'x']), (evaluate, ['x']), (train, ['x']), (weights, ['calibrate', 'x']),
+    ):  # fmt: skip
         assert module.build_parser().parse_args(words).device == 'auto'
         assert module.build_parser().parse_args([*words, '-g']).device == 'cuda'
     base = ['bids', 'out', 'participant']
