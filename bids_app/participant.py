@@ -23,6 +23,7 @@ from pumba_pipe.bids_app.execution.plan_words import (
     weights_name,
 )
 from pumba_pipe.bids_app.execution.runner import (
+    WORKFLOW,
     Batch,
     build_batches,
     execute,
@@ -33,6 +34,7 @@ from pumba_pipe.bids_app.execution.workdir import (
     check_work_dir,
     current_folder,
     own_folder,
+    remove_damaged,
     remove_leftovers,
 )
 from pumba_pipe.bids_app.options.config import OptionValue, RunConfig, UsageError
@@ -48,7 +50,7 @@ from pumba_pipe.bids_app.outputs.description import write_description
 from pumba_pipe.bids_app.outputs.pages import Pages
 from pumba_pipe.workflows.done import refresh
 from pumba_pipe.workflows.manual_masks import remove_network_mask
-from pumba_pipe.workflows.naming import parse_name, subject_of
+from pumba_pipe.workflows.naming import folder, parse_name, place_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.common.cli import counted, tell
@@ -144,6 +146,8 @@ def _work(plan: Plan, text: str, log: Log) -> int:
             pages.write(subject for subject, source in last.items() if source in sources)
 
         with own_folder(config.work_dir, config.clean_workdir) as base_dir:
+            for place in {folder(parse_name(outputs.source)) for outputs in plan.todo}:
+                remove_damaged(base_dir / WORKFLOW / f'{place_name(place)}_wf')
             try:
                 batches = build_batches(plan, base_dir)
             except Exception as error:  # whatever went wrong, the user needs one line

@@ -71,7 +71,7 @@ def _parse_and_run(argv: Sequence[str] | None) -> int:
 
 
 def forget_half_of_nipype() -> None:
-    """Keep Nipype, where its import was interrupted, from a traceback at the end of Python.
+    """Keep Nipype, where its import was broken off, from a traceback at the end of Python.
 
     A part that was imported asks at the end for the package, which is then imported anew, in part.
     """
@@ -104,6 +104,7 @@ def run(config: RunConfig) -> int:
 
         work = run_participants(config, say)
     except PumbaError as error:
+        forget_half_of_nipype()
         tell(f'pumba: error: {one_line(str(error))}', sys.stderr)
         return EXIT_USAGE
     return work()

@@ -14,6 +14,9 @@ from typing import Any
 from pumba_pipe.bids_app.execution.plugin_file import PluginChoice, plugin_class
 from pumba_pipe.bids_app.options.config import UsageError
 
+from pumba_pipe.common.documents import brief, read_text
+from pumba_pipe.common.errors import InputError
+
 # Command with which each plugin submits a job.
 SUBMIT = {
     'SLURM': 'sbatch',
@@ -57,6 +60,7 @@ def prepare_batch_system(choice: PluginChoice, work_dir: Path) -> None:
         The batch system is not here, or does not take such jobs.
     """
     command = SUBMIT[choice.name]
+    _check_texts(choice.args)
     if shutil.which(command) is None:
         raise UsageError(
             f'--use-plugin: {choice.name} submits jobs with {command}, which is not installed '
@@ -76,12 +80,35 @@ def prepare_batch_system(choice: PluginChoice, work_dir: Path) -> None:
     config.update_config({'execution': SETTINGS})
 
 
+def _check_texts(args: dict[str, Any]) -> None:
+    """Refuse options and a template that are none; put the template's content in its place."""
+    for name, text in args.items():
+        if name != 'template' and not name.endswith('_args'):
+            continue
+        if not isinstance(text, str):
+            raise UsageError(f'--use-plugin: plugin_args: {name}: {brief(text)} is no text')
+        try:
+            shlex.split(text if name != 'template' else '')
+        except ValueError as error:
+            reason = str(error).lower()
+            raise UsageError(
+                f'--use-plugin: plugin_args: {name}: {brief(text)}: {reason}'
+            ) from None
+    template = args.get('template', '#!')
+    if template.startswith('#') or '\n' in template:
+        return
+    try:
+        args['template'] = read_text(Path(template), what='template')
+    except InputError as error:
+        raise UsageError(
+            f'--use-plugin: plugin_args: {error}; give a file, or lines that begin with #!'
+        ) from None
+
+
 def _check_slurm(args: dict[str, Any]) -> None:
     """Ask SLURM whether it would take a job: a refusal would else come back for every step."""
-    template = str(args.get('template', '#!/bin/bash'))
-    if Path(template).is_file():
-        template = Path(template).read_text('utf-8')
-    options = shlex.split(str(args.get('sbatch_args', '')))
+    template = args.get('template', '#!/bin/bash')
+    options = shlex.split(args.get('sbatch_args', ''))
     try:
         tried = subprocess.run(
             ['sbatch', '--test-only', *options],
@@ -108,7 +135,8 @@ def _reason(printed: str) -> str:
     'invalid partition specified: a'
     """
     lines = [line for line in printed.splitlines() if line.strip() and not line.startswith('Try ')]
-    return re.sub(r'^(?:sbatch: |error: |fatal: |allocation failure: )+', '', (lines or ['?'])[-1])
+    last = lines[-1] if lines else 'no reason given'
+    return re.sub(r'^(?:sbatch: |error: |fatal: |allocation failure: )+', '', last)
 
 
 def _user() -> str:

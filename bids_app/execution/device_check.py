@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.processes import end_workers, shielded, shorten_socket_paths
-from pumba_pipe.common.resources import check_memory
+from pumba_pipe.common.resources import check_memory_for_torch
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from pumba_pipe.bids_app.options.config import RunConfig
 
-WORKER_BYTES = 700_000_000  # address space of a worker that has imported torch
 PRELOADED = ['numpy', 'nipype.pipeline.engine', 'nipype.pipeline.plugins.multiproc']
 
 
@@ -85,7 +84,7 @@ def prepare_weights(config: RunConfig) -> CheckedWeights:
     """
     if config.nprocs == 1 or 'torch' in sys.modules:
         return check_weights(config.weights, config.device)
-    check_memory(WORKER_BYTES)
+    check_memory_for_torch()
     context = process_context()
     try:
         with ProcessPoolExecutor(1, mp_context=context) as pool:

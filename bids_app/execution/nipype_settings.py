@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 from pathlib import Path
 from typing import Any
+
+from pumba_pipe.bids_app.options.config import UsageError
 
 NO_TELEMETRY = {'NO_ET': '1', 'NIPYPE_NO_ET': '1'}
 SETTINGS = {
@@ -18,6 +21,11 @@ SETTINGS = {
 LEVELS = ('CRITICAL', 'WARNING', 'INFO')
 
 
+def nipype_folder() -> str:
+    """Folder of the user's settings of Nipype."""
+    return os.environ.get('NIPYPE_CONFIG_DIR') or os.path.expanduser('~/.nipype')
+
+
 def configure_nipype(verbosity: int, stop: bool = False, record: Path | None = None) -> None:
     """Set up Nipype in this process; call it before anything else imports nipype.
 
@@ -29,9 +37,20 @@ def configure_nipype(verbosity: int, stop: bool = False, record: Path | None = N
         Stop at the first node that fails.
     record : Path or None
         File for the use of memory and CPU; None: do not watch it.
+
+    Raises
+    ------
+    UsageError
+        Nipype cannot read its file of settings.
     """
     os.environ.update(NO_TELEMETRY)
-    from nipype import config, logging
+    try:
+        from nipype import config, logging
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UsageError(
+            f'the settings of Nipype cannot be read ({error}); repair or remove nipype.cfg in '
+            f'{nipype_folder()}, or in the current folder'
+        ) from None
 
     level = LEVELS[min(verbosity, len(LEVELS) - 1)]
     levels = {f'{part}_level': level for part in ('workflow', 'utils', 'interface')}

@@ -32,7 +32,7 @@ def image_id(full_name: str) -> str | None:
 
     Examples
     --------
-    >>> image_id('pumba_wf.sub_01_ses_a_wf.ds_sub01_sesa_T1w_wf.ds_mask')
+    >>> image_id('pumba_1_1_wf.sub_01_ses_a_wf.ds_sub01_sesa_T1w_wf.ds_mask')
     'sub01_sesa_T1w'
     """
     for part in full_name.split('.'):

@@ -11,17 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pumba_pipe.bids_app.execution.batch_system import is_batch_system
 from pumba_pipe.bids_app.execution.device_check import process_context
 from pumba_pipe.bids_app.execution.nipype_settings import configure_nipype
 from pumba_pipe.bids_app.execution.plan import Log, Plan
 from pumba_pipe.bids_app.execution.plugin_file import plugin_class
 from pumba_pipe.bids_app.execution.progress import ImageProgress, crash_of, node_image
+from pumba_pipe.bids_app.execution.workdir import was_removed
 from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.workflows.base import init_participant_wf
 from pumba_pipe.workflows.done import judge_at_rest
 from pumba_pipe.workflows.naming import folder, node_name, parse_name, place_name
 from pumba_pipe.workflows.outputs import BrainOutputs
 
+from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.processes import shielded
 from pumba_pipe.extraction.options import EXTRACTION_VERSION
 from pumba_pipe.registration.options import REGISTRATION_VERSION
@@ -31,12 +34,12 @@ from pumba_pipe.results.judgement import OTHER_METHOD, OTHER_OPTIONS
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
-WORKFLOW = 'pumba_wf'
-# Folder in the work folder: Nipype takes over what a run that was stopped has left there, and does
-# not know that another version of the method would find something else.
-METHOD = f'method-{EXTRACTION_VERSION}-{REGISTRATION_VERSION}'
+# Its folder in the work folder has this name, too: Nipype takes over what a run that was stopped has
+# left there, and does not know that another version of the method would find something else.
+WORKFLOW = f'pumba_{EXTRACTION_VERSION}_{REGISTRATION_VERSION}_wf'
 MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images for each slot
 KILLED_HINT = 'run again with a lower --mem or --nprocs'
+WORK_DIR_GONE = 'the work directory was removed while it was in use; start the run again'
 NOT_REACHED = 'not done: the run stopped at the first failure (--stop-on-first-crash)'
 
 
@@ -87,7 +90,7 @@ def build_batches(plan: Plan, base_dir: Path) -> list[Batch]:
         if config.write_graph:
             _write_graph(participant_wf, log_dir(config, place))
         if not batches or len(batches[-1].images) >= size:
-            batches.append(Batch(pe.Workflow(name=WORKFLOW, base_dir=str(base_dir / METHOD)), []))
+            batches.append(Batch(pe.Workflow(name=WORKFLOW, base_dir=str(base_dir)), []))
         batches[-1].workflow.add_nodes([participant_wf])
         batches[-1].images.extend(images)
     return batches
@@ -129,6 +132,8 @@ def execute(
             except Exception as error:  # Nipype raises after all nodes have run, when one failed
                 stopped = error
         now = _failures(plan.config, batch.images, progress, stopped)
+        if was_removed(Path(batch.workflow.base_dir)):
+            now = dict.fromkeys(now, Failure(f'{batch.workflow.base_dir}: {WORK_DIR_GONE}'))
         failed |= now
         after(batch.images, now)
     gc.unfreeze()
@@ -136,14 +141,35 @@ def execute(
 
 
 def submit_jobs(plan: Plan, batches: Sequence[Batch]) -> None:
-    """Give all jobs to a batch system, by a plugin that does not wait for them."""
+    """Give all jobs to a batch system, by a plugin that does not wait for them.
+
+    Raises
+    ------
+    PumbaError
+        It did not take all of them.
+    """
+    from pumba_pipe.bids_app.execution.batch_plugins import (
+        reason_of,
+        strict_bash,
+        with_strict_commands,
+    )
+
     assert plan.plugin is not None
     args = dict(plan.plugin.args)
     if plan.plugin.name == 'SLURMGraph':
         # what follows a failure would else stay in the queue for ever
         args['sbatch_args'] = f'--kill-on-invalid-dep=yes {args.get("sbatch_args", "")}'.strip()
-    for batch in batches:
-        batch.workflow.run(plugin=plugin_class(plan.plugin.name)(plugin_args=args))
+    kind = with_strict_commands(plugin_class(plan.plugin.name))
+    for number, batch in enumerate(batches):
+        try:
+            with strict_bash():
+                batch.workflow.run(plugin=kind(plugin_args=args))
+        except RuntimeError as error:
+            part = 'not all jobs' if number else 'not all of the first jobs'
+            raise PumbaError(
+                f'{plan.plugin.name}: {part} were taken ({reason_of(error)}); when those '
+                'that were have ended, start the same command again'
+            ) from None
 
 
 def _failures(
@@ -190,7 +216,12 @@ def _plugin(plan: Plan, progress: ImageProgress) -> Any:
     elif config.nprocs == 1:
         name = 'Linear'
     if name != 'MultiProc':
-        return plugin_class(name)(plugin_args={**args, 'status_callback': progress})
+        kind = plugin_class(name)
+        if is_batch_system(plan.plugin):
+            from pumba_pipe.bids_app.execution.batch_plugins import tolerant
+
+            kind = tolerant(kind)
+        return kind(plugin_args={**args, 'status_callback': progress})
     from pumba_pipe.bids_app.execution.plugin import FaultTolerantMultiProcPlugin
 
     return FaultTolerantMultiProcPlugin(

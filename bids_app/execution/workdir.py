@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -64,6 +66,40 @@ def own_folder(work_dir: Path, clean: bool = False) -> Iterator[Path]:
     assert folder is not None
     with held:
         yield folder
+
+
+def was_removed(folder: Path) -> bool:
+    """Whether a folder of `own_folder` was removed while it was in use; Nipype may have it again.
+
+    Its lock was in it from the start.
+    """
+    return OWN_NAME.fullmatch(folder.name) is not None and not (folder / LOCK).exists()
+
+
+def remove_damaged(folder: Path) -> int:
+    """Remove what nodes have left of which Nipype cannot read the record, and count it.
+
+    After a power cut or on a full disk, files may be empty or cut off. Nipype would take the node
+    for finished, and its image would fail at each further run.
+    """
+    removed = 0
+    for record in [*folder.rglob('*.pklz')]:
+        if record.is_file() and not _is_whole(record):
+            shutil.rmtree(record.parent, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _is_whole(record: Path) -> bool:
+    """Whether a compressed file can be read to its end, where its checksum is."""
+    try:
+        with gzip.open(record) as stream:
+            found = stream.read(1)
+            while stream.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return bool(found)
 
 
 @contextlib.contextmanager

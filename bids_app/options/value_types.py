@@ -8,9 +8,11 @@ from pathlib import Path
 
 from pumba_pipe.workflows.templates import parse_space
 
+from pumba_pipe.common.cli import UNSET
 from pumba_pipe.common.errors import InputError
 
 MEMORY_UNITS = {'B': 1e-9, 'K': 1e-6, 'M': 1e-3, 'G': 1.0, 'T': 1e3}
+MIN_MEMORY_GB = 0.1  # Nipype waits for ever where it has next to nothing to give
 MAX_SHOWN = 300  # characters of a name that is none
 MAX_SEED = 2**32 - 1
 
@@ -26,7 +28,13 @@ def memory_gb(text: str) -> float:
     found = re.fullmatch(r'(\d+(?:\.\d+)?)\s*([BKMGT]?)B?', text.strip().upper())
     if not found or float(found[1]) == 0:
         raise argparse.ArgumentTypeError(f'{text!r} is not an amount of memory such as 8G or 8000')
-    return round(float(found[1]) * MEMORY_UNITS[found[2] or 'M'], 9)
+    size = round(float(found[1]) * MEMORY_UNITS[found[2] or 'M'], 9)
+    if size < MIN_MEMORY_GB:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is less than {MIN_MEMORY_GB:g} GB, in which no image is stripped; '
+            'for gigabytes write a G, as in 8G'
+        )
+    return size
 
 
 def gigabytes(text: str) -> float:
@@ -89,6 +97,8 @@ def space(text: str) -> str:
 
 def existing_file(text: str) -> Path:
     """Check that a file is there."""
+    if not text:
+        raise argparse.ArgumentTypeError(f'is empty; {UNSET}')
     path = Path(text)
     try:
         there = path.is_file()

@@ -16,6 +16,7 @@ from typing import Any
 from pumba_pipe.bids_app.options.config import MODALITIES, UsageError
 from pumba_pipe.workflows.naming import ImageName
 
+from pumba_pipe.common.bids_names import NUMBERED
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 
@@ -32,7 +33,6 @@ ENTITIES = {
     'recording': 'recording', 'space': 'space', 'chunk': 'chunk', 'desc': 'desc', 'label': 'label',
     'res': 'res', 'den': 'den', 'hemi': 'hemi',
 }  # fmt: skip
-NUMBERED = ('run', 'echo', 'flip', 'inv', 'chunk')
 PREFIXED = {'subject': 'sub-', 'session': 'ses-'}
 REGEX = 'regex_search'
 KNOWN = (*ENTITIES, 'suffix', 'extension', 'datatype', REGEX)

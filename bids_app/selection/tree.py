@@ -18,13 +18,14 @@ from pumba_pipe.bids_app.selection.ignore import Ignored
 from pumba_pipe.workflows.modalities import modality_of
 from pumba_pipe.workflows.naming import ImageName, folder, parse_name
 
+from pumba_pipe.common.bids_names import NUMBERED
+
 ENDINGS = ('.nii', '.nii.gz')
 # Folders of a participant that BIDS knows; what lies in those not asked for is no image to strip.
 DATATYPES = (
     'anat', 'func', 'dwi', 'fmap', 'perf', 'pet', 'eeg', 'meg', 'ieeg', 'beh', 'micr', 'motion',
     'mrs', 'nirs', 'emg',
 )  # fmt: skip
-INDEX = ('run', 'echo', 'flip', 'inv', 'chunk')  # entities whose labels are numbers
 MAX_DEPTH = 8  # folders below `anat` and the like that are looked through
 NOT_HERE = 'a link to a folder that is not here; fetch it first, or remove the link'
 
@@ -155,7 +156,7 @@ def meaning(name: ImageName) -> tuple[object, str]:
     1
     """
     entities = frozenset(
-        (key, label.lstrip('0') or '0') if key in INDEX and label.isdecimal() else (key, label)
+        (key, label.lstrip('0') or '0') if key in NUMBERED and label.isdecimal() else (key, label)
         for key, label in name.entities
     )
     return entities, name.suffix

@@ -15,8 +15,8 @@ from pumba_pipe.evaluation.benchmark import Result, Settings, Tool
 from pumba_pipe.evaluation.benchmark_tables import (
     EVERYTHING,
     MEASURES,
+    ComparedMeasure,
     GroupRow,
-    Measure,
     value_of,
 )
 from pumba_pipe.evaluation.comparison import OURS
@@ -105,7 +105,7 @@ def cpu_name(path: Path = CPU_INFO) -> str:
 
 
 def _distribution(
-    measure: Measure, results: Sequence[Result], tools: Sequence[Tool]
+    measure: ComparedMeasure, results: Sequence[Result], tools: Sequence[Tool]
 ) -> Distribution:
     rows = []
     for tool in tools:
@@ -118,7 +118,7 @@ def _distribution(
     return Distribution(measure.label, measure.units, measure.places, rows)
 
 
-def _comparison(measure: Measure, rows: Sequence[GroupRow]) -> Comparison:
+def _comparison(measure: ComparedMeasure, rows: Sequence[GroupRow]) -> Comparison:
     groups: dict[str, list[Difference]] = {}
     for row in rows:
         if row.measure is measure and row.tool != OURS and math.isfinite(row.difference):

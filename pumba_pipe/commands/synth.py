@@ -16,10 +16,13 @@ from pumba_pipe.common.cli import (
     positive_int,
     tell,
 )
+from pumba_pipe.common.resources import check_memory_for_torch
+from pumba_pipe.synthesis.dataset_names import MAX_HEADS, MAX_VOXEL_MM, MIN_VOXEL_MM
+from pumba_pipe.synthesis.dataset_options import LEAST_SIZE, MOST_SIZE, SynthesisOptions
 
 NAME = 'pumba-synth'
+DEFAULTS = SynthesisOptions()
 SUFFIXES = ('T1w', 'T2w', 'T2starw', 'PDw', 'FLAIR')
-MIN_SIZE = 16
 EPILOG = """
 Written to OUT: images (sub-001/anat/sub-001_T1w.nii.gz, ...), brain masks as a derivative
 (derivatives/labels), participants.tsv with the seed of every head, and heads.png, a picture of
@@ -47,24 +50,26 @@ def build_parser() -> argparse.ArgumentParser:
     add_version(parser)
     parser.add_argument('out', metavar='OUT', type=Path, help='folder of the data set')
     parser.add_argument(
-        '-n', type=positive_int, default=10, metavar='N',
+        '-n', type=_count, default=DEFAULTS.count, metavar='N',
         help='number of heads (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--recipe', default='default', metavar='NAME|FILE',
         help='default, paper, or a TOML file that changes one of these (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--seed', type=_seed, default=0, help='default: %(default)s')
+    parser.add_argument('--seed', type=_seed, default=DEFAULTS.seed, help='default: %(default)s')
     parser.add_argument(
-        '--size', type=_size, default=96, metavar='VOXELS',
+        '--size', type=_size, default=DEFAULTS.size, metavar='VOXELS',
         help='side of the cube heads are made in (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
-        '--suffixes', nargs='+', choices=SUFFIXES, default=['T1w', 'T2w'], metavar='SUFFIX',
-        help=f'given to the images in turn: {", ".join(SUFFIXES)} (default: T1w T2w)',
+        '--suffixes', nargs='+', choices=SUFFIXES, default=list(DEFAULTS.suffixes),
+        metavar='SUFFIX',
+        help=f'given to the images in turn: {", ".join(SUFFIXES)} '
+        f'(default: {" ".join(DEFAULTS.suffixes)})',
     )  # fmt: skip
     parser.add_argument(
-        '--voxel-mm', type=positive_float, default=2.0, metavar='MM',
+        '--voxel-mm', type=_voxel_mm, default=DEFAULTS.voxel_mm, metavar='MM',
         help='voxel size (default: %(default)s)',
     )  # fmt: skip
     return parser
@@ -78,8 +83,28 @@ def _seed(text: str) -> int:
 
 def _size(text: str) -> int:
     size = positive_int(text)
-    if not MIN_SIZE <= size <= 512:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from {MIN_SIZE} to 512')
+    if not LEAST_SIZE <= size <= MOST_SIZE:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a whole number from {LEAST_SIZE} to {MOST_SIZE}'
+        )
+    return size
+
+
+def _count(text: str) -> int:
+    count = positive_int(text)
+    if count > MAX_HEADS:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is more than {MAX_HEADS}; make several data sets, with another --seed each'
+        )
+    return count
+
+
+def _voxel_mm(text: str) -> float:
+    size = positive_float(text)
+    if not MIN_VOXEL_MM <= size <= MAX_VOXEL_MM:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number of millimetres from {MIN_VOXEL_MM:g} to {MAX_VOXEL_MM:g}'
+        )
     return size
 
 
@@ -91,6 +116,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def synthesize_dataset(options: argparse.Namespace) -> int:
     """Write the data set and say where it is."""
+    check_memory_for_torch()
     from pumba_pipe.common.progress import ProgressBar
     from pumba_pipe.synthesis.dataset import MASKS, PICTURE, write_heads
     from pumba_pipe.synthesis.recipe import load_recipe
@@ -105,11 +131,13 @@ def synthesize_dataset(options: argparse.Namespace) -> int:
         write_heads(
             options.out,
             load_recipe(options.recipe),
-            options.seed,
-            options.n,
-            size=options.size,
-            suffixes=options.suffixes,
-            voxel_mm=options.voxel_mm,
+            SynthesisOptions(
+                count=options.n,
+                seed=options.seed,
+                size=options.size,
+                suffixes=options.suffixes,
+                voxel_mm=options.voxel_mm,
+            ),
             progress=written,
         )
     out = options.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from pumba_pipe.common.cli import (
     tell,
 )
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.resources import check_memory_for_torch
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
     HELD_OUT_SHARE,
@@ -40,6 +42,7 @@ from pumba_pipe.training.settings import (
 if TYPE_CHECKING:
     from pumba_pipe.finetuning.adaptation import Adaptation
 
+MIN_ALLOWED_WORKERS = 64  # processes that make heads, also where there are fewer CPUs
 NAME = 'pumba-train'
 EPILOG = """
 The coarse stage sees whole heads, the fine stage boxes around brains; the fine one starts from the
@@ -178,7 +181,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cache.add_argument(
         '--cache-workers',
-        type=positive_int,
+        type=_cache_workers,
         metavar='N',
         help='processes that make them (default: one for training on a CPU, none for a GPU: '
         'there every sample is of a head of its own)',
@@ -263,6 +266,13 @@ def _asks_for_finetuning(args: argparse.Namespace) -> bool:
     return args.bids is not None or bool(args.cases) or shares
 
 
+def _cache_workers(text: str) -> int:
+    workers, most = positive_int(text), max(MIN_ALLOWED_WORKERS, os.cpu_count() or 1)
+    if workers > most:
+        raise argparse.ArgumentTypeError(f'{text!r} is more than {most} processes')
+    return workers
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pumba-train`` and return its exit code."""
     parser = complete(build_parser())
@@ -282,6 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train the stages that were asked for and export the weights."""
+    check_memory_for_torch()
     from pumba_pipe.common.files import check_outputs
     from pumba_pipe.network.weights import initial_weights
     from pumba_pipe.synthesis.recipe import load_recipe

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from pumba_pipe.common.cli import (
     CommandParser,
+    add_device,
     add_quiet,
+    add_threads,
     add_version,
     complete,
     guarded,
@@ -17,6 +19,7 @@ from pumba_pipe.common.cli import (
     tell,
 )
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.progress import ProgressBar
 from pumba_pipe.training.settings import CALIBRATION_HEADS
 
 NAME = 'pumba-weights'
@@ -111,8 +114,8 @@ def _add_calibrate(tasks: Tasks) -> None:
         '--check', action='store_true',
         help='write nothing: say how well the calibration of WEIGHTS does on fresh images',
     )  # fmt: skip
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps')
-    parser.add_argument('--threads', type=positive_int, metavar='N', help='CPU threads')
+    add_device(parser)
+    add_threads(parser)
     parser.add_argument(
         '-q', '--quiet', action='store_true', default=argparse.SUPPRESS, help='no progress'
     )
@@ -189,28 +192,36 @@ def _card(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from pumba_pipe.training.calibration import SEED, calibrate_file, check_calibration
+    from pumba_pipe.training.calibration import (
+        SEED,
+        SHARES,
+        calibrate_file,
+        check_calibration,
+    )
 
     if options.seed is not None and options.seed < 0:
         raise InputError(f'--seed {options.seed}: must be zero or more')
-    asked = {
-        'device': options.device,
-        'threads': options.threads,
-        'progress': (lambda done, total: None) if options.quiet else _show_progress,
-    }
-    if options.check:
-        lines = check_calibration(options.weights, options.heads, options.seed, **asked)
-        tell('\n'.join(lines))
-        return 0
-    seed = SEED if options.seed is None else options.seed
-    digest = calibrate_file(options.weights, options.heads, seed, **asked)
+    total = sum(round(share * options.heads) for share in SHARES.values())
+    with ProgressBar(total, 'image', options.quiet) as bar:
+        asked = {
+            'device': options.device,
+            'threads': options.threads,
+            'progress': lambda done, total: _advance(bar, options.quiet),
+        }
+        if options.check:
+            lines = check_calibration(options.weights, options.heads, options.seed, **asked)
+            bar.say('\n'.join(lines))
+            return 0
+        seed = SEED if options.seed is None else options.seed
+        digest = calibrate_file(options.weights, options.heads, seed, **asked)
     return _written(options, digest, options.weights)
 
 
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty() or done % 20 == 0 or done == total:
-        end = '\r' if sys.stderr.isatty() and done < total else '\n'
-        tell(f'{NAME}: {done} of {total} images', sys.stderr, end=end)
+def _advance(bar: ProgressBar, quiet: bool) -> None:
+    """Count an image; a log, which has no bar, gets a line now and then."""
+    bar.advance()
+    if not (quiet or bar.shown) and (bar.finished % 20 == 0 or bar.finished == bar.total):
+        bar.say(f'{NAME}: {bar.finished} of {bar.total} images', sys.stderr)
 
 
 def _average(options: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def path_of(value: Any, argument: str) -> Path:
     Raises
     ------
     InputError
-        It is neither a str nor a Path.
+        It is neither a str nor a Path, or empty: Python takes that for the current folder.
 
     Examples
     --------
@@ -56,6 +56,8 @@ def path_of(value: Any, argument: str) -> Path:
     '.nii'
     """
     require(value, argument, (str, os.PathLike), 'a path (str or Path)')
+    if value == '':
+        raise InputError(f'{argument}= is empty; give a path')
     try:
         return Path(value)
     except TypeError:  # an os.PathLike of bytes

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 
 DATATYPES = ('anat', 'func', 'dwi', 'perf', 'pet', 'fmap')  # folders of images that hold a brain
+NUMBERED = ('run', 'echo', 'flip', 'inv', 'chunk')  # entities whose labels are numbers
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def parse_name(path: PurePath) -> ImageName:
     >>> parse_name(Path('sub-01/dwi/sub-01_sbref.nii.gz')).datatype
     'dwi'
     """
-    name = parse_stem(path.name[: len(path.name) - len(image_suffix(path))])
+    name = parse_stem(image_stem(path))
     folder = path.parent.name
     return replace(name, datatype=folder) if folder in DATATYPES else name
 

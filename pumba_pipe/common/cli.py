@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from pumba_pipe.common.errors import INSTALL_MISSING, InputError, PumbaError
-from pumba_pipe.common.files import check_readable
+from pumba_pipe.common.files import check_current_folder, check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.common.signals import EXIT_INTERRUPTED, ending_in_time, tidy_end
 
 EXIT_FAILURE = 1
 MAX_LINE = 2000  # characters
+UNSET = 'was a variable of the shell not set?'
 THREADS = (
     '--nthreads', '--num-threads', '--num_threads', '--omp-nthreads', '--omp_nthreads',
     '--n-cpus', '--n_cpus', '--nprocs', '--n-procs', '--n_procs',
@@ -32,6 +33,12 @@ class CommandParser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         tell(message, file or sys.stderr, end='')
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """Refuse an empty path, which Python takes for the current folder."""
+        if action.type is Path and not arg_string:
+            raise argparse.ArgumentError(action, f'is empty; {UNSET}')
+        return super()._get_value(action, arg_string)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """End the process; with 1 instead of 0 when stdout took not all that was printed."""
@@ -181,22 +188,6 @@ def mute(stream: TextIO) -> None:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
         os.close(nothing)
-
-
-def check_current_folder() -> None:
-    """Refuse to work in a folder that has been deleted: PyTorch would end without a reason.
-
-    Raises
-    ------
-    InputError
-        The current folder is not there.
-    """
-    try:
-        Path.cwd()
-    except OSError as error:
-        raise InputError(
-            f'the current folder cannot be used ({error.strerror}); change to another folder'
-        ) from None
 
 
 def print_any_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # pip finds pumba_pipe itself, and fetches what that needs and is not there
 INSTALL_MISSING = 'install what is missing: pip install pumba_pipe'
+LONGEST = 160  # of what other libraries say, in characters
 
 
 class PumbaError(Exception):
@@ -18,6 +19,18 @@ class PumbaError(Exception):
     ...     print(error)
     nowhere.nii.gz: cannot read this image: No such file or directory
     """
+
+
+def first_line(error: Exception) -> str:
+    """Say in a line, which is cut where it is very long, what an error of a library says.
+
+    Examples
+    --------
+    >>> first_line(ValueError()), first_line(ValueError('bad header'))
+    ('ValueError', 'bad header')
+    """
+    said = '' if error.args == (None,) else str(error)
+    return said.strip().split('\n')[0][:LONGEST] or type(error).__name__
 
 
 class InputError(PumbaError):

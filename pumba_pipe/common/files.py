@@ -63,6 +63,22 @@ def check_readable(path: Path, what: str = 'file') -> None:
         raise InputError(f'{path}: is {kind}, not {"an" if what[0] in "aeiou" else "a"} {what}')
 
 
+def check_current_folder() -> None:
+    """Refuse to work in a folder that has been deleted: PyTorch would end without a reason.
+
+    Raises
+    ------
+    InputError
+        The current folder is not there.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f'the current folder cannot be used ({error.strerror}); change to another folder'
+        ) from None
+
+
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:
     """Refuse, before any work, outputs that cannot be written or would replace what they must not.
 
@@ -85,6 +101,8 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None] 
     for path in outputs:
         if path is None:
             continue
+        if not path.is_absolute():
+            check_current_folder()
         for file in _written_with(path):
             _check_place(file)
         keys = _keys(_written_with(path))

@@ -24,6 +24,7 @@ NO_MEMORY = (
     'could not create a primitive', 'failed to map segment', 'out of memory',
     'failed to allocate', 'resource temporarily unavailable',
 )  # fmt: skip
+TORCH_BYTES = 700_000_000  # address space of a process that has imported PyTorch
 
 
 def available_cpus(root: Path = ROOT, environment: Mapping[str, str] | None = None) -> int:
@@ -43,6 +44,19 @@ def available_cpus(root: Path = ROOT, environment: Mapping[str, str] | None = No
     """
     limits = [_machine_cpus(), *_cpu_quotas(root), *_slurm_cpus(_environment(environment))]
     return max(1, int(min(limits)))
+
+
+def usable_threads(asked: int) -> int:
+    """As many threads as are asked for, at most one for each CPU of the machine.
+
+    Libraries reserve memory for each, and end the process where there is not so much.
+
+    Examples
+    --------
+    >>> usable_threads(1), usable_threads(10**9) == os.cpu_count()
+    (1, True)
+    """
+    return min(asked, os.cpu_count() or 1)
 
 
 def available_memory_gb(root: Path = ROOT, environment: Mapping[str, str] | None = None) -> float:
@@ -161,6 +175,16 @@ def _slurm_memory(environment: Mapping[str, str]) -> Iterator[int]:
         yield int(per_node) * MIB
     if per_cpu.isdigit() and int(per_cpu):
         yield int(per_cpu) * MIB * min(_slurm_cpus(environment), default=1)
+
+
+def check_memory_for_torch() -> None:
+    """Refuse to import PyTorch where it gets too little memory: the process would end there.
+
+    Raises
+    ------
+    MemoryError
+    """
+    check_memory(TORCH_BYTES)
 
 
 def check_memory(needed: int) -> None:

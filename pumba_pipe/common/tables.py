@@ -136,7 +136,7 @@ def cell(value: Any) -> str:
 
 
 def format_number(value: float, places: int) -> str:
-    """Write a number with fixed format_number places, `MISSING` where it is not finite.
+    """Write a number with that many decimal places, `MISSING` where it is not finite.
 
     Examples
     --------

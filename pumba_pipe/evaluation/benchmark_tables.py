@@ -18,7 +18,7 @@ EVERYTHING = 'all'
 
 
 @dataclass(frozen=True)
-class Measure:
+class ComparedMeasure:
     """Something that is compared between programs.
 
     Attributes
@@ -40,15 +40,15 @@ class Measure:
 
 
 MEASURES = (
-    Measure('dice', 'Dice', '', 3, True, 0.0),
-    Measure('surface_dice_1mm', 'Surface Dice at 1 mm', '', 3, True, 0.0),
-    Measure('surface_dice_2mm', 'Surface Dice at 2 mm', '', 3, True, 0.0),
-    Measure('hd95_mm', 'HD95', 'mm', 2),
-    Measure('assd_mm', 'ASSD', 'mm', 2),
-    Measure('absolute_volume_error_percent', 'Volume error, without its sign', '%', 1),
-    Measure('seconds', 'Time', 's', 2),
-    Measure('cpu_seconds', 'CPU time', 's', 2),
-    Measure('peak_mb', 'Memory', 'MiB', 0),
+    ComparedMeasure('dice', 'Dice', '', 3, True, 0.0),
+    ComparedMeasure('surface_dice_1mm', 'Surface Dice at 1 mm', '', 3, True, 0.0),
+    ComparedMeasure('surface_dice_2mm', 'Surface Dice at 2 mm', '', 3, True, 0.0),
+    ComparedMeasure('hd95_mm', 'HD95', 'mm', 2),
+    ComparedMeasure('assd_mm', 'ASSD', 'mm', 2),
+    ComparedMeasure('absolute_volume_error_percent', 'Volume error, without its sign', '%', 1),
+    ComparedMeasure('seconds', 'Time', 's', 2),
+    ComparedMeasure('cpu_seconds', 'CPU time', 's', 2),
+    ComparedMeasure('peak_mb', 'Memory', 'MiB', 0),
 )
 CASE_COLUMNS = (
     *('case', 'tool', 'species', 'modality', 'group', 'subject', 'failure'),
@@ -69,7 +69,7 @@ class GroupRow:
     Attributes
     ----------
     group, tool : str
-    measure : Measure
+    measure : ComparedMeasure
     cases, failed : int
     median, mean : float
         Of the cases with a value; a failure counts as the measure's `failed`.
@@ -82,7 +82,7 @@ class GroupRow:
     """
 
     group: str
-    measure: Measure
+    measure: ComparedMeasure
     tool: str
     cases: int
     failed: int
@@ -105,7 +105,7 @@ class GroupRow:
         ]
 
 
-def value_of(result: Result, measure: Measure) -> float:
+def value_of(result: Result, measure: ComparedMeasure) -> float:
     """What a result has by a measure; not a number where nothing can be said."""
     if result.failure:
         return math.nan if measure.failed is None else measure.failed
@@ -172,7 +172,7 @@ def group_rows(results: Sequence[Result], tools: Sequence[str]) -> list[GroupRow
 
 def _group_row(
     group: str,
-    measure: Measure,
+    measure: ComparedMeasure,
     tool: str,
     members: Sequence[str],
     found: Callable[[str, str], Result],

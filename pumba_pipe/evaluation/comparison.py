@@ -11,7 +11,7 @@ from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number
-from pumba_pipe.evaluation.expectations import COLUMNS, expectation_rows, told_of_rows
+from pumba_pipe.evaluation.expectations import COLUMNS, expectation_rows, pairs_of_rows
 from pumba_pipe.evaluation.metrics import species_group
 from pumba_pipe.network.model_card import read_scores
 
@@ -154,22 +154,22 @@ def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Compare the expected Dice with the true one, and count poor masks that are not flagged."""
     from scipy.stats import spearmanr
 
-    told = told_of_rows(rows)
+    pairs = pairs_of_rows(rows)
     lines = [
         _line(*(name.replace('_', ' ') for name in COLUMNS)),
         '|' + '---|' * len(COLUMNS),
-        *(_line(*row) for row in expectation_rows(told)),
+        *(_line(*row) for row in expectation_rows(pairs)),
     ]
     missed = [
         f'| {limit:.2f} | {len(poor)} | {sum(one.flagged for one in poor)} '
-        f'| {sum(one.flagged for one in told if one.dice >= limit)} |'
+        f'| {sum(one.flagged for one in pairs if one.dice >= limit)} |'
         for limit in POOR
-        for poor in [[one for one in told if one.dice < limit]]
+        for poor in [[one for one in pairs if one.dice < limit]]
     ]
     lines += ['', '| poor means Dice below | poor masks | flagged | flagged and not poor |']
     lines += ['|---|---|---|---|', *missed]
-    if len(told) > 2:
-        rank = spearmanr([one.dice for one in told], [one.expected for one in told]).statistic
+    if len(pairs) > 2:
+        rank = spearmanr([one.dice for one in pairs], [one.expected for one in pairs]).statistic
         lines += ['', f'Rank correlation of Dice and expected Dice (Spearman): {rank:.2f}.']
     return lines
 

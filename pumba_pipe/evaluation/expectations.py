@@ -16,7 +16,7 @@ COLUMNS = (
 )
 
 
-class Told(NamedTuple):
+class ExpectedVersusTrue(NamedTuple):
     """One mask: its Dice, and what was expected of it."""
 
     group: str
@@ -32,10 +32,10 @@ class Told(NamedTuple):
         return self.low <= self.dice <= self.high
 
 
-def told_of_scores(scores: Iterable[CaseScore]) -> list[Told]:
-    """Take the scores of which both the Dice and an expected one are known."""
+def pairs_of_scores(scores: Iterable[CaseScore]) -> list[ExpectedVersusTrue]:
+    """Pair the expected with the true Dice of scores in which both are known."""
     return [
-        Told(
+        ExpectedVersusTrue(
             species_group(one.species), one.overlap.dice,
             one.expected.dice, one.expected.low, one.expected.high,
             one.expected.flagged == 'yes',
@@ -45,20 +45,20 @@ def told_of_scores(scores: Iterable[CaseScore]) -> list[Told]:
     ]  # fmt: skip
 
 
-def told_of_rows(rows: Iterable[Mapping[str, str]]) -> list[Told]:
-    """Take the rows of ``scores.tsv`` in which both are known."""
+def pairs_of_rows(rows: Iterable[Mapping[str, str]]) -> list[ExpectedVersusTrue]:
+    """Pair them in the rows of ``scores.tsv`` in which both are known."""
     keys = ('dice', 'expected_dice', 'expected_dice_low', 'expected_dice_high')
-    told = []
+    pairs = []
     for row in rows:
         numbers = [parse_number(row.get(key)) for key in keys]
         if all(map(math.isfinite, numbers)):
             group, flagged = species_group(row['species']), row.get('flagged') == 'yes'
             dice, expected, low, high = numbers
-            told.append(Told(group, dice, expected, low, high, flagged))
-    return told
+            pairs.append(ExpectedVersusTrue(group, dice, expected, low, high, flagged))
+    return pairs
 
 
-def expectation_rows(told: Sequence[Told]) -> list[tuple[str, ...]]:
+def expectation_rows(pairs: Sequence[ExpectedVersusTrue]) -> list[tuple[str, ...]]:
     """Rows of ``expected.tsv``: all masks, then each group.
 
     Returns
@@ -67,13 +67,13 @@ def expectation_rows(told: Sequence[Told]) -> list[tuple[str, ...]]:
         Columns as in `COLUMNS`: `in_interval` is the share of masks whose Dice lies in the 90 %
         interval; poor masks have a Dice below `POOR`, good ones of at least `GOOD`.
     """
-    groups: dict[str, list[Told]] = {'all': list(told)}
-    for one in told:
+    groups: dict[str, list[ExpectedVersusTrue]] = {'all': list(pairs)}
+    for one in pairs:
         groups.setdefault(one.group, []).append(one)
     return [_row(name, part) for name, part in groups.items() if part]
 
 
-def _row(name: str, part: Sequence[Told]) -> tuple[str, ...]:
+def _row(name: str, part: Sequence[ExpectedVersusTrue]) -> tuple[str, ...]:
     poor = [one for one in part if one.dice < POOR]
     good = [one for one in part if one.dice >= GOOD]
     count = len(part)

@@ -77,7 +77,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Expected:
+class StatedQuality:
     """What the program itself said of a mask, before it was compared.
 
     Attributes
@@ -95,7 +95,7 @@ class Expected:
     flagged: str = MISSING
 
     @classmethod
-    def of(cls, quality: Quality) -> Expected:
+    def of(cls, quality: Quality) -> StatedQuality:
         """Read a quality record."""
         values = (quality.expected_dice, quality.expected_dice_low, quality.expected_dice_high)
         value, low, high = (math.nan if one is None else one for one in values)
@@ -110,7 +110,7 @@ class CaseScore:
     species: str
     modality: str
     overlap: Overlap | None = None
-    expected: Expected = Expected()
+    expected: StatedQuality = StatedQuality()
     seconds: float = math.nan
     peak_mb: float = math.nan
     failed: bool = False
@@ -118,14 +118,14 @@ class CaseScore:
     def cells(self) -> list[str]:
         """The row's cells as text, in the order of `SCORE_COLUMNS`."""
         overlap = self.overlap or Overlap(*[math.nan] * 6)
-        told = self.expected
+        stated = self.expected
         numbers = (
             *astuple(overlap),
-            *(told.dice, told.low, told.high, self.seconds, self.peak_mb),
+            *(stated.dice, stated.low, stated.high, self.seconds, self.peak_mb),
         )
         digits = (4, 3, 3, 4, 4, 4, 4, 4, 4, 2, 0)
         words = [format_number(*pair) for pair in zip(numbers, digits, strict=True)]
-        return [self.case, self.species, self.modality, *words, told.flagged]
+        return [self.case, self.species, self.modality, *words, stated.flagged]
 
 
 SCORE_COLUMNS = (

@@ -14,12 +14,12 @@ from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.evaluation.cases import Case
 from pumba_pipe.evaluation.expectations import COLUMNS as EXPECTED_COLUMNS
-from pumba_pipe.evaluation.expectations import expectation_rows, told_of_scores
+from pumba_pipe.evaluation.expectations import expectation_rows, pairs_of_scores
 from pumba_pipe.evaluation.metrics import (
     SCORE_COLUMNS,
     SUMMARY_COLUMNS,
     CaseScore,
-    Expected,
+    StatedQuality,
     compare,
     summarize,
 )
@@ -42,7 +42,7 @@ class Prediction(NamedTuple):
 
     volume: Volume
     mask: NDArray[Any]
-    expected: Expected = Expected()
+    expected: StatedQuality = StatedQuality()
     seconds: float = math.nan
     peak_mb: float = math.nan
 
@@ -80,7 +80,7 @@ def make_stripper(
         start = time.perf_counter()
         result = extract(case.image, model, device, threads)
         seconds = time.perf_counter() - start
-        expected = Expected.of(result.quality)
+        expected = StatedQuality.of(result.quality)
         return Prediction(result.volume, result.mask, expected, seconds, peak_mb())
 
     return strip
@@ -182,7 +182,7 @@ def write_results(
     summary = summarize(compared) if compared else []
     write_table(folder / SCORES, SCORE_COLUMNS, [one.score.cells() for one in scored])
     write_table(folder / SUMMARY, SUMMARY_COLUMNS, summary)
-    expected = expectation_rows(told_of_scores(compared))
+    expected = expectation_rows(pairs_of_scores(compared))
     if expected:
         write_table(folder / EXPECTED, EXPECTED_COLUMNS, expected)
     drawn = [one for one in scored if one.panels]

@@ -25,7 +25,7 @@ DOUBTFUL = math.log(9)  # a logit nearer to zero is a probability between 0.1 an
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageSpace:
     """How an image lies in space: its axes in canonical order, as views of its own.
 
     Attributes
@@ -45,7 +45,7 @@ class Frame:
     seen: tuple[slice, ...]
 
     @classmethod
-    def of(cls, volume: Volume) -> Frame:
+    def of(cls, volume: Volume) -> ImageSpace:
         """Look at a volume."""
         axes = canonical_axes(volume.affine)
         # headers of several formats say the same size, but for the last digits of a float64
@@ -88,10 +88,10 @@ class NativeMask(NamedTuple):
         mask, components, _ = clean(self.part)
         return self._replace(part=mask), components
 
-    def on(self, frame: Frame) -> NDArray[np.bool_]:
+    def on(self, space: ImageSpace) -> NDArray[np.bool_]:
         """The mask of the whole image, in its own axes."""
-        mask = frame.full(False, bool)
-        frame.view(mask)[self.block] = self.part
+        mask = space.full(False, bool)
+        space.view(mask)[self.block] = self.part
         return mask
 
 
@@ -103,20 +103,20 @@ class NativeLogits:
     ----------
     values : ndarray of float32, shape (size, size, size)
     cube : Cube
-    frame : Frame
+    space : ImageSpace
         Of the image.
     """
 
     values: NDArray[np.float32]
     cube: Cube
-    frame: Frame
+    space: ImageSpace
 
     def mask(self, count_doubtful: bool = True) -> NativeMask:
         """What has a probability above one half, sampled within the brain's block alone."""
         block, planes = self._sampled(-DOUBTFUL if count_doubtful else 0.0)
         x, y, z = (span.stop - span.start for span in block)
         part, doubtful = np.zeros((z, y, x), bool), 0
-        for plane, target in zip(planes, part, strict=False):  # no plane of nothing
+        for plane, target in zip(planes, part, strict=False):  # an empty block has no planes
             np.greater(plane, 0, out=target)
             if count_doubtful:
                 doubtful += int(np.count_nonzero(np.abs(plane) < DOUBTFUL))
@@ -124,17 +124,17 @@ class NativeLogits:
 
     def probability(self) -> NDArray[np.float32]:
         """Probability of being brain, 0..1, shape (x, y, z), in the image's own axes."""
-        result = self.frame.full(1 / (1 + math.exp(-NOT_BRAIN)), np.float32)
+        result = self.space.full(1 / (1 + math.exp(-NOT_BRAIN)), np.float32)
         block, planes = self._sampled(-math.inf)
-        part = self.frame.view(result)[block].T
+        part = self.space.view(result)[block].T
         for plane, target in zip(planes, part, strict=False):
             target[...] = 1 / (1 + np.exp(-plane))
         return result
 
     def _sampled(self, least: float) -> tuple[Block, Iterator[NDArray[np.float32]]]:
         """Block and planes as from `from_cube`."""
-        shape = self.frame.view(self.frame.volume.data).shape
-        return from_cube(self.values, shape, self.frame.voxel_size, self.cube, least)
+        shape = self.space.view(self.space.volume.data).shape
+        return from_cube(self.values, shape, self.space.voxel_size, self.cube, least)
 
 
 def overlap(first: NativeMask, second: NativeMask) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,12 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
-from pumba_pipe.common.resources import available_cpus, check_memory, one_blas_thread
+from pumba_pipe.common.resources import (
+    available_cpus,
+    check_memory,
+    one_blas_thread,
+    usable_threads,
+)
 from pumba_pipe.extraction.already_stripped import detect_stripped_brain
 from pumba_pipe.extraction.border import Csf, csf_exclusion
 from pumba_pipe.extraction.evidence import AgreementMetrics, Evidence, shape_metrics
 from pumba_pipe.extraction.expected_dice import expected_dice
-from pumba_pipe.extraction.native import Frame, NativeLogits, overlap
+from pumba_pipe.extraction.native import ImageSpace, NativeLogits, overlap
 from pumba_pipe.extraction.options import ExtractionOptions, check_options
 from pumba_pipe.extraction.passes import COARSE_VIEWS, Pass, run_fine_pass, run_pass
 from pumba_pipe.extraction.plausibility import (
@@ -177,7 +181,7 @@ def extract(
     notes = (*shown.notes, *((ALL_TAKEN,) if whole is not None else ()))
     quality = quality_record(
         volume,
-        shown.frame.seen,
+        shown.space.seen,
         mask,
         found.components,
         found.evidence.agreement,
@@ -186,7 +190,7 @@ def extract(
         passes.fine.intracranial_ml,
         (*notes, failure) if failure else notes,
     )
-    space = None if quality.already_stripped else passes.fine.intracranial
+    inner = None if quality.already_stripped else passes.fine.intracranial
     stopwatch.lap('resample')
     return BrainExtraction(
         volume,
@@ -195,7 +199,7 @@ def extract(
         quality,
         stopwatch.seconds,
         found.evidence,
-        None if space is None else partial(_intracranial, space, passes.fine.cube, shown.frame),
+        None if inner is None else partial(_intracranial, inner, passes.fine.cube, shown.space),
     )
 
 
@@ -204,7 +208,7 @@ class ShownImage(NamedTuple):
 
     Attributes
     ----------
-    frame : Frame
+    space : ImageSpace
         Of the image.
     measured, values : ndarray of float32, shape (x, y, z)
         The field of view in canonical order: its grey values, and those for the network.
@@ -212,15 +216,15 @@ class ShownImage(NamedTuple):
         What was changed.
     """
 
-    frame: Frame
+    space: ImageSpace
     measured: NDArray[np.float32]
     values: NDArray[np.float32]
     notes: tuple[str, ...]
 
 
 def _shown_to_network(volume: Volume) -> ShownImage:
-    frame = Frame.of(volume)
-    measured = frame.view(volume.data)
+    space = ImageSpace.of(volume)
+    measured = space.view(volume.data)
     values, spikes = for_network(measured)
     notes = []
     if has_bright_background(values):
@@ -228,7 +232,7 @@ def _shown_to_network(volume: Volume) -> ShownImage:
         notes.append(INVERTED)
     if spikes:
         notes.append(SPIKES.format(spikes))
-    return ShownImage(frame, measured, values, tuple(notes))
+    return ShownImage(space, measured, values, tuple(notes))
 
 
 class FoundBrain(NamedTuple):
@@ -260,28 +264,28 @@ def _find_brain(passes: PassResults, shown: ShownImage, csf: Csf) -> FoundBrain:
     NothingFoundError
         There is no brain.
     """
-    frame, fine, coarse = shown.frame, passes.fine, passes.coarse
-    exclusion = csf_exclusion(fine.volume, frame.voxel_size, csf)
-    logits, rough = (NativeLogits(one.mixed(exclusion), one.cube, frame) for one in (fine, coarse))
+    space, fine, coarse = shown.space, passes.fine, passes.coarse
+    exclusion = csf_exclusion(fine.volume, space.voxel_size, csf)
+    logits, rough = (NativeLogits(one.mixed(exclusion), one.cube, space) for one in (fine, coarse))
     found, components = logits.mask().cleaned()
     if found.voxels < MIN_BRAIN_VOXELS or is_blank(shown.measured[found.block][found.part]):
-        raise NothingFoundError(f'{frame.volume.name}: no brain was found in this image')
+        raise NothingFoundError(f'{space.volume.name}: no brain was found in this image')
     agreement = AgreementMetrics(
         overlap(rough.mask(count_doubtful=False), found),
         fine.tta_dice,
         fine.gamma_dice,
         boundary_certainty(found.doubtful, found.voxels),
     )
-    mask = found.on(frame)
-    contrast = inner_contrast(shown.values, frame.view(mask))
+    mask = found.on(space)
+    contrast = inner_contrast(shown.values, space.view(mask))
     shape = shape_metrics(fine.likely, coarse.volume, fine.volume, contrast)
     return FoundBrain(mask, components, logits, Evidence(agreement, shape), contrast)
 
 
 def _stripped_brain(found: FoundBrain, shown: ShownImage) -> NDArray[np.bool_] | None:
     """All that is not blank, in an image that was stripped before; None in any other."""
-    axes = shown.frame.axes
-    arrays = (shown.frame.volume.data, found.mask)
+    axes = shown.space.axes
+    arrays = (shown.space.volume.data, found.mask)
     whole = detect_stripped_brain(*(oriented_view(array, axes) for array in arrays))
     return None if whole is None else restored(whole, axes)
 
@@ -312,8 +316,8 @@ def _probability(logits: NativeLogits, whole: NDArray[np.bool_] | None) -> NDArr
     return np.where(whole, np.maximum(probability, LIKELY), 0).astype(np.float32)
 
 
-def _intracranial(logits: NDArray[np.float32], cube: Cube, frame: Frame) -> NDArray[np.uint8]:
-    return NativeLogits(logits, cube, frame).mask(False).cleaned()[0].on(frame).view(np.uint8)
+def _intracranial(logits: NDArray[np.float32], cube: Cube, space: ImageSpace) -> NDArray[np.uint8]:
+    return NativeLogits(logits, cube, space).mask(False).cleaned()[0].on(space).view(np.uint8)
 
 
 def memory_needed(threads: int | None) -> int:
@@ -326,7 +330,7 @@ def memory_needed(threads: int | None) -> int:
     >>> memory_needed(2) > memory_needed(1) > 1.2e9
     True
     """
-    used = min(threads or available_cpus(), os.cpu_count() or 1)
+    used = usable_threads(threads or available_cpus())
     return PASSES_BYTES + used * THREAD_BYTES
 
 
@@ -346,7 +350,7 @@ def _run_passes(
     stopwatch: Stopwatch,
 ) -> PassResults:
     """Both passes, the networks on a device; nothing of the results lies there."""
-    values, voxel_size = shown.values, shown.frame.voxel_size
+    values, voxel_size = shown.values, shown.space.voxel_size
     engine = engine_for(model.coarse, device, threads)
     whole = whole_cube(values.shape, voxel_size, model.coarse.size)
     coarse = run_pass(engine, values, voxel_size, whole, COARSE_VIEWS)

@@ -97,7 +97,7 @@ class BrainExtraction:
         Raises
         ------
         InputError
-            The input file is not there any more.
+            The input file is not there any more, or was changed.
         """
         return np.asarray(self.brain_image().dataobj)
 

@@ -123,9 +123,9 @@ def _volumes(file: ImageFile) -> Iterator[Volume]:
     if file.count == 1:
         yield load_volume(file.path)
         return
-    with file.frames() as frames:
+    with file.stored_volumes() as volumes:
         for index in range(file.count):
-            values = frames[index] * frames.slope + frames.inter
+            values = volumes[index] * volumes.slope + volumes.inter
             yield replace(as_volume(values, file.affine), path=file.path)
 
 

@@ -16,6 +16,7 @@ with contextlib.suppress(ImportError):  # there is no wheel for some machines
     DAMAGE += (importlib.import_module('isal.igzip_lib').IsalError,)
 
 GZIP = ('.gz', '.mgz')
+GZIP_MAGIC = b'\x1f\x8b'  # how such files begin
 
 
 def open_gzip(path: Path) -> BinaryIO:

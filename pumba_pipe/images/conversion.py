@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.arguments import path_of, require
+from pumba_pipe.common.errors import InputError, PumbaError, first_line
+from pumba_pipe.images.headers import nifti_class
 from pumba_pipe.images.reading import check_affine, check_shape, data_file
 from pumba_pipe.images.volume import Volume, load_volume, volume_from_image
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 ACCEPTED = 'a path, a nibabel image, an array with affine= or a Volume is needed'
 NUMBERS = 'biufc'  # kinds of numpy types that can be intensities
-MAX_NIFTI1_SIDE = 32767
 
 
 def as_volume(image: Any, affine: Any = None) -> Volume:
@@ -56,9 +56,9 @@ def as_volume(image: Any, affine: Any = None) -> Volume:
     if known and affine is not None:
         raise InputError(f'affine= goes with an array; this {kind} has its own')
     if isinstance(image, Volume):
-        return image if image.source is not None else _checked(image)
+        return _checked(image) if image.source is None else _with_its_source(image)
     if isinstance(image, (str, os.PathLike)):
-        return load_volume(Path(image))
+        return load_volume(path_of(image, 'image'))
     if isinstance(image, nib.spatialimages.SpatialImage):
         return _from_image(image)
     if type(image).__module__.startswith('SimpleITK'):
@@ -71,8 +71,6 @@ def as_volume(image: Any, affine: Any = None) -> Volume:
 
 def _from_array(array: Any, affine: Any) -> Volume:
     """Wrap an array in a nibabel image, and read it as any other."""
-    import nibabel as nib
-
     masked = isinstance(array, np.ma.MaskedArray)
     data = _numbers(array.filled(0) if masked else array)
     check_shape('array', data.shape)
@@ -81,8 +79,8 @@ def _from_array(array: Any, affine: Any) -> Volume:
             'an array needs affine=, the 4x4 matrix from voxel indices to millimetres (RAS); '
             'where only voxel sizes are known: numpy.diag([x_mm, y_mm, z_mm, 1])'
         )
-    make: Any = nib.Nifti2Image if max(data.shape) > MAX_NIFTI1_SIDE else nib.Nifti1Image
-    volume = volume_from_image(make(data, _matrix(affine), dtype=data.dtype))
+    image = nifti_class(data.shape)(data, _matrix(affine), dtype=data.dtype)
+    volume = volume_from_image(image)
     if masked and np.ma.is_masked(array):
         volume = replace(volume, notes=(*volume.notes, 'masked voxels were set to zero'))
     return volume
@@ -94,7 +92,7 @@ def _numbers(array: Any) -> NDArray[Any]:
     try:
         data = np.asarray(array)
     except Exception as error:  # torch on a GPU: TypeError; with a gradient: RuntimeError; ...
-        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        reason = first_line(error)
         raise InputError(f'this {kind} does not become a numpy array: {reason}') from None
     if data.dtype.fields is not None:
         raise InputError('array: is a colour (RGB) image; a grey-scale scan is needed')
@@ -110,6 +108,8 @@ def _numbers(array: Any) -> NDArray[Any]:
 def _matrix(affine: Any) -> NDArray[np.float64]:
     """Read an affine that a user gave."""
     try:
+        if np.iscomplexobj(affine):  # numpy would leave out the imaginary part
+            raise TypeError
         matrix = np.asarray(affine, np.float64)
     except (TypeError, ValueError):
         raise InputError(f'affine= is a {type(affine).__name__} that is no 4x4 matrix') from None
@@ -136,6 +136,7 @@ def _checked(volume: Volume) -> Volume:
             'as an array with affine='
         )
     check_shape(volume.name, data.shape)
+    _check_notes(volume)
     affine = _matrix(volume.affine)
     if data.dtype == np.float32 and data is volume.data and np.isfinite(data).all():
         return volume if affine is volume.affine else replace(volume, affine=affine)
@@ -145,12 +146,33 @@ def _checked(volume: Volume) -> Volume:
     return replace(volume, data=read.data, affine=affine, notes=(*volume.notes, *read.notes))
 
 
+def _with_its_source(volume: Volume) -> Volume:
+    """Refuse a Volume whose source is no image."""
+    import nibabel as nib
+
+    require(volume.source, 'source', nib.spatialimages.SpatialImage, 'a nibabel image, or None')
+    _check_notes(volume)
+    return volume
+
+
+def _check_notes(volume: Volume) -> None:
+    require(volume.notes, 'notes', (tuple, list), 'a tuple of str')
+
+
 def _from_image(image: Any) -> Volume:
     """Read a nibabel image, in memory or in its file."""
     file = data_file(image)
     if file is not None and not file.is_file():  # indexed_gzip can crash, not only raise
         raise InputError(f'{file}: the file of this image is not there any more')
-    return volume_from_image(_consistent(image))
+    try:
+        return volume_from_image(_consistent(image))
+    except (PumbaError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # what gives its values may be anybody's, such as a closed HDF5 file
+        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        raise InputError(f'{file or "image"}: its values cannot be read ({reason})') from error
 
 
 def _consistent(image: Any) -> Any:

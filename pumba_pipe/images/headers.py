@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+MAX_NIFTI1_SIDE = 32767  # voxels; its header has 16 bits for a side
 LONGER = 1.01  # length of a quaternion, up to which it is one that was rounded
 UNITS = {1: 'metre', 2: 'mm', 3: 'micron'}  # by their codes in NIfTI
 MM_OF_UNIT = {'metre': 1000.0, 'mm': 1.0, 'micron': 0.001}
 WIDEST_MM = 5000.0  # no field of view is wider than a scanner
 NARROWEST_MM = 0.5  # nor is any smaller than a brain
 DOUBTFUL = 'check its voxel sizes, which volumes in mL and borders in mm follow'
+
+
+def nifti_class(shape: Sequence[int]) -> Any:
+    """Return the class of images for a shape: NIfTI-1, or NIfTI-2 where a side is too long."""
+    import nibabel as nib
+
+    return nib.Nifti2Image if max(shape) > MAX_NIFTI1_SIDE else nib.Nifti1Image
 
 
 def repaired(header: Any) -> tuple[Any, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.errors import InputError, first_line
 from pumba_pipe.common.imports import import_ndimage
 from pumba_pipe.images.components import FACES, connected_components
 from pumba_pipe.images.grids import span_of
@@ -45,8 +45,7 @@ def load_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     except InputError:
         raise
     except Exception as error:  # nibabel's readers raise many kinds on broken files
-        reason = str(error).strip().split('\n')[0] or type(error).__name__
-        raise InputError(f'{path}: cannot read this mask ({reason})') from None
+        raise InputError(f'{path}: cannot read this mask ({first_line(error)})') from None
     if inside.ndim < 3 or any(side != 1 for side in inside.shape[3:]):
         raise InputError(f'{path}: a mask must be 3D, this one has the shape {inside.shape}')
     return inside.reshape(inside.shape[:3]), affine

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pumba_pipe.images.compression import DAMAGE, open_gzip
+from pumba_pipe.images.compression import DAMAGE, GZIP_MAGIC, open_gzip
 
-GZIP_MAGIC = b'\x1f\x8b'
+MGH_MAGIC = b'\0\0\0\1'
 LOOKED_AT = 1024  # bytes from the start
 NIFTI_MAGIC = (b'n+1\0', b'ni1\0')
 NIFTI2_MAGIC = (b'n+2\0', b'ni2\0')
@@ -48,11 +48,21 @@ def what_it_is(path: Path) -> str | None:
     named_so = path.name.lower().endswith(('.gz', '.mgz'))
     if compressed and not named_so:
         name = f'{path.name}.gz' if path.suffix == '.nii' else 'a name that ends so, as .nii.gz'
+        name = f'{path.stem}.mgz' if path.suffix == '.mgh' else name
         return f'is compressed (gzip), but its name does not say so; rename it to {name}'
     if named_so and (start[344:348] in NIFTI_MAGIC or start[4:8] in NIFTI2_MAGIC):
         return 'is not compressed, although its name says so; rename it, without .gz'
-    if compressed and _unpacked(path).startswith(GZIP_MAGIC):
+    if path.name.lower().endswith('.mgz') and not compressed:
+        return 'is not compressed, although its name says so; rename it to .mgh'
+    held = _unpacked(path) if compressed else b''
+    if held.startswith(GZIP_MAGIC):
         return 'is compressed twice (gzip); decompress it once: gunzip'
+    if path.name.lower().endswith('.mgz') and (
+        held[344:348] in NIFTI_MAGIC or held[4:8] in NIFTI2_MAGIC
+    ):
+        return 'is a NIfTI image, although its name says MGZ; rename it to .nii.gz'
+    if held.startswith(MGH_MAGIC) and path.name.lower().endswith('.nii.gz'):
+        return 'is an MGZ image, although its name says NIfTI; rename it to .mgz'
     for magic, what in OTHER_FORMATS.items():
         if start.startswith(magic) and not path.name.lower().endswith('.bz2'):
             return what
@@ -71,7 +81,7 @@ def _unpacked(path: Path) -> bytes:
     """First bytes of what a gzip file holds; none of one that is damaged."""
     try:
         with open_gzip(path) as stream:
-            return stream.read(len(GZIP_MAGIC))
+            return stream.read(LOOKED_AT)
     except DAMAGE:
         return b''
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.images.drawing import (
+    NETWORK_OUTLINE,
+    OUTLINE,
     Canvas,
     fitted,
     outline_of,
@@ -22,8 +24,10 @@ from pumba_pipe.images.orientation import canonical_axes, oriented, oriented_siz
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Okabe and Ito's sky blue and yellow: people with any colour vision tell them apart.
-REFERENCE_COLOUR, FOUND_COLOUR = '#56b4e9', '#f0e442'
+    from pumba_pipe.images.drawing import Colour
+
+# People with any colour vision tell them apart.
+REFERENCE_COLOUR, FOUND_COLOUR = NETWORK_OUTLINE, OUTLINE
 DISPLAY_PERCENTILES = (1, 99.5)  # of the image's grey values, black to white
 PANEL, GAP, HEADER, TITLE = 260, 6, 26, 22  # pixels; PANEL is the longest side of a panel
 TITLE_SIZE = 14
@@ -34,7 +38,7 @@ class Outline:
     """One mask's cut through a plane, shape (rows, columns), and the colour of its outline."""
 
     mask: NDArray[np.bool_]
-    colour: str
+    colour: Colour
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Panel:
 
 def planes(
     image: NDArray[Any],
-    masks: Sequence[tuple[NDArray[Any], str]],
+    masks: Sequence[tuple[NDArray[Any], Colour]],
     affine: NDArray[np.float64],
 ) -> list[Panel]:
     """Cut an image along its three axes where its masks are most worth looking at.
@@ -113,7 +117,7 @@ def draw_grid(
     path: Path,
     rows: Sequence[Sequence[Panel]],
     titles: Sequence[str],
-    legend: Sequence[tuple[str, str]] = (),
+    legend: Sequence[tuple[str, Colour]] = (),
     titled: int = 3,
 ) -> None:
     """Draw rows of panels into a PNG file.
@@ -132,8 +136,6 @@ def draw_grid(
         How many panels share a title.
 
     """
-    from PIL import ImageColor
-
     columns = max(len(row) for row in rows)
     drawn = [[_pixels(panel) for panel in row] for row in rows]
     heights = [max(grey.shape[0] for grey, _ in row) for row in drawn]
@@ -143,7 +145,7 @@ def draw_grid(
     )
     left = GAP
     for name, colour in legend:
-        canvas.write(name, left, 5, TITLE_SIZE, colour=ImageColor.getrgb(colour)[:3])
+        canvas.write(name, left, 5, TITLE_SIZE, colour=colour)
         left += round(text_width(name, TITLE_SIZE)) + 3 * GAP
     names, top = iter(titles), head
     for row, height in zip(drawn, heights, strict=True):
@@ -155,12 +157,12 @@ def draw_grid(
             place = (left + (PANEL - grey.shape[1]) // 2, top + TITLE)
             canvas.place(grey, *place)
             for colour, line in lines:
-                canvas.draw(line, *place, ImageColor.getrgb(colour)[:3])
+                canvas.draw(line, *place, colour)
         top += TITLE + height + GAP
     canvas.save(path)
 
 
-def _pixels(panel: Panel) -> tuple[NDArray[np.uint8], list[tuple[str, NDArray[np.float32]]]]:
+def _pixels(panel: Panel) -> tuple[NDArray[np.uint8], list[tuple[Colour, NDArray[np.float32]]]]:
     """Grey values and outlines of a panel, as large as its place allows."""
     rows, columns = panel.image.shape
     scale = PANEL / max(columns, rows * panel.aspect)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.errors import InputError, first_line
 from pumba_pipe.common.files import check_readable, files_of
-from pumba_pipe.images.compression import DAMAGE, GZIP, open_gzip
+from pumba_pipe.images.compression import DAMAGE, GZIP, GZIP_MAGIC, open_gzip
 from pumba_pipe.images.headers import invented_sizes, mm_per_unit, repaired
 from pumba_pipe.images.mistakes import what_folder_is, what_it_is
 
@@ -31,10 +31,10 @@ COMPRESSED = (*GZIP, '.bz2', '.zst')
 
 
 @dataclass(frozen=True)
-class Frames:
+class StoredVolumes:
     """Volumes of a series as they are stored, one at a time.
 
-    A volume's values are ``frames[index] * frames.slope + frames.inter``.
+    A volume's values are ``volumes[index] * volumes.slope + volumes.inter``.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class ImageFile:
             return np.asarray(proxy[(..., *self._trailing)])
 
     @contextlib.contextmanager
-    def frames(self) -> Iterator[Frames]:
+    def stored_volumes(self) -> Iterator[StoredVolumes]:
         """Read a series; errors while its volumes are cut out count as damage, too.
 
         A compressed file is held in memory: each cut would decompress it from its start.
@@ -112,10 +112,10 @@ class ImageFile:
         with self._damage_named():
             with values_of(self.source, self._data_file) as proxy:
                 if not hasattr(proxy, 'get_unscaled'):
-                    yield Frames(proxy, self._trailing)
+                    yield StoredVolumes(proxy, self._trailing)
                     return
                 stored = proxy.get_unscaled()
-            yield Frames(stored, self._trailing, float(proxy.slope), float(proxy.inter))
+            yield StoredVolumes(stored, self._trailing, float(proxy.slope), float(proxy.inter))
 
     @property
     def _trailing(self) -> tuple[int, ...]:
@@ -141,7 +141,7 @@ class ImageFile:
             ) from None
         except UNREADABLE as error:
             raise InputError(
-                f'{self.name}: damaged or incomplete image ({_first_line(error)})'
+                f'{self.name}: damaged or incomplete image ({first_line(error)})'
             ) from None
 
 
@@ -242,8 +242,10 @@ def open_source(path: Path) -> Any:
     except OSError as error:
         # gzip's own errors carry no errno
         if error.errno is None:
+            if mistake := what_it_is(path):
+                raise InputError(f'{path}: {mistake}') from None
             raise InputError(
-                f'{path}: damaged or incomplete image ({_first_line(error)})'
+                f'{path}: damaged or incomplete image ({first_line(error)})'
             ) from None
         raise InputError(f'{path}: cannot read this file: {error.strerror}') from None
     except broken as error:
@@ -252,12 +254,19 @@ def open_source(path: Path) -> Any:
         if kind := _damaged_compression(path):
             raise InputError(f'{path}: damaged or incomplete image ({kind})') from None
         raise InputError(
-            f'{path}: not an image in a format nibabel reads ({_first_line(error)})'
+            f'{path}: not an image in a format nibabel reads ({first_line(error)})'
         ) from None
     except InputError:
         raise
+    except ImportError as error:  # nibabel reads some formats with packages that it does not need
+        raise InputError(
+            f'{path}: this format cannot be read here ({first_line(error)}); install that, '
+            'or convert the image to NIfTI'
+        ) from None
     except Exception as error:  # nibabel's readers raise many kinds on broken headers
-        raise InputError(f'{path}: broken header ({_first_line(error)})') from None
+        if mistake := what_it_is(path):
+            raise InputError(f'{path}: {mistake}') from None
+        raise InputError(f'{path}: broken header ({first_line(error)})') from None
     if not isinstance(image, nib.spatialimages.SpatialImage):
         raise InputError(f'{path}: not an image of voxels')
     return image
@@ -336,7 +345,7 @@ def _damaged_compression(path: Path) -> str:
     """
     with path.open('rb') as file:
         start = file.read(3)
-    kind = 'gzip' if start[:2] == b'\x1f\x8b' else 'bzip2' if start == b'BZh' else ''
+    kind = 'gzip' if start[:2] == GZIP_MAGIC else 'bzip2' if start == b'BZh' else ''
     try:
         if kind == 'gzip':
             _read_to_end(path)
@@ -347,11 +356,6 @@ def _damaged_compression(path: Path) -> str:
     except DAMAGE:
         return kind
     return ''
-
-
-def _first_line(error: Exception) -> str:
-    said = '' if error.args == (None,) else str(error)
-    return said.strip().split('\n')[0][:160] or type(error).__name__
 
 
 def _check_shape(name: Path | str, image: Any) -> tuple[int, ...]:
@@ -390,7 +394,7 @@ def _check_affine(name: Path | str, image: Any) -> NDArray[np.float64]:
             affine = image.affine
         affine = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
     except Exception as error:  # nibabel raises several kinds for a broken qform
-        raise InputError(f'{name}: broken orientation header ({_first_line(error)})') from None
+        raise InputError(f'{name}: broken orientation header ({first_line(error)})') from None
     check_affine(name, affine, 'repair the header (sform, qform)')
     return affine
 

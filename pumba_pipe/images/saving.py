@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumba_pipe.common.errors import InputError, OutputError
+from pumba_pipe.common.file_records import check_stamps
 from pumba_pipe.common.files import atomic_path, check_outputs, image_suffix
 from pumba_pipe.images.compression import save_image
-from pumba_pipe.images.headers import name_unit
+from pumba_pipe.images.headers import name_unit, nifti_class
 from pumba_pipe.images.reading import UNREADABLE, data_file, real, values_of
 from pumba_pipe.images.volume import outside_value
 
@@ -100,11 +101,19 @@ def _masked(
     file = data_file(source)
     if file is not None and not file.is_file():  # indexed_gzip can crash, not only raise
         raise InputError(f'{file}: this file is needed again, and is not there any more')
+    if file is not None and volume._stamps:
+        check_stamps(file, volume._stamps)
     try:
         with values_of(source, file) as stored_values:
             data = real(np.asarray(stored_values.get_unscaled() if raw else stored_values))
     except UNREADABLE as error:
-        raise InputError(f'{volume.name}: cannot read this file again ({error})') from None
+        reason = str(error).strip().split('\n')[0] or type(error).__name__
+        raise InputError(f'{volume.name}: cannot read this file again ({reason})') from None
+    if data.shape[:3] != keep.shape[:3]:
+        raise InputError(
+            f'{volume.name}: the mask has the shape {keep.shape[:3]}, the source of the Volume '
+            f'{data.shape[:3]}; leave source= out'
+        )
     in_memory = isinstance(proxy, np.ndarray)
     if data.dtype.kind == 'f' and not raw and not (in_memory and data.dtype.itemsize in (4, 8)):
         data = _shorter(data)
@@ -176,7 +185,7 @@ def _nifti(
     """
     import nibabel as nib
 
-    kind: Any = nib.Nifti2Image if max(data.shape) > 32767 else nib.Nifti1Image
+    kind = nifti_class(data.shape)
     source = volume.source
     if source is None or not _is_nifti(source):
         image = kind(data, volume.affine, dtype=data.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from pumba_pipe.common.arguments import path_of
 from pumba_pipe.common.documents import read_text
 from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.file_records import stamps_of
+from pumba_pipe.common.image_names import image_stem
 from pumba_pipe.images.reading import data_file, open_image, real, usable_image
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 LARGEST, SMALLEST = 1e37, 1e-30  # magnitudes that float32 has with all its digits
 OFFSET = 1e4  # an offset as many times the range leaves float32 too few steps for the range
-MAX_FRAMES = 200  # volumes of a 4D image that are read for its mean
+MAX_VOLUMES = 200  # volumes of a 4D image that are read for its mean
 B0_LIMIT = 50.0  # s/mm^2; below it a diffusion volume counts as unweighted
 
 
@@ -58,6 +60,9 @@ class Volume:
     path: Path | None = None
     notes: tuple[str, ...] = ()
     source: Any = field(default=None, repr=False)
+    _stamps: Mapping[Path, Mapping[str, int]] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of its files, before they were read
 
     @cached_property
     def voxel_size(self) -> NDArray[np.float64]:
@@ -129,7 +134,8 @@ def volume_from_image(image: Any, *, flat: bool = False) -> Volume:
 
 def _volume(file: ImageFile, flat: bool) -> Volume:
     notes: list[str] = list(file.notes)
-    data = file.values() if file.count == 1 else _mean_of_frames(file, notes)
+    stamps = {} if file.path is None else stamps_of(file.path)
+    data = file.values() if file.count == 1 else _mean_of_volumes(file, notes)
     values = _finite_values(data, notes)
     if not flat and values.min() == values.max():
         if not np.isfinite(data).any():  # all were replaced by one and the same
@@ -139,35 +145,34 @@ def _volume(file: ImageFile, flat: bool) -> Volume:
         raise InputError(
             f'{file.name}: every voxel has the same value ({values.min():g}); there is no image'
         )
-    return Volume(values, file.affine, file.path, tuple(notes), file.source)
+    return Volume(values, file.affine, file.path, tuple(notes), file.source, stamps)
 
 
-def _mean_of_frames(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
+def _mean_of_volumes(file: ImageFile, notes: list[str]) -> NDArray[np.float64]:
     """Mean of the chosen volumes of a 4D image."""
     chosen = None if file.path is None else _unweighted(file.path, file.count, notes)
     if chosen is None:
-        spread = np.linspace(0, file.count - 1, MAX_FRAMES)
+        spread = np.linspace(0, file.count - 1, MAX_VOLUMES)
         chosen = np.unique(spread.astype(int)).tolist()
         notes.append(f'4D: mean of {len(chosen)} of {file.count} volumes')
-    with file.frames() as frames:
+    with file.stored_volumes() as volumes:
         total = np.zeros(file.shape[:3])
         missing: Any = 0
         for index in chosen:
-            values = frames[index]
+            values = volumes[index]
             finite = np.isfinite(values)
             if not finite.all():
                 missing = missing + ~finite
                 values = np.where(finite, values, 0)
             total += values
         with np.errstate(invalid='ignore', divide='ignore', over='ignore'):
-            return total / (len(chosen) - missing) * frames.slope + frames.inter
+            return total / (len(chosen) - missing) * volumes.slope + volumes.inter
 
 
 def b_value_files(path: Path) -> list[Path]:
     """Files that may hold the b-values of an image, whether they exist or not."""
-    stem = path.name[: -len(image_suffix(path))] if image_suffix(path) else path.name
     # not with_name(): "." and "/" have no name
-    return [path.parent / f'{stem}.{end}' for end in ('bval', 'bvals')]
+    return [path.parent / f'{image_stem(path)}.{end}' for end in ('bval', 'bvals')]
 
 
 def read_b_values(path: Path) -> NDArray[np.float64]:
@@ -260,12 +265,15 @@ def _within_float32(values: NDArray[Any], notes: list[str]) -> NDArray[Any]:
         if not finite.size:
             return values
         low, high = finite.min(), finite.max()
+    least, whole = low, values.dtype.kind in 'iu'
+    # float64 does not tell large whole numbers apart: as such they are subtracted
+    half = (int(high) - int(low)) / 2 if whole else float(high) / 2 - float(low) / 2
     low, high = float(low), float(high)
     largest = max(abs(low), abs(high))
-    if values.dtype != np.float32 and largest > OFFSET * (high / 2 - low / 2) > 0:
+    if values.dtype != np.float32 and largest > OFFSET * half > 0:
         notes.append(f'{low:g} was subtracted: the values differ by less than float32 can tell')
-        values = values.astype(np.float64) - low
-        largest = high - low
+        values = (values - least).astype(np.float64) if whole else values.astype(np.float64) - low
+        largest = 2 * half
     if largest == 0 or SMALLEST <= largest <= LARGEST:
         return values
     exponent = -int(np.floor(np.log2(largest)))

@@ -1,6 +1,7 @@
 """Nipype interfaces; importing them costs nipype, never torch or SimpleITK."""
 
 from pumba_pipe.interfaces.bias import N4BiasFieldCorrection
+from pumba_pipe.interfaces.classes import ClassifyIntensities
 from pumba_pipe.interfaces.derivatives import SaveDerivative, SaveFigures
 from pumba_pipe.interfaces.evaluate import EvaluateMasks
 from pumba_pipe.interfaces.images import ApplyMask, ClipIntensities, Conform
@@ -15,6 +16,7 @@ from pumba_pipe.interfaces.memory import (
     synthesis_mem_gb,
     training_mem_gb,
 )
+from pumba_pipe.interfaces.reference import MakeReference
 from pumba_pipe.interfaces.register import RegisterToTemplate
 from pumba_pipe.interfaces.report import QualityReport
 from pumba_pipe.interfaces.source import RecordSource
@@ -24,9 +26,11 @@ from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
 
 __all__ = [
     'ApplyMask',
+    'ClassifyIntensities',
     'ClipIntensities',
     'Conform',
     'EvaluateMasks',
+    'MakeReference',
     'N4BiasFieldCorrection',
     'QualityReport',
     'RecordSource',

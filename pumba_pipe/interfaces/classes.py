@@ -37,6 +37,12 @@ class ClassifyIntensities(BaseInterface):
 
     A mixture of Gaussians is fitted to the histogram. In a T1w image the classes are roughly
     CSF, grey and white matter; nothing is known of anatomy or of neighbouring voxels.
+
+    Examples
+    --------
+    >>> classify = ClassifyIntensities(in_file='head.nii.gz', in_mask='mask.nii.gz')
+    >>> [Path(path).name for path in classify._list_outputs()['out_tpms']]
+    ['head_class1.nii.gz', 'head_class2.nii.gz', 'head_class3.nii.gz']
     """
 
     input_spec = ClassifyIntensitiesInputSpec

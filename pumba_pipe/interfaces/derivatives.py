@@ -20,7 +20,7 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.common.documents import read_json
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.file_lock import exclusive
 from pumba_pipe.common.file_records import SHA256
 from pumba_pipe.common.files import atomic_path, write_json
@@ -33,6 +33,21 @@ from pumba_pipe.results.sidecars import (
     sidecar_of,
     written,
 )
+
+FIGURES = ('mosaic', 'before_after', 'thumbnail', 'viewer')
+
+
+def absolute(path: str, field: str) -> Path:
+    """Path that is the same in every folder: a relative one would lead into the node's own.
+
+    Raises
+    ------
+    OutputError
+        It is none.
+    """
+    if not Path(path).is_absolute():
+        raise OutputError(f'{field} {path!r}: is no absolute path; nothing was written')
+    return Path(path)
 
 
 class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
@@ -48,7 +63,9 @@ class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
         'were used',
     )
     source_file = traits.Str(desc='scan that it was made from')
-    source_record = traits.Dict(desc='of that scan, as RecordSource gives it')
+    source_record = traits.Dict(
+        requires=['source_file'], desc='of that scan, as RecordSource gives it'
+    )
     keeps = traits.Str(
         desc='checksum of the file that is in its place already: it stays, and is described'
     )
@@ -90,7 +107,7 @@ class SaveDerivative(BaseInterface):
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:
-        target = Path(self.inputs.out_path)
+        target = absolute(self.inputs.out_path, 'out_path')
         if isdefined(self.inputs.keeps):
             self._describe_kept(target)
             return runtime
@@ -110,7 +127,10 @@ class SaveDerivative(BaseInterface):
     def _describe_kept(self, target: Path) -> None:
         with exclusive(target):
             self._check_source()
-            record = written(target)
+            try:
+                record = written(target)
+            except OSError as error:
+                raise InputError(f'{target}: cannot be kept ({error.strerror})') from None
             if record[SHA256] != self.inputs.keeps:
                 raise InputError(
                     f'{target}: has changed while it was worked on; start the run again'
@@ -150,7 +170,9 @@ class SaveFiguresInputSpec(BaseInterfaceInputSpec):
     record_path = traits.Str(mandatory=True, desc='JSON file for their records, absolute')
     metadata = traits.Dict(desc='further content of that file')
     source_file = traits.Str(desc='scan that they show')
-    source_record = traits.Dict(desc='of that scan, as RecordSource gives it')
+    source_record = traits.Dict(
+        requires=['source_file'], desc='of that scan, as RecordSource gives it'
+    )
 
 
 class SaveFiguresOutputSpec(TraitedSpec):
@@ -173,8 +195,14 @@ class SaveFigures(BaseInterface):
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:
-        place = Path(self.inputs.record_path)
-        paths = {figure: Path(path) for figure, path in self.inputs.out_paths.items()}
+        place = absolute(self.inputs.record_path, 'record_path')
+        paths = {
+            figure: absolute(path, f'out_paths {figure!r}')
+            for figure, path in self.inputs.out_paths.items()
+        }
+        unknown = sorted(set(paths) - set(FIGURES))
+        if unknown:
+            raise InputError(f'out_paths: {unknown[0]!r} is none of {", ".join(FIGURES)}')
         content = dict(self.inputs.metadata) if isdefined(self.inputs.metadata) else {}
         with exclusive(place), contextlib.ExitStack() as stack:
             records = {}

@@ -6,26 +6,29 @@ Nipype neither finds the file again nor clears it before the node is run anew.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pumba_pipe.common.errors import OutputError
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 
-MAX_STEM = 180
+MAX_STEM = 180  # bytes
 
 
 def stem(path: str | Path) -> str:
     """Name of an image file without folder and extension, as the names of outputs begin.
 
-    A very long name is cut off: names of files may have 255 bytes, with all that follows.
+    A very long name is cut off: names of files may have 255 bytes, with all that follows, and a
+    letter has up to four.
 
     Examples
     --------
     >>> stem('data/sub-01_T1w.nii.gz')
     'sub-01_T1w'
     """
-    name = Path(path).name
-    return name[: len(name) - len(image_suffix(Path(path)))][:MAX_STEM]
+    name = image_stem(Path(path))
+    whole = os.fsencode(name)
+    return name if len(whole) <= MAX_STEM else whole[:MAX_STEM].decode('utf-8', 'ignore')
 
 
 def in_folder(name: str, field: str = 'output') -> str:

@@ -73,7 +73,7 @@ class MakeReference(BaseInterface):
             sidecars=tuple(map(Path, sidecars)) if isdefined(sidecars) else (),
         )
         make_reference_file(
-            Path(inputs.in_file), Path(outputs['out_file']), Path(outputs['record']), beside=beside
+            Path(inputs.in_file), Path(outputs['out_file']), Path(outputs['record']), beside
         )
         return runtime
 

@@ -17,6 +17,7 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.common.errors import InputError, NothingFoundError
 from pumba_pipe.common.file_records import checksum
+from pumba_pipe.common.weights_file import default_weights
 from pumba_pipe.extraction.border import CSF, FORMER_CSF
 from pumba_pipe.extraction.options import ExtractionOptions
 from pumba_pipe.interfaces.folder import in_folder, stem
@@ -35,7 +36,9 @@ class SkullStripInputSpec(BaseInterfaceInputSpec):
         nohash=True,
         desc='which GPU: auto, cuda, cuda:N or mps',
     )
-    model = File(exists=True, desc='weights file; default: the shipped weights')
+    model = File(
+        exists=True, desc='weights file; default: the shipped weights, or those of PUMBA_WEIGHTS'
+    )
     border_mm = traits.Float(
         ExtractionOptions.border_mm,
         usedefault=True,
@@ -95,6 +98,13 @@ class SkullStrip(BaseInterface):
 
     input_spec = SkullStripInputSpec
     output_spec = SkullStripOutputSpec
+
+    def __init__(self, **inputs: Any) -> None:
+        super().__init__(**inputs)
+        weights = default_weights()
+        if not isdefined(self.inputs.model) and weights.is_file():
+            # as an input: a node whose default weights are others now must not keep its old mask
+            self.inputs.model = str(weights)
 
     def _run_interface(self, runtime: Any) -> Any:
         # imported where the network runs, not where workflows are built

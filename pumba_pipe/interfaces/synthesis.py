@@ -16,23 +16,29 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder
+from pumba_pipe.synthesis.dataset_names import MAX_HEADS, MAX_VOXEL_MM, MIN_VOXEL_MM
+from pumba_pipe.synthesis.dataset_options import LEAST_SIZE, MOST_SIZE, SynthesisOptions
+
+DEFAULTS = SynthesisOptions()
 
 
 class SynthesizeHeadsInputSpec(BaseInterfaceInputSpec):
     """Inputs of `SynthesizeHeads`."""
 
     recipe = traits.Str('default', usedefault=True, desc='name of a recipe, or a TOML file')
-    count = traits.Range(low=1, value=10, usedefault=True, desc='number of heads')
-    seed = traits.Range(low=0, value=0, usedefault=True, desc='of the whole data set')
+    count = traits.Range(1, MAX_HEADS, DEFAULTS.count, usedefault=True, desc='number of heads')
+    seed = traits.Range(low=0, value=DEFAULTS.seed, usedefault=True, desc='of the whole data set')
     size = traits.Range(
-        16, 512, 96, usedefault=True, desc='side in voxels of the cube heads are made in'
-    )
+        LEAST_SIZE, MOST_SIZE, DEFAULTS.size, usedefault=True,
+        desc='side in voxels of the cube heads are made in',
+    )  # fmt: skip
     voxel_mm = traits.Range(
-        low=0.0, value=2.0, exclude_low=True, usedefault=True, desc='voxel size'
+        MIN_VOXEL_MM, MAX_VOXEL_MM, DEFAULTS.voxel_mm, usedefault=True, desc='voxel size'
     )
     suffixes = traits.List(
-        traits.Str, ['T1w', 'T2w'], minlen=1, usedefault=True, desc='given to the images in turn'
-    )
+        traits.Str, list(DEFAULTS.suffixes), minlen=1, usedefault=True,
+        desc='given to the images in turn',
+    )  # fmt: skip
     out_dir = traits.Str('heads', usedefault=True, desc='name of the folder that is made')
 
 
@@ -65,11 +71,13 @@ class SynthesizeHeads(BaseInterface):
         write_heads(
             Path(in_folder(inputs.out_dir, 'out_dir')),
             load_recipe(inputs.recipe),
-            inputs.seed,
-            inputs.count,
-            size=inputs.size,
-            suffixes=inputs.suffixes,
-            voxel_mm=inputs.voxel_mm,
+            SynthesisOptions(
+                count=inputs.count,
+                seed=inputs.seed,
+                size=inputs.size,
+                suffixes=inputs.suffixes,
+                voxel_mm=inputs.voxel_mm,
+            ),
         )
         return runtime
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.resources import usable_threads
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +132,7 @@ def limited_threads(count: int | None) -> Iterator[None]:
 
     before = torch.get_num_threads()
     if count:
-        torch.set_num_threads(count)
+        torch.set_num_threads(usable_threads(count))
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pumba_pipe.common.arguments import optional_path
 from pumba_pipe.common.documents import MIB, brief, parse_json, read_bytes
-from pumba_pipe.common.errors import InputError, OutputError, WeightsError
+from pumba_pipe.common.errors import InputError, OutputError, WeightsError, first_line
 from pumba_pipe.common.files import atomic_path, check_readable
 from pumba_pipe.common.resources import OUT_OF_MEMORY, lacks_memory
 from pumba_pipe.common.weights_file import SHIPPED, default_weights
@@ -198,8 +198,8 @@ def _read(path: Path) -> Model:
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         if lacks_memory(error):
             raise MemoryError(OUT_OF_MEMORY) from None
-        message = str(error).split('\n')[0]
-        raise WeightsError(f'{path}: the weights do not fit together ({message})') from None
+        reason = first_line(error)
+        raise WeightsError(f'{path}: the weights do not fit together ({reason})') from None
     only = next(iter(stages.values()))
     sha256 = hashlib.sha256(content).hexdigest()
     return Model(stages.get('coarse', only), stages.get('fine', only), card, sha256, calibration)

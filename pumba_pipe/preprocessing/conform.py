@@ -9,6 +9,7 @@ import numpy as np
 
 from pumba_pipe.common.files import atomic_path
 from pumba_pipe.images.compression import save_image
+from pumba_pipe.images.headers import nifti_class
 from pumba_pipe.images.intensity import check_percentiles, clip_limits
 from pumba_pipe.images.masks import load_mask_of
 from pumba_pipe.images.saving import check_images, save_map, save_masked
@@ -50,11 +51,8 @@ def conform_file(in_file: Path, out_file: Path) -> tuple[str, ...]:
 
 def _plain_nifti(volume: Volume) -> Any:
     """Make a NIfTI image with a new header: nothing odd in the old one survives."""
-    import nibabel as nib
-
     data = _as_stored(volume)
-    kind: Any = nib.Nifti2Image if max(data.shape) > 32767 else nib.Nifti1Image
-    image = kind(data, volume.affine, dtype=data.dtype)
+    image = nifti_class(data.shape)(data, volume.affine, dtype=data.dtype)
     image.header.set_xyzt_units('mm')
     code = _space_code(volume)
     image.set_sform(volume.affine, code)

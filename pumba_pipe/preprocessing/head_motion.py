@@ -47,7 +47,7 @@ class Motion:
     shift: NDArray[np.float64]
 
     @staticmethod
-    def none() -> Motion:
+    def identity() -> Motion:
         """Stand still."""
         return Motion(np.eye(3), np.zeros(3))
 
@@ -88,21 +88,21 @@ class Aligner:
         Returns
         -------
         motion : Motion
-            None where the volumes do not show the same, as early and late frames of a PET series:
-            what is found between them is not motion.
+            `Motion.identity()` where the volumes do not show the same, as early and late frames
+            of a PET series: what is found between them is not motion.
         alike : bool
             Whether they show the same.
         """
-        found = Motion.none()
+        found = Motion.identity()
         small = shrunken(moving, self.shrink)
         for level, sigma in zip(self.levels, self.sigmas, strict=True):
             if level.solve is None:
                 return found, True
             smooth = _smooth(small, sigma)
             found = level.improved(found, smooth)
-        reached, before = level.likeness(smooth, found), level.likeness(smooth, Motion.none())
+        reached, before = level.likeness(smooth, found), level.likeness(smooth, Motion.identity())
         alike = max(reached, before) > LIKE
-        return (found if alike and reached > before else Motion.none()), alike
+        return (found if alike and reached > before else Motion.identity()), alike
 
     def distance(self, motion: Motion) -> float:
         """Mean way of the voxels that count, in voxels of the smallest side."""

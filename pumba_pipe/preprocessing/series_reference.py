@@ -21,14 +21,14 @@ from pumba_pipe.common.files import write_json
 from pumba_pipe.common.statistics import robust_z
 from pumba_pipe.images.reading import open_image
 from pumba_pipe.images.saving import check_images, save_map
-from pumba_pipe.images.volume import MAX_FRAMES, Volume, load_volume
+from pumba_pipe.images.volume import MAX_VOLUMES, Volume, load_volume
 from pumba_pipe.preprocessing.head_motion import Aligner, Motion, brought_onto
 from pumba_pipe.preprocessing.volume_choice import Choice, asl_volumes, b0_volumes, pet_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pumba_pipe.images.reading import Frames, ImageFile
+    from pumba_pipe.images.reading import ImageFile, StoredVolumes
 
 OUTLIER = 3.5  # robust z
 LEAST_SPREAD = 0.005  # of the median; series may be steadier than any outlier is worth
@@ -88,9 +88,7 @@ class Beside:
     sidecars: Sequence[Path] = ()
 
 
-def make_reference(
-    path: Path, bval_file: Path | None = None, *, beside: Beside | None = None
-) -> Reference:
+def make_reference(path: Path, beside: Beside | None = None) -> Reference:
     """Average the volumes of a series that are like the others.
 
     Volumes that moved against the best one, which is nearest to the median, are resampled to where
@@ -101,10 +99,8 @@ def make_reference(
     path : Path
         3D image, or series of which 200 volumes at most are read, evenly spaced; where the head
         moved, the 60 that moved least.
-    bval_file : Path, optional
-        b-values of a diffusion series; only volumes of at most 50 s/mm^2 are used.
     beside : Beside, optional
-        Files that say what the volumes are; `bval_file` is one of them.
+        Files that say what the volumes are.
 
     Raises
     ------
@@ -112,8 +108,6 @@ def make_reference(
         A file cannot be read or does not fit the series.
     """
     beside = beside or Beside()
-    if bval_file is not None:
-        beside = replace(beside, b_values=bval_file)
     for sidecar in beside.sidecars:
         read_json(sidecar)
     file = open_image(path)
@@ -161,14 +155,14 @@ def _mean(file: ImageFile, choice: Choice) -> Reference:
     """Mean of chosen volumes without outliers and without head motion."""
     chosen = list(choice.indices)
     weights = dict(zip(chosen, choice.weights or (1.0,) * len(chosen), strict=True))
-    if len(chosen) > MAX_FRAMES:
-        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, MAX_FRAMES).astype(int)]
-    with file.frames() as frames:
-        samples = np.stack([_sampled(_values(frames, index, file.name)) for index in chosen])
+    if len(chosen) > MAX_VOLUMES:
+        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, MAX_VOLUMES).astype(int)]
+    with file.stored_volumes() as volumes:
+        samples = np.stack([_sampled(_values(volumes, index, file.name)) for index in chosen])
         kept = _comparable(samples, choice)
         used = [index for index, keep in zip(chosen, kept, strict=True) if keep]
         best = _best(samples[kept], [weights[index] for index in used])
-        aligned = _Aligned(frames, used, used[best], _voxel_size(file))
+        aligned = _Aligned(volumes, used, used[best], _voxel_size(file))
         if aligned.moved or aligned.unlike:
             used = aligned.steady(weights if choice.weights else None)
         total, weight = np.zeros(file.shape[:3]), 0.0
@@ -194,13 +188,13 @@ class _Aligned:
     """Volumes of a series, each where the best one is."""
 
     def __init__(
-        self, frames: Frames, used: Sequence[int], best: int, voxel: NDArray[np.float64]
+        self, volumes: StoredVolumes, used: Sequence[int], best: int, voxel: NDArray[np.float64]
     ) -> None:
-        self.frames, self.best = frames, best
-        self.aligner = Aligner(_values(frames, best), voxel)
+        self.stored, self.best = volumes, best
+        self.aligner = Aligner(_values(volumes, best), voxel)
         found = {
-            index: self.aligner.motion(_values(frames, index)) for index in used if index != best
-        } | {best: (Motion.none(), True)}
+            index: self.aligner.motion(_values(volumes, index)) for index in used if index != best
+        } | {best: (Motion.identity(), True)}
         self.motions = {index: motion for index, (motion, _) in found.items()}
         self.unlike = {index for index, (_, alike) in found.items() if not alike}
         self.ways = {index: self.aligner.distance(one) for index, one in self.motions.items()}
@@ -229,7 +223,7 @@ class _Aligned:
     def volumes(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Read volumes, with motion undone where there is some."""
         for index in indices:
-            values = _values(self.frames, index)
+            values = _values(self.stored, index)
             if index in self.moved:
                 values = self.aligner.undone(values, self.motions[index])
             yield index, values
@@ -282,7 +276,7 @@ def inliers(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
     return kept if kept.any() else np.ones(len(samples), bool)
 
 
-def _values(frames: Frames, index: int, name: Path | str = '') -> NDArray[np.float32]:
+def _values(volumes: StoredVolumes, index: int, name: Path | str = '') -> NDArray[np.float32]:
     """One volume, with finite values.
 
     Raises
@@ -290,10 +284,10 @@ def _values(frames: Frames, index: int, name: Path | str = '') -> NDArray[np.flo
     InputError
         A `name` is given, and values are lost because single precision cannot hold them.
     """
-    stored = frames[index]
+    stored = volumes[index]
     with np.errstate(over='ignore', invalid='ignore'):
         data = stored.astype(np.float32)
-        scaled = data * np.float32(frames.slope) + np.float32(frames.inter)
+        scaled = data * np.float32(volumes.slope) + np.float32(volumes.inter)
     if name and (np.isinf(scaled) & np.isfinite(stored)).any():
         raise InputError(f'{name}: has values above 3.4e38; scale them, or repair the header')
     return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
@@ -309,8 +303,6 @@ def make_reference_file(
     in_file: Path,
     out_file: Path,
     out_record: Path,
-    bval_file: Path | None = None,
-    *,
     beside: Beside | None = None,
 ) -> Reference:
     """Write the reference of a series and a JSON record of the volumes it was made from.
@@ -319,9 +311,10 @@ def make_reference_file(
     ------
     InputError, OutputError
     """
-    others = [bval_file, *((beside.context, beside.m0) if beside else ())]
+    beside = beside or Beside()
+    others = (beside.b_values, beside.context, beside.m0)
     check_images([out_file], [in_file, *others], [out_record])
-    reference = make_reference(in_file, bval_file, beside=beside)
+    reference = make_reference(in_file, beside)
     save_map(reference.volume, reference.volume.data, out_file)
     record: dict[str, Sequence[Any]] = {
         'Notes': reference.volume.notes,

@@ -12,7 +12,7 @@ from pumba_pipe.common.bids_names import parse_name
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.file_records import MODIFIED, SHA256, checksum, is_record, is_same
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 
 MASK_ENDING = '_desc-brain_mask'
 REFERENCE_ENDING = 'ref'  # of suffixes: boldref, dwiref, ...
@@ -48,7 +48,7 @@ class Finding:
     @property
     def name(self) -> str:
         """File name of the image, without extension."""
-        return self.source.name[: len(self.source.name) - len(image_suffix(self.source))]
+        return image_stem(self.source)
 
     @property
     def suffix(self) -> str:

@@ -15,7 +15,7 @@ from pumba_pipe.reports.pages import embedded_picture, write_page
 from pumba_pipe.reports.ratings import DIGITS, RATINGS, Rating
 from pumba_pipe.reports.reasons import Flag, flags_of
 from pumba_pipe.reports.subject import anchor_of
-from pumba_pipe.reports.words import Expected, expected_quality, is_manual
+from pumba_pipe.reports.words import ExpectedInterval, expected_quality, is_manual
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Card:
         Its place on the page of its participant; empty when there is no such page.
     thumbnail : str or None
         A picture, as an address that holds it.
-    expected : Expected or None
+    expected : ExpectedInterval or None
         How good its mask is expected to be.
     flags : list of Flag
     mask_digest : str
@@ -44,7 +44,7 @@ class Card:
     suffix: str
     address: str
     thumbnail: str | None
-    expected: Expected | None
+    expected: ExpectedInterval | None
     flags: list[Flag]
     mask_digest: str
     rating: Rating

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pumba_pipe.common.files import image_suffix
+from pumba_pipe.common.image_names import image_stem
 
 EXTENSIONS = {'mosaic': '.png', 'before_after': '.png', 'thumbnail': '.jpg', 'viewer': '.json'}
 FIGURES = 'figures'
@@ -32,8 +32,7 @@ def figure_names(source: Path) -> dict[str, str]:
     >>> figure_names(Path('sub-01_ses-a_acq-x_T1w.nii.gz'))['before_after']
     'sub-01_ses-a_acq-x_desc-beforeafter_T1w.png'
     """
-    stem = source.name[: len(source.name) - len(image_suffix(source))]
-    entities, _, suffix = stem.rpartition('_')
+    entities, _, suffix = image_stem(source).rpartition('_')
     start = f'{entities}_' if entities else ''
     return {
         figure: f'{start}desc-{figure.replace("_", "")}_{suffix}{extension}'

@@ -24,8 +24,8 @@ from pumba_pipe.reports.words import (
     MEASURES,
     OF_THE_MASK,
     PLACES,
-    Expected,
-    Measure,
+    ExpectedInterval,
+    QualityMeasure,
     expected_quality,
     in_words,
     is_manual,
@@ -63,7 +63,7 @@ class ImageView:
     mask_digest : str
         First digits of the checksum of its mask, by which a rating knows the mask it is of.
     flags : list of Flag
-    expected : Expected or None
+    expected : ExpectedInterval or None
         How good the mask is expected to be.
     measures : list of (label, value, meaning)
     provenance : list of (key, value)
@@ -85,7 +85,7 @@ class ImageView:
     session: str | None
     mask_digest: str
     flags: list[Flag]
-    expected: Expected | None
+    expected: ExpectedInterval | None
     measures: list[tuple[str, str, str]]
     provenance: list[tuple[str, str]]
     files: list[tuple[str, str]]
@@ -217,7 +217,7 @@ def measure_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Label, value and meaning of everything in a quality record but the flags."""
     manual = is_manual(quality)
 
-    def label(one: Measure) -> str:
+    def label(one: QualityMeasure) -> str:
         return one.label + (" (network's mask)" if manual and one.key not in OF_THE_MASK else '')
 
     known = [

@@ -12,7 +12,7 @@ MARK = 0.02  # width of the mark on the scale
 
 
 @dataclass(frozen=True)
-class Measure:
+class QualityMeasure:
     """One entry of a quality record.
 
     Attributes
@@ -41,39 +41,43 @@ class Measure:
 
 
 MEASURES = (
-    Measure(
+    QualityMeasure(
         'expected_dice',
         'Expected Dice',
         'Dice with a mask drawn with care that is to be expected, 0..1',
         worse='low',
         tolerance=0.02,
     ),
-    Measure('expected_dice_low', 'Lower end', 'Lower end of the 90 % interval of the Dice, 0..1'),
-    Measure('expected_dice_high', 'Upper end', 'Upper end of the 90 % interval of the Dice, 0..1'),
-    Measure('reasons', 'Because', 'What keeps the expected Dice below that of good masks'),
-    Measure('volume_ml', 'Volume', 'Volume of the mask', 'mL', worse='both'),
-    Measure(
+    QualityMeasure(
+        'expected_dice_low', 'Lower end', 'Lower end of the 90 % interval of the Dice, 0..1'
+    ),
+    QualityMeasure(
+        'expected_dice_high', 'Upper end', 'Upper end of the 90 % interval of the Dice, 0..1'
+    ),
+    QualityMeasure('reasons', 'Because', 'What keeps the expected Dice below that of good masks'),
+    QualityMeasure('volume_ml', 'Volume', 'Volume of the mask', 'mL', worse='both'),
+    QualityMeasure(
         'intracranial_ml',
         'Intracranial volume',
         'Volume of the brain and all CSF around it, up to the dura',
         'mL',
         worse='both',
     ),
-    Measure(
+    QualityMeasure(
         'edge_contact',
         'On the edge',
         "Share of the mask's surface on the edge of the field of view, 0..1",
         worse='high',
         tolerance=0.02,
     ),
-    Measure(
+    QualityMeasure(
         'coarse_fine_dice',
         'Agreement of passes',
         'Dice overlap of the coarse and the fine pass, 0..1',
         worse='low',
         tolerance=0.02,
     ),
-    Measure(
+    QualityMeasure(
         'tta_dice',
         'Agreement of views',
         'Mean Dice overlap of the predictions for two views, the image and the '
@@ -81,42 +85,48 @@ MEASURES = (
         worse='low',
         tolerance=0.01,
     ),
-    Measure(
+    QualityMeasure(
         'gamma_dice',
         'Agreement of brightened image',
         'Dice overlap of the predictions of the mirrored, brightened image and the image, 0..1',
         worse='low',
         tolerance=0.01,
     ),
-    Measure(
+    QualityMeasure(
         'boundary_certainty',
         'Certainty',
         'How certain the prediction is near the border, 0..1',
         worse='low',
         tolerance=0.05,
     ),
-    Measure(
+    QualityMeasure(
         'components',
         'Components',
         'Connected components of the prediction, of which the largest was kept',
         worse='high',
         tolerance=3,
     ),
-    Measure('already_stripped', 'Stripped before', 'Whether the image was skull-stripped before'),
-    Measure(
+    QualityMeasure(
+        'already_stripped', 'Stripped before', 'Whether the image was skull-stripped before'
+    ),
+    QualityMeasure(
         'manual',
         'Manual mask',
         'Whether the mask was edited by hand or given with --masks; all figures but the volume '
         "are then those of the network's own mask",
     ),
-    Measure(
+    QualityMeasure(
         'network_dice',
         'Agreement with the network',
         "Dice overlap of a manual mask with the network's own, 0..1",
     ),
-    Measure('network_flags', 'Flags of the network', "Flags of the network's own mask, in words"),
-    Measure('flags', 'To look at', 'What a person should look at, in words'),
-    Measure('notes', 'Notes', 'What was done to read the image, and if a GPU failed, in words'),
+    QualityMeasure(
+        'network_flags', 'Flags of the network', "Flags of the network's own mask, in words"
+    ),
+    QualityMeasure('flags', 'To look at', 'What a person should look at, in words'),
+    QualityMeasure(
+        'notes', 'Notes', 'What was done to read the image, and if a GPU failed, in words'
+    ),
 )
 COMPARED = tuple(one for one in MEASURES if one.worse)
 FORMER = ('confidence',)  # entries of a record that are copies of others, for older readers
@@ -130,12 +140,12 @@ def is_manual(record: Mapping[str, Any]) -> bool:
     return record.get('manual') is True
 
 
-class Expected(NamedTuple):
+class ExpectedInterval(NamedTuple):
     """The Dice that is to be expected of a mask, and the ends of its interval; 0..1.
 
     Examples
     --------
-    >>> str(Expected(0.85, 0.43, 0.94)), str(Expected(0.85))
+    >>> str(ExpectedInterval(0.85, 0.43, 0.94)), str(ExpectedInterval(0.85))
     ('expected Dice 0.85 (0.43–0.94)', 'expected Dice 0.85')
     """
 
@@ -158,7 +168,7 @@ class Expected(NamedTuple):
         return [(low, max(0.0, high - low)), (max(0.0, value - MARK / 2), MARK)]
 
 
-def expected_quality(record: Mapping[str, Any]) -> Expected | None:
+def expected_quality(record: Mapping[str, Any]) -> ExpectedInterval | None:
     """How good a mask is expected to be, by its quality record; None where that is unknown.
 
     Nothing is known of manual masks.
@@ -166,11 +176,11 @@ def expected_quality(record: Mapping[str, Any]) -> Expected | None:
     Examples
     --------
     >>> expected_quality({'expected_dice': 0.9}), expected_quality({'expected_dice': 'high'})
-    (Expected(value=0.9, low=None, high=None), None)
+    (ExpectedInterval(value=0.9, low=None, high=None), None)
     """
     keys = ('expected_dice', 'expected_dice_low', 'expected_dice_high')
     value, low, high = (number(record.get(key)) for key in keys)
-    return None if value is None or is_manual(record) else Expected(value, low, high)
+    return None if value is None or is_manual(record) else ExpectedInterval(value, low, high)
 
 
 def number(value: Any) -> float | None:

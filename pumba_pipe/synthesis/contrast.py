@@ -1,4 +1,7 @@
-"""Intensities: a mean and a texture for every region of a head."""
+"""Intensities: a mean and a texture for every region of a head, drawn at random.
+
+No intensity was measured on, or fitted to, any real image.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from pumba_pipe.synthesis import draw, regions
 from pumba_pipe.synthesis.noise import Noise, draw_noise, evaluate_noise, white_noise
 from pumba_pipe.synthesis.recipe import Recipe, Section
 
-CLASSES = 3
-VARIED = (
-    regions.FLUID, regions.HARD, regions.MARROW, regions.SOFT, regions.STALK, regions.MEMBRANE,
-    regions.SINUS,
+PLACES = 3  # where a region may have another mean each
+# Regions whose mean may change along the head.
+VARYING = (
+    regions.CSF, regions.SKULL, regions.DIPLOE, regions.SCALP, regions.BRAINSTEM, regions.DURA,
+    regions.VENOUS_SINUS,
 )  # fmt: skip
 
 
@@ -26,7 +30,7 @@ class Contrast:
 
     Attributes
     ----------
-    means : Tensor, shape (CLASSES, REGION_COUNT)
+    means : Tensor, shape (PLACES, REGION_COUNT)
         In units where most tissue lies in 0..1. Around the brain a region may have up to three
         means, each in other places: the contrast of a border changes along it.
     spreads : Tensor, shape (REGION_COUNT,)
@@ -58,20 +62,21 @@ def draw_contrast(recipe: Recipe, rng: torch.Generator) -> Contrast:
     low, high = section['mean']
     means = low + (high - low) * torch.rand(regions.REGION_COUNT, generator=rng)
     _draw_brain_means(means, section, rng)
-    _draw_surround_means(means, recipe, rng)
+    _draw_outside_means(means, recipe, rng)
     low, high = section['spread']
     spreads = low + (high - low) * torch.rand(regions.REGION_COUNT, generator=rng)
     spreads[regions.BACKGROUND] = 0
     spreads[regions.AIR] *= section['air_spread_gain']
     window = 0.0, math.inf
-    classes = _draw_classes(means, section, rng)
+    local_means = _draw_local_means(means, section, rng)
     if section.chance('ct', rng):
-        window = _draw_ct(classes, spreads, section, rng)
-    _strip_or_suppress(classes, spreads, section, rng)
-    for part in (regions.SHEATH, regions.LINING, regions.RIM):
-        classes[:, part], spreads[part] = classes[:, regions.FLUID], spreads[regions.FLUID]
+        window = _draw_ct(local_means, spreads, section, rng)
+    _strip_or_suppress(local_means, spreads, section, rng)
+    for part in (regions.CORD_CSF, regions.INNER_CSF, regions.CSF_RIM):
+        local_means[:, part] = local_means[:, regions.CSF]
+        spreads[part] = spreads[regions.CSF]
     return Contrast(
-        means=classes,
+        means=local_means,
         spreads=spreads,
         places=draw_noise(rng, section.uniform('class_cell', rng)),
         window=window,
@@ -88,62 +93,62 @@ def _draw_brain_means(means: Tensor, section: Section, rng: torch.Generator) -> 
         middle = section.uniform('brain_band_mean', rng)
         width = section.uniform('brain_band_width', rng)
         means[brain] = (middle + width * torch.randn(count, generator=rng)).clamp(0.02, 1.2)
-    _draw_fluid_mean(means, section, rng)
+    _draw_csf_mean(means, section, rng)
     if section.chance('fluid_like_folds', rng):
-        means[[regions.FOLD, regions.CENTRE]] = float(means[regions.FLUID])
+        means[[regions.SULCUS, regions.VENTRICLE]] = float(means[regions.CSF])
     else:
-        means[[regions.FOLD, regions.CENTRE]] = torch.rand(2, generator=rng)
+        means[[regions.SULCUS, regions.VENTRICLE]] = torch.rand(2, generator=rng)
 
 
-def _draw_fluid_mean(means: Tensor, section: Section, rng: torch.Generator) -> None:
-    """Fluid is mostly the darkest or the brightest of what a scan shows."""
-    brain = means[regions.BRAIN : regions.RIBBON + 1]
+def _draw_csf_mean(means: Tensor, section: Section, rng: torch.Generator) -> None:
+    """CSF is mostly the darkest or the brightest of what a scan shows."""
+    brain = means[regions.DEEP_TISSUE : regions.CORTEX + 1]
     dark, bright = section.chance('fluid_dark', rng), section.chance('fluid_bright', rng)
     if dark:
-        means[regions.FLUID] = float(brain.min()) * section.uniform('fluid_dark_gain', rng)
+        means[regions.CSF] = float(brain.min()) * section.uniform('fluid_dark_gain', rng)
     elif bright:
-        means[regions.FLUID] = float(brain.max()) * section.uniform('fluid_bright_gain', rng)
+        means[regions.CSF] = float(brain.max()) * section.uniform('fluid_bright_gain', rng)
 
 
-def _draw_surround_means(means: Tensor, recipe: Recipe, rng: torch.Generator) -> None:
+def _draw_outside_means(means: Tensor, recipe: Recipe, rng: torch.Generator) -> None:
     section, skin = recipe['intensity'], recipe['skin']
-    brain = means[regions.BRAIN : regions.RIBBON + 1]
+    brain = means[regions.DEEP_TISSUE : regions.CORTEX + 1]
     if section.chance('hard_dark', rng):
-        means[regions.HARD] = section.uniform('hard_dark_mean', rng)
+        means[regions.SKULL] = section.uniform('hard_dark_mean', rng)
     for tissue in range(regions.TISSUE, regions.TISSUE + 8):
         if skin.chance('tissue_like_brain', rng):
             pick = draw.integer(rng, 0, len(brain) - 1)
             means[tissue] = brain[pick] * section.uniform('tissue_gain', rng)
         elif skin.chance('tissue_like_hard', rng):
-            means[tissue] = means[regions.HARD]
+            means[tissue] = means[regions.SKULL]
     for region in (
         *range(regions.TISSUE, regions.TISSUE + 8),
-        *range(regions.BLOB, regions.BLOB + 8),
+        *range(regions.EYE_OR_GLAND, regions.EYE_OR_GLAND + 8),
     ):
         if section.chance('bright', rng):
             means[region] = float(brain.max()) * section.uniform('bright_gain', rng)
     if skin.chance('fascia_like_folds', rng):
-        means[regions.FASCIA] = means[regions.FOLD]
+        means[regions.FASCIA] = means[regions.SULCUS]
     if recipe['stalk'].chance('like_brain', rng):
-        means[regions.STALK] = means[regions.BRAIN]
+        means[regions.BRAINSTEM] = means[regions.DEEP_TISSUE]
     means[regions.BACKGROUND] = 0
     if not section.chance('background_plain', rng):
         means[regions.BACKGROUND] = section.uniform('background_mean', rng)
     means[regions.AIR] = means[regions.BACKGROUND] + section.uniform('air_extra', rng)
 
 
-def _draw_classes(means: Tensor, section: Section, rng: torch.Generator) -> Tensor:
-    """Means of every region in each of the places, shape (CLASSES, REGION_COUNT)."""
-    classes = means.repeat(CLASSES, 1)
-    for region in VARIED:
+def _draw_local_means(means: Tensor, section: Section, rng: torch.Generator) -> Tensor:
+    """Means of every region in each of the places, shape (PLACES, REGION_COUNT)."""
+    local_means = means.repeat(PLACES, 1)
+    for region in VARYING:
         if section.chance('classes', rng):
-            change = section['class_spread'] * torch.randn(CLASSES - 1, generator=rng)
-            classes[1:, region] = (classes[0, region] + change).clamp(0, 1.5)
-    return classes
+            change = section['class_spread'] * torch.randn(PLACES - 1, generator=rng)
+            local_means[1:, region] = (local_means[0, region] + change).clamp(0, 1.5)
+    return local_means
 
 
 def _draw_ct(
-    classes: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
+    local_means: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
 ) -> tuple[float, float]:
     """Make bone bright and all else nearly one grey, in place; return the window of values."""
     grey = draw.uniform(rng, 0.35, 0.7)
@@ -151,33 +156,33 @@ def _draw_ct(
     high = grey * section.uniform('ct_window_high', rng)
     contrast = section.uniform('ct_contrast', rng) * grey
     count = regions.REGION_COUNT
-    classes[:] = (grey + contrast * torch.randn(count, generator=rng)).clamp_min(0.02)
-    fluid = grey - contrast * draw.uniform(rng, 0, 3)
-    classes[:, [regions.FLUID, regions.FOLD, regions.CENTRE]] = fluid
+    local_means[:] = (grey + contrast * torch.randn(count, generator=rng)).clamp_min(0.02)
+    csf = grey - contrast * draw.uniform(rng, 0, 3)
+    local_means[:, [regions.CSF, regions.SULCUS, regions.VENTRICLE]] = csf
     fat = torch.rand(8, generator=rng) < 0.3
-    classes[:, regions.TISSUE : regions.TISSUE + 8][:, fat] = fluid - contrast
-    classes[:, regions.SOFT] = draw.uniform(rng, fluid - 2 * contrast, grey)
+    local_means[:, regions.TISSUE : regions.TISSUE + 8][:, fat] = csf - contrast
+    local_means[:, regions.SCALP] = draw.uniform(rng, csf - 2 * contrast, grey)
     bone = grey * draw.uniform(rng, 1.5, 4)
-    classes[:, regions.HARD] = bone
-    classes[:, regions.MARROW] = draw.uniform(rng, grey, bone)
-    classes[:, [regions.BACKGROUND, regions.AIR]] = 0
+    local_means[:, regions.SKULL] = bone
+    local_means[:, regions.DIPLOE] = draw.uniform(rng, grey, bone)
+    local_means[:, [regions.BACKGROUND, regions.AIR]] = 0
     spreads *= 0.3
     return low, high
 
 
 def _strip_or_suppress(
-    classes: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
+    local_means: Tensor, spreads: Tensor, section: Section, rng: torch.Generator
 ) -> None:
     outside = torch.arange(regions.REGION_COUNT) < regions.BRAIN
     if section.chance('suppressed', rng):
         gain = section.uniform('suppressed_gain', rng)
         if draw.chance(rng, 0.5):
-            outside[regions.FLUID] = False
-        classes[:, outside] *= gain
+            outside[regions.CSF] = False
+        local_means[:, outside] *= gain
         spreads[outside] *= gain
     elif section.chance('stripped', rng):
-        outside[regions.FLUID] = not section.chance('stripped_keeps_fluid', rng)
-        classes[:, outside] = 0
+        outside[regions.CSF] = not section.chance('stripped_keeps_fluid', rng)
+        local_means[:, outside] = 0
         spreads[outside] = 0
 
 
@@ -210,7 +215,7 @@ def _means(index: Tensor, contrast: Contrast) -> Tensor:
     if bool((means == means[0]).all()):
         return means[0][index]
     axes = unit_axes(index.shape, index.device)
-    place = evaluate_noise(contrast.places, axes, CLASSES).argmax(0)
+    place = evaluate_noise(contrast.places, axes, PLACES).argmax(0)
     return means.flatten()[place * means.shape[1] + index]
 
 

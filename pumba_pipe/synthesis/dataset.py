@@ -13,11 +13,13 @@ import numpy as np
 from pumba_pipe.common.errors import RecipeError
 from pumba_pipe.common.file_records import checksum
 from pumba_pipe.common.files import atomic_path, write_json, write_text
+from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.common.tables import write_table
 from pumba_pipe.images.compression import save_image
 from pumba_pipe.images.panels import REFERENCE_COLOUR, Panel, draw_grid, planes
-from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, make_room
-from pumba_pipe.synthesis.dataset_names import MASKS, head_files, subject_label
+from pumba_pipe.synthesis.dataset_claim import CHECKSUMS, GENERATOR, check_claimable, make_room
+from pumba_pipe.synthesis.dataset_names import MASKS, check_suffixes, head_files, subject_label
+from pumba_pipe.synthesis.dataset_options import SynthesisOptions
 from pumba_pipe.synthesis.sample import Sample, stream
 
 if TYPE_CHECKING:
@@ -65,12 +67,7 @@ class Head:
 def write_heads(
     folder: Path,
     recipe: Recipe,
-    seed: int,
-    count: int,
-    *,
-    size: int = 96,
-    suffixes: Sequence[str] = ('T1w', 'T2w'),
-    voxel_mm: float = 2.0,
+    options: SynthesisOptions,
     progress: Callable[[str], None] = lambda name: None,
 ) -> None:
     """Write heads and their brain masks; the same arguments give the same bytes.
@@ -81,33 +78,43 @@ def write_heads(
         Must be empty, or hold a data set of this function, which is replaced.
     recipe : Recipe
         What is drawn.
-    seed : int
-        Of the whole data set; head `i` does not depend on `count`.
-    count : int
-        Number of heads.
-    size : int
-        Side in voxels of the cube a head is made in; where the field of view is smaller, the
-        image is.
-    suffixes : sequence of str
-        Given to the images in turn. A name only: the contrast is random.
-    voxel_mm : float
-        Voxel size.
+    options : SynthesisOptions
     progress : callable
         Called with the name of every image when it is written.
 
     Raises
     ------
+    InputError
+        Another run is at work in the folder, or a suffix is none.
     OutputError
-        The folder is in use, or cannot be written to.
+        The folder is in use for something else, or cannot be written to.
     RecipeError
         The recipe shows no brain.
 
     """
-    _claim(folder, recipe)
+    check_suffixes(options.suffixes)
+    check_claimable(folder)
+    with only_run_in(folder):
+        make_room(folder)
+        _write(folder, recipe, options, progress)
+
+
+def _write(
+    folder: Path,
+    recipe: Recipe,
+    options: SynthesisOptions,
+    progress: Callable[[str], None],
+) -> None:
+    """Write heads into a folder that holds none; see `write_heads`."""
+    masks = folder / MASKS
+    write_json(masks / 'dataset_description.json', _description('derivative', recipe))
+    write_text(masks / 'README', MASKS_README)
     seeds: list[int] = []
     panels: list[Panel] = []
-    heads = itertools.islice(draw_heads(recipe, seed, size, voxel_mm), count)
-    for head, (image, mask) in zip(heads, head_files(count, suffixes), strict=True):
+    drawn = draw_heads(recipe, options.seed, options.size, options.voxel_mm)
+    heads = itertools.islice(drawn, options.count)
+    files = head_files(options.count, options.suffixes)
+    for head, (image, mask) in zip(heads, files, strict=True):
         _write_head(folder, image, mask, head)
         seeds.append(head.seed)
         if len(panels) < PICTURED:
@@ -116,7 +123,7 @@ def write_heads(
     rows = [panels[start : start + PER_ROW] for start in range(0, len(panels), PER_ROW)]
     draw_grid(folder / PICTURE, rows, [subject_label(i) for i in range(len(panels))], titled=1)
     _write_participants(folder, seeds)
-    write_text(folder / 'README', _readme(recipe, seed, count, size, voxel_mm))
+    write_text(folder / 'README', _readme(recipe, options))
     write_text(folder / '.bidsignore', PICTURE + '\n')
     # The last file: a folder that has it is complete.
     write_json(folder / 'dataset_description.json', _description('raw', recipe))
@@ -162,14 +169,6 @@ def _in_view(sample: Sample, voxel_mm: float) -> Head | None:
     affine[:3, 3] = (low - (np.array(label.shape) - 1) / 2) * voxel_mm
     grey = np.rint(sample.image.numpy()[view] * MAX_STORED_VALUE).astype(np.int16)
     return Head(grey, label[view], affine, sample.seed)
-
-
-def _claim(folder: Path, recipe: Recipe) -> None:
-    """Make an empty data set of `folder`, or refuse it."""
-    make_room(folder)
-    masks = folder / MASKS
-    write_json(masks / 'dataset_description.json', _description('derivative', recipe))
-    write_text(masks / 'README', MASKS_README)
 
 
 def _description(kind: str, recipe: Recipe) -> dict[str, Any]:
@@ -236,13 +235,15 @@ def _write_participants(folder: Path, seeds: Sequence[int]) -> None:
     write_json(folder / 'participants.json', columns)
 
 
-def _readme(recipe: Recipe, seed: int, count: int, size: int, voxel_mm: float) -> str:
+def _readme(recipe: Recipe, options: SynthesisOptions) -> str:
+    size, count = options.size, options.count
     return (
         f'{count} heads made of random shapes by {GENERATOR}; no person or animal was scanned.\n'
         '\n'
         f'Recipe: {recipe.name} (SHA-256 {recipe.digest})\n'
-        f'Seed: {seed}\n'
-        f'Grid: {size} x {size} x {size} voxels of {voxel_mm:g} mm, cut to the field of view\n'
+        f'Seed: {options.seed}\n'
+        f'Grid: {size} x {size} x {size} voxels of {options.voxel_mm:g} mm, '
+        'cut to the field of view\n'
         '\n'
         'The suffix of an image is a name only: its contrast is random. Brain masks are in\n'
         f'{MASKS.as_posix()}; {PICTURE} shows the first {PICTURED} heads with their outlines.\n'

@@ -14,6 +14,7 @@ from typing import Any
 from pumba_pipe.common.documents import read_json
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.file_records import checksum
+from pumba_pipe.common.folder_lock import LOCK
 from pumba_pipe.common.partial_files import is_partial
 from pumba_pipe.synthesis.dataset_names import MASKS
 
@@ -21,8 +22,8 @@ GENERATOR = 'pumba-synth'
 CHECKSUMS = 'Checksums'  # key of a mask's sidecar: name of a file to SHA-256
 
 
-def make_room(folder: Path) -> None:
-    """Remove the heads of an earlier data set from a folder, or refuse the folder.
+def check_claimable(folder: Path) -> None:
+    """Refuse a folder that does not hold an earlier data set and nothing else; touch nothing.
 
     Raises
     ------
@@ -31,15 +32,14 @@ def make_room(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f'{folder}: is a file; give a folder for the data set')
-    if not folder.exists() or not any(folder.iterdir()):
+    if _is_empty(folder):
         return
     if not _is_ours(folder / MASKS / 'dataset_description.json'):
         raise OutputError(
             f'{folder}: is not empty and holds no data set of {GENERATOR}; '
             'give an empty or new folder'
         )
-    heads = [*folder.glob('sub-*'), *(folder / MASKS).glob('sub-*')]
-    files = [path for head in heads for path in _files(head)]
+    files = [path for head in _heads(folder) for path in _files(head)]
     known = _known(folder, files)
     readme = folder / 'README'
     foreign = [path for path in files if not _is_as_written(path, known)]
@@ -50,12 +50,34 @@ def make_room(folder: Path) -> None:
             f'{foreign[0]}: was not made by {GENERATOR}, or was changed since; nothing was '
             'removed: give an empty or new folder'
         )
+
+
+def make_room(folder: Path) -> None:
+    """Remove the heads of an earlier data set from a folder, or refuse the folder.
+
+    Raises
+    ------
+    OutputError
+        As `check_claimable`.
+    """
+    check_claimable(folder)
+    if _is_empty(folder):
+        return
     (folder / 'dataset_description.json').unlink(missing_ok=True)
-    for path in files:
-        path.unlink()
-    for head in heads:
+    for head in _heads(folder):
+        for path in [*_files(head)]:
+            path.unlink()
         for place, _, _ in os.walk(head, topdown=False):
             Path(place).rmdir()
+
+
+def _heads(folder: Path) -> list[Path]:
+    return [*folder.glob('sub-*'), *(folder / MASKS).glob('sub-*')]
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder is not there, or holds nothing but the lock of a run."""
+    return not folder.exists() or all(path.name == LOCK for path in folder.iterdir())
 
 
 def _files(folder: Path) -> Iterator[Path]:

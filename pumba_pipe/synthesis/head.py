@@ -1,4 +1,8 @@
-"""Draw a head's plan from a recipe: numbers and seeds only, no volume yet."""
+"""Draw a head's plan from a recipe: numbers and seeds only, no volume yet.
+
+The names are those of anatomy, for reading. What they name are random ellipsoids, balls, planes,
+tubes and noise that take the place of organs: nothing was fitted to any anatomy.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +41,37 @@ class View:
 
 @dataclass(frozen=True)
 class BrainPlan:
-    """The brain's outline and what grows out of it."""
+    """The brain's outline, and the brainstem that leaves it.
+
+    Attributes
+    ----------
+    core : Ellipsoid
+        What lobes are joined to, and notches and a flat cut are taken out of.
+    lobes, notches : list of Ball
+    cut : Plane or None
+    outline : list of Noise
+        Moves the surface in and out.
+    brainstem : Tube or None
+        With the spinal cord in its continuation.
+    brainstem_label_end : float
+        How far outside the brain's surface the brainstem is still labelled as brain.
+    cord_csf : float
+        Radius of the CSF around the cord, over the cord's own.
+    to_brainstem : Tensor, shape (3,)
+        Direction from the brain's centre to the brainstem and the face, of length one.
+    margin, tight_margin : float
+        How far the labels with CSF and without reach into the CSF.
+    """
 
     core: Ellipsoid
     lobes: list[Ball]
-    bites: list[Ball]
+    notches: list[Ball]
     cut: Plane | None
     outline: list[Noise]
-    stalk: Tube | None
-    stalk_label_end: float
-    stalk_sheath: float
-    outward: Tensor
+    brainstem: Tube | None
+    brainstem_label_end: float
+    cord_csf: float
+    to_brainstem: Tensor
     margin: float
     tight_margin: float
 
@@ -61,48 +85,114 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class SurroundPlan:
-    """Shells, skin and all other tissue around the brain."""
+class OutsidePlan:
+    """What lies around the brain: CSF, dura, skull, scalp, face and neck.
 
-    fluid: Layer | None
-    fluid_tilt: float
+    Attributes
+    ----------
+    csf : Layer or None
+    csf_tilt : float
+        How much thinner the CSF is towards the brainstem, and thicker on the other side.
+    vessels : two of Noise, or None
+        Vessels in the CSF run where both are near zero.
+    vessel_width : float
+        In standard deviations of that noise.
+    venous_sinuses : list of Plane
+        A venous sinus runs where such a plane meets the dura.
+    venous_sinus_radius : float
+    dura, skull : Layer or None
+    skull_holes : Noise or None
+        The skull is missing where it is above zero, on the brainstem's side.
+    diploe : float
+        Share of the skull's thickness.
+    diploe_patches : Noise or None
+        The diploe is in places only: where it is above zero.
+    scalp : Layer
+    face_and_neck : list of Ellipsoid, Ball or Tube
+        Masses that share one skin with the skull.
+    blend : float
+        Length over which they are joined.
+    tissues : int
+        Kinds of muscle, fat and other tissue.
+    tissue : Noise
+        Where there is which of them.
+    tissue_grain : Noise or None
+        Splits them more finely.
+    fascia : Noise
+        Fasciae and vessels run where it is near zero.
+    fascia_width : float
+        In standard deviations of that noise.
+    air : float
+        Share of air, as in the sinuses of the face.
+    eyes_and_glands : list of Ellipsoid
+    other_object : Ball or None
+        A second object in the field of view.
+    """
+
+    csf: Layer | None
+    csf_tilt: float
     vessels: tuple[Noise, Noise] | None
     vessel_width: float
-    sinuses: list[Plane]
-    sinus_radius: float
-    membrane: Layer | None
-    hard: Layer | None
-    patches: Noise | None
-    marrow: float
-    marrow_patches: Noise | None
-    soft: Layer
-    bodies: list[Ellipsoid | Ball | Tube]
+    venous_sinuses: list[Plane]
+    venous_sinus_radius: float
+    dura: Layer | None
+    skull: Layer | None
+    skull_holes: Noise | None
+    diploe: float
+    diploe_patches: Noise | None
+    scalp: Layer
+    face_and_neck: list[Ellipsoid | Ball | Tube]
     blend: float
     tissues: int
     tissue: Noise
-    grain: Noise | None
+    tissue_grain: Noise | None
     fascia: Noise
     fascia_width: float
     air: float
-    blobs: list[Ellipsoid]
-    second: Ball | None
+    eyes_and_glands: list[Ellipsoid]
+    other_object: Ball | None
 
 
 @dataclass(frozen=True)
 class InsidePlan:
-    """What lies within the brain's outline."""
+    """What lies within the brain's outline.
 
-    shrink: Noise | None
-    regions: int
-    region: Noise
-    ribbon_depth: float
-    folding: Noise
-    fold_width: float
-    fold_depth: float
-    fold_lining: float
-    fold: Noise
-    centre: list[Ellipsoid]
-    sheets: list[tuple[Plane, float]]
+    Attributes
+    ----------
+    atrophy : Noise or None
+        Tissue has shrunk from the outline by so much where it is above zero, with CSF in between.
+    deep_tissues : int
+        Kinds of white matter and nuclei.
+    deep_tissue : Noise
+        Where there is which of them.
+    cortex_thickness : float
+    cortex_folding : Noise
+        Is added to that thickness.
+    sulcus_width : float
+        At the surface, in standard deviations of `sulcus`.
+    sulcus_depth : float
+        Where sulci end.
+    sulcus_cortex : float
+        Thickness of the cortex along the sulci, in the unit of `sulcus_width`.
+    sulcus : Noise
+        Sulci run where it is near zero.
+    ventricles : list of Ellipsoid
+    falx : list of (Plane, float)
+        Thin sheets through the brain, as the falx and the tentorium are, and their thickness.
+    lesions : list of Ball
+    """
+
+    atrophy: Noise | None
+    deep_tissues: int
+    deep_tissue: Noise
+    cortex_thickness: float
+    cortex_folding: Noise
+    sulcus_width: float
+    sulcus_depth: float
+    sulcus_cortex: float
+    sulcus: Noise
+    ventricles: list[Ellipsoid]
+    falx: list[tuple[Plane, float]]
     lesions: list[Ball]
 
 
@@ -113,7 +203,7 @@ class HeadPlan:
     view: View
     warp: list[Noise]
     brain: BrainPlan
-    surround: SurroundPlan
+    outside: OutsidePlan
     inside: InsidePlan
 
 
@@ -137,7 +227,7 @@ def draw_head(recipe: Recipe, rng: torch.Generator, box: bool) -> HeadPlan:
         view=_draw_view(recipe['view'], rng, semi_axes, box, symmetric),
         warp=_draw_warp(recipe['warp'], rng),
         brain=brain,
-        surround=_draw_surround(recipe, rng, brain, [plane for plane, _ in inside.sheets]),
+        outside=_draw_outside(recipe, rng, brain, [plane for plane, _ in inside.falx]),
         inside=inside,
     )
 
@@ -195,39 +285,39 @@ def _surface_ball(
 def _draw_brain(
     recipe: Recipe, rng: torch.Generator, semi_axes: Tensor, symmetric: bool
 ) -> BrainPlan:
-    section, stalk = recipe['brain'], recipe['stalk']
-    outward = _unit(draw.direction(rng), symmetric)
+    section, stem = recipe['brain'], recipe['stalk']
+    to_brainstem = _unit(draw.direction(rng), symmetric)
     lobes = [
         _drawn_ball(section, rng, 'lobe', draw.direction(rng) * semi_axes)
         for _ in range(section.integer('lobes', rng))
     ]
-    bites = [
-        _drawn_ball(section, rng, 'bite', _leaning(section, rng, 'bite', outward) * semi_axes)
+    notches = [
+        _drawn_ball(section, rng, 'bite', _leaning(section, rng, 'bite', to_brainstem) * semi_axes)
         for _ in range(section.integer('bites', rng))
     ]
     cut = None
     if section.chance('flat_cut', rng):
-        normal = _leaning(section, rng, 'flat', outward)
+        normal = _leaning(section, rng, 'flat', to_brainstem)
         cut = Plane(normal, section.uniform('flat_cut_offset', rng) * _reach(semi_axes, normal))
     outline = [
         draw_noise(rng, section[f'outline_{scale}_cell'], section.uniform(f'outline_{scale}', rng))
         for scale in ('coarse', 'fine')
     ]
-    tube = None
-    if stalk.chance('present', rng):
-        lean = outward + stalk['lean'] * torch.randn(3, generator=rng)
-        start = 0.4 * outward * semi_axes
-        tube = Tube(start, _unit(lean, symmetric), 20.0, stalk.uniform('radius', rng))
+    brainstem = None
+    if stem.chance('present', rng):
+        lean = to_brainstem + stem['lean'] * torch.randn(3, generator=rng)
+        start = 0.4 * to_brainstem * semi_axes
+        brainstem = Tube(start, _unit(lean, symmetric), 20.0, stem.uniform('radius', rng))
     return BrainPlan(
         core=Ellipsoid(torch.zeros(3), semi_axes),
         lobes=lobes,
-        bites=bites,
+        notches=notches,
         cut=cut,
         outline=outline,
-        stalk=tube,
-        stalk_label_end=stalk.uniform('label_end', rng),
-        stalk_sheath=stalk.uniform('sheath', rng),
-        outward=outward,
+        brainstem=brainstem,
+        brainstem_label_end=stem.uniform('label_end', rng),
+        cord_csf=stem.uniform('sheath', rng),
+        to_brainstem=to_brainstem,
         margin=section.uniform('margin', rng),
         tight_margin=section.uniform('tight_margin', rng),
     )
@@ -242,11 +332,11 @@ def _drawn_ball(section: Section, rng: torch.Generator, kind: str, surface: Tens
     )
 
 
-def _leaning(section: Section, rng: torch.Generator, kind: str, outward: Tensor) -> Tensor:
-    """Where a bite or a cut is made: anywhere, or on the stalk's side."""
+def _leaning(section: Section, rng: torch.Generator, kind: str, to_brainstem: Tensor) -> Tensor:
+    """Where a notch or a cut is made: anywhere, or on the brainstem's side."""
     if not section.chance(f'{kind}_below', rng):
         return draw.direction(rng)
-    towards = outward + section[f'{kind}_lean'] * torch.randn(3, generator=rng)
+    towards = to_brainstem + section[f'{kind}_lean'] * torch.randn(3, generator=rng)
     return towards / towards.norm().clamp_min(1e-6)
 
 
@@ -261,124 +351,128 @@ def _draw_layer(section: Section, rng: torch.Generator, name: str) -> Layer:
     return Layer(section.uniform(name, rng), noise)
 
 
-def _draw_fluid(section: Section, rng: torch.Generator) -> Layer | None:
+def _draw_csf(section: Section, rng: torch.Generator) -> Layer | None:
     layer = _draw_layer(section, rng, 'fluid')
     if section.chance('fluid_wide', rng):
         layer = Layer(layer.mean + section.uniform('fluid_wide_extra', rng), layer.noise)
     return None if section.chance('fluid_absent', rng) else layer
 
 
-def _draw_surround(
-    recipe: Recipe, rng: torch.Generator, brain: BrainPlan, sheets: list[Plane]
-) -> SurroundPlan:
+def _draw_outside(
+    recipe: Recipe, rng: torch.Generator, brain: BrainPlan, falx: list[Plane]
+) -> OutsidePlan:
     shells, skin = recipe['shells'], recipe['skin']
-    semi_axes, outward = brain.core.semi_axes, brain.outward
-    hard = _draw_layer(shells, rng, 'hard')
-    has_membrane = shells.chance('membrane', rng)
-    membrane = _draw_layer(shells, rng, 'membrane_thickness')
-    fluid = _draw_fluid(shells, rng)
+    semi_axes, to_brainstem = brain.core.semi_axes, brain.to_brainstem
+    skull = _draw_layer(shells, rng, 'hard')
+    has_dura = shells.chance('membrane', rng)
+    dura = _draw_layer(shells, rng, 'membrane_thickness')
+    csf = _draw_csf(shells, rng)
     vessel_cell = shells.uniform('vessel_cell', rng)
     vessels = draw_noise(rng, vessel_cell), draw_noise(rng, vessel_cell)
     tight = shells.chance('tight', rng)
     if tight:
         # Thin bone right on the brain and flesh right on the bone, as in small animals.
-        fluid = Layer(shells.uniform('tight_fluid', rng), replace(hard.noise, amplitude=0.01))
-        hard = Layer(shells.uniform('tight_hard', rng), replace(hard.noise, amplitude=0.01))
-    return SurroundPlan(
-        fluid=fluid,
-        fluid_tilt=shells.uniform('fluid_tilt', rng),
+        csf = Layer(shells.uniform('tight_fluid', rng), replace(skull.noise, amplitude=0.01))
+        skull = Layer(shells.uniform('tight_hard', rng), replace(skull.noise, amplitude=0.01))
+    return OutsidePlan(
+        csf=csf,
+        csf_tilt=shells.uniform('fluid_tilt', rng),
         vessels=vessels if shells.chance('vessels', rng) else None,
         vessel_width=shells.uniform('vessel_width', rng),
-        sinuses=sheets if shells.chance('sinus', rng) else [],
-        sinus_radius=shells.uniform('sinus_radius', rng),
-        membrane=membrane if has_membrane else None,
-        hard=None if shells.chance('hard_absent', rng) and not tight else hard,
-        patches=draw_noise(rng, shells.uniform('patch_cell', rng))
+        venous_sinuses=falx if shells.chance('sinus', rng) else [],
+        venous_sinus_radius=shells.uniform('sinus_radius', rng),
+        dura=dura if has_dura else None,
+        skull=None if shells.chance('hard_absent', rng) and not tight else skull,
+        skull_holes=draw_noise(rng, shells.uniform('patch_cell', rng))
         if shells.chance('hard_patchy', rng)
         else None,
-        marrow=shells.uniform('marrow_share', rng) if shells.chance('marrow', rng) else 0.0,
-        marrow_patches=draw_noise(rng, shells.uniform('marrow_cell', rng))
+        diploe=shells.uniform('marrow_share', rng) if shells.chance('marrow', rng) else 0.0,
+        diploe_patches=draw_noise(rng, shells.uniform('marrow_cell', rng))
         if shells.chance('marrow_patchy', rng)
         else None,
-        soft=_draw_layer(shells, rng, 'soft'),
-        bodies=_draw_bodies(skin, rng, semi_axes, outward),
+        scalp=_draw_layer(shells, rng, 'soft'),
+        face_and_neck=_draw_face_and_neck(skin, rng, semi_axes, to_brainstem),
         blend=skin.uniform('blend', rng),
         tissues=skin.integer('tissues', rng),
         tissue=draw_noise(rng, skin.uniform('tissue_cell', rng)),
-        grain=draw_noise(rng, skin.uniform('grain_cell', rng), skin.uniform('grain_share', rng))
+        tissue_grain=draw_noise(
+            rng, skin.uniform('grain_cell', rng), skin.uniform('grain_share', rng)
+        )
         if skin.chance('grain', rng)
         else None,
         fascia=draw_noise(rng, skin.uniform('fascia_cell', rng)),
         fascia_width=skin.uniform('fascia_width', rng) if skin.chance('fascia', rng) else 0.0,
         air=skin.uniform('air', rng),
-        blobs=_draw_blobs(skin, rng, semi_axes),
-        second=_draw_second(skin, rng),
+        eyes_and_glands=_draw_eyes_and_glands(skin, rng, semi_axes),
+        other_object=_draw_other_object(skin, rng),
     )
 
 
-def _draw_bodies(
-    section: Section, rng: torch.Generator, semi_axes: Tensor, outward: Tensor
+def _draw_face_and_neck(
+    section: Section, rng: torch.Generator, semi_axes: Tensor, to_brainstem: Tensor
 ) -> list[Ellipsoid | Ball | Tube]:
-    """Masses that share one skin with the brain case: face, jaw, neck, muscles."""
-    bodies: list[Ellipsoid | Ball | Tube] = []
+    """Masses that share one skin with the skull: face, jaw, neck, muscles."""
+    masses: list[Ellipsoid | Ball | Tube] = []
     if section.chance('large', rng):
         stretch = torch.tensor([section.uniform('large_stretch', rng) for _ in range(3)])
-        centre = outward * section.uniform('large_shift', rng)
+        centre = to_brainstem * section.uniform('large_shift', rng)
         size = semi_axes.clamp(0.8, 1.3) * section.uniform('large_radius', rng)
-        bodies.append(Ellipsoid(centre, size * stretch))
+        masses.append(Ellipsoid(centre, size * stretch))
     for _ in range(section.integer('masses', rng)):
-        towards = outward + section['mass_lean'] * torch.randn(3, generator=rng)
+        towards = to_brainstem + section['mass_lean'] * torch.randn(3, generator=rng)
         towards = towards / towards.norm().clamp_min(1e-6)
         position = section.uniform('mass_position', rng)
-        bodies.append(Ball(towards * semi_axes * position, section.uniform('mass_radius', rng)))
+        masses.append(Ball(towards * semi_axes * position, section.uniform('mass_radius', rng)))
     if section.chance('neck', rng):
-        lean = outward + section['neck_lean'] * torch.randn(3, generator=rng)
+        lean = to_brainstem + section['neck_lean'] * torch.randn(3, generator=rng)
         radius = section.uniform('neck_radius', rng)
-        bodies.append(Tube(0.5 * outward * semi_axes, lean / lean.norm(), 20.0, radius))
-    return bodies
+        masses.append(Tube(0.5 * to_brainstem * semi_axes, lean / lean.norm(), 20.0, radius))
+    return masses
 
 
-def _draw_blobs(section: Section, rng: torch.Generator, semi_axes: Tensor) -> list[Ellipsoid]:
-    blobs = []
+def _draw_eyes_and_glands(
+    section: Section, rng: torch.Generator, semi_axes: Tensor
+) -> list[Ellipsoid]:
+    ellipsoids = []
     for _ in range(section.integer('blobs', rng)):
         radius = section.uniform('blob_radius', rng)
         centre = draw.direction(rng) * (
             semi_axes * section.uniform('blob_position', rng) + 0.5 * radius
         )
         stretch = torch.exp(section['blob_stretch'] * torch.randn(3, generator=rng))
-        blobs.append(Ellipsoid(centre, radius * stretch))
-    return blobs
+        ellipsoids.append(Ellipsoid(centre, radius * stretch))
+    return ellipsoids
 
 
-def _draw_second(section: Section, rng: torch.Generator) -> Ball | None:
+def _draw_other_object(section: Section, rng: torch.Generator) -> Ball | None:
     centre = draw.direction(rng) * section.uniform('second_distance', rng)
     ball = Ball(centre, section.uniform('second_radius', rng))
     return ball if section.chance('second_object', rng) else None
 
 
 def _draw_inside(section: Section, rng: torch.Generator, semi_axes: Tensor) -> InsidePlan:
-    folds = section.chance('folds', rng)
-    ribbon = section.chance('ribbon', rng)
-    ribbon_cell = section.uniform('ribbon_cell', rng)
-    shrink = draw_noise(rng, section.uniform('shrink_cell', rng), section.uniform('shrink', rng))
+    sulci = section.chance('folds', rng)
+    cortex = section.chance('ribbon', rng)
+    cortex_cell = section.uniform('ribbon_cell', rng)
+    atrophy = draw_noise(rng, section.uniform('shrink_cell', rng), section.uniform('shrink', rng))
     return InsidePlan(
-        shrink=shrink if section.chance('shrunken', rng) else None,
-        regions=section.integer('regions', rng),
-        region=draw_noise(rng, section.uniform('region_cell', rng)),
-        ribbon_depth=section.uniform('ribbon_depth', rng) if ribbon else 0.0,
-        folding=draw_noise(rng, ribbon_cell, section.uniform('ribbon_folding', rng)),
-        fold_width=section.uniform('fold_width', rng) if folds else 0.0,
-        fold_depth=section.uniform('fold_depth', rng),
-        fold_lining=section.uniform('fold_lining', rng) if folds and ribbon else 0.0,
-        fold=draw_noise(rng, section.uniform('fold_cell', rng)),
-        centre=_draw_centre(section, rng) if section.chance('centre', rng) else [],
-        sheets=_draw_sheets(section, rng) if section.chance('sheets', rng) else [],
+        atrophy=atrophy if section.chance('shrunken', rng) else None,
+        deep_tissues=section.integer('regions', rng),
+        deep_tissue=draw_noise(rng, section.uniform('region_cell', rng)),
+        cortex_thickness=section.uniform('ribbon_depth', rng) if cortex else 0.0,
+        cortex_folding=draw_noise(rng, cortex_cell, section.uniform('ribbon_folding', rng)),
+        sulcus_width=section.uniform('fold_width', rng) if sulci else 0.0,
+        sulcus_depth=section.uniform('fold_depth', rng),
+        sulcus_cortex=section.uniform('fold_lining', rng) if sulci and cortex else 0.0,
+        sulcus=draw_noise(rng, section.uniform('fold_cell', rng)),
+        ventricles=_draw_ventricles(section, rng) if section.chance('centre', rng) else [],
+        falx=_draw_falx(section, rng) if section.chance('sheets', rng) else [],
         lesions=_draw_lesions(section, rng, semi_axes) if section.chance('lesions', rng) else [],
     )
 
 
-def _draw_centre(section: Section, rng: torch.Generator) -> list[Ellipsoid]:
-    """Two ellipsoids of fluid near the middle."""
+def _draw_ventricles(section: Section, rng: torch.Generator) -> list[Ellipsoid]:
+    """Two ellipsoids of CSF near the middle."""
     ellipsoids = []
     for _ in range(2):
         size = section.uniform('centre_size', rng)
@@ -388,7 +482,7 @@ def _draw_centre(section: Section, rng: torch.Generator) -> list[Ellipsoid]:
     return ellipsoids
 
 
-def _draw_sheets(section: Section, rng: torch.Generator) -> list[tuple[Plane, float]]:
+def _draw_falx(section: Section, rng: torch.Generator) -> list[tuple[Plane, float]]:
     return [
         (
             Plane(draw.direction(rng), section.uniform('sheet_offset', rng)),

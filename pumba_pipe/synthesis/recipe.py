@@ -1,4 +1,10 @@
-"""Recipes: every range of the synthesis, read from a TOML file."""
+"""Recipes: every range of the synthesis, read from a TOML file.
+
+Values keep the names that users' files and the recipes' hashes hold. The code has the words of
+anatomy: `stalk` is the brainstem, `fluid` CSF, `hard` the skull, `membrane` the dura, `marrow` the
+diploe, `soft` (of the shells) the scalp, `ribbon` the cortex, `folds` the sulci, `centre` the
+ventricles, `sheets` the falx, `bites` notches, `blobs` eyes and glands.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Evaluate a head's plan on a grid: one small integer per voxel says what lies there.
 
-`REGION_NAMES` translates the codes into the words of anatomy.
+Codes have the names of what they stand for; comments say what a name cannot. A head is made
+of random shapes and noise, which only take the place of these organs: none of them is fitted to
+anatomy, and no real image, label or atlas was read to make them.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pumba_pipe.synthesis.head import BrainPlan, HeadPlan, InsidePlan, Layer, SurroundPlan, View
+from pumba_pipe.synthesis.head import BrainPlan, HeadPlan, InsidePlan, Layer, OutsidePlan, View
 from pumba_pipe.synthesis.noise import Noise, evaluate_noise
 from pumba_pipe.synthesis.shapes import (
     rotated,
@@ -19,45 +21,32 @@ from pumba_pipe.synthesis.shapes import (
     smooth_minimum,
 )
 
-BACKGROUND, FLUID, HARD, MARROW, SOFT, MEMBRANE, STALK, AIR, SECOND, FASCIA = range(10)
-TISSUE = 10  # ..17
-SHEATH = 18
-BLOB = 20  # ..27
-VESSEL, SINUS = 28, 29
-BRAIN = 32  # this and all above are brain: 32..35 its regions
-RIBBON, FOLD, CENTRE, SHEET, LESION = 36, 37, 38, 39, 40  # lesions 40..42
-LINING = 43  # CSF that every mask includes
-RIM = 44  # the CSF next to it, which only masks with CSF include
+BACKGROUND = 0  # air around the head
+CSF = 1  # around the brain, outside the labels of the brain
+SKULL = 2
+DIPLOE = 3  # the marrow of the skull
+SCALP = 4
+DURA = 5
+BRAINSTEM = 6  # that and the cord, where they are not labelled as brain
+AIR = 7  # in the head: sinuses of the face, ears
+OTHER_OBJECT = 8  # another body in the field of view
+FASCIA = 9  # fasciae and vessels between muscles
+TISSUE = 10  # to 17: kinds of muscle, fat and other tissue
+CORD_CSF = 18  # around brainstem and cord, outside the skull
+EYE_OR_GLAND = 20  # to 27: eyes, glands and other round parts
+VESSEL = 28  # in the CSF
+VENOUS_SINUS = 29  # where the falx meets the dura
+BRAIN = 32  # this and all above are labelled as brain
+DEEP_TISSUE = 32  # to 35: kinds of white matter and nuclei
+CORTEX = 36
+SULCUS = 37  # filled with CSF
+VENTRICLE = 38
+FALX = 39  # and tentorium: thin sheets through the brain
+LESION = 40  # to 42
+INNER_CSF = 43  # at the brain's outline, in every label of the brain
+CSF_RIM = 44  # next to it, only in the label with CSF
 REGION_COUNT = 48
 MIDLINE = 0.3  # distance from the plane of symmetry up to which the coordinate noise fades
-
-# What each region stands for, in the words of anatomy. A head is made of random shapes: none of
-# them is fitted to an organ, they only take its place.
-REGION_NAMES = {
-    'BACKGROUND': 'air around the head',
-    'FLUID': 'CSF around the brain',
-    'SHEATH': 'CSF around the cord, outside the skull',
-    'VESSEL': 'vessels in the CSF',
-    'SINUS': 'venous sinuses, where the falx meets the dura',
-    'HARD': 'skull',
-    'MARROW': 'diploe (marrow of the skull)',
-    'SOFT': 'scalp',
-    'MEMBRANE': 'dura',
-    'STALK': 'brainstem and cord outside the mask',
-    'AIR': 'air in the head (sinuses, ear)',
-    'SECOND': 'a second object in the field of view',
-    'FASCIA': 'fasciae and vessels between muscles',
-    'TISSUE': 'muscle, fat and other tissue; 8 kinds',
-    'BLOB': 'eyes, glands and other round parts; 8 of them',
-    'BRAIN': 'white matter and nuclei; 4 kinds',
-    'RIBBON': 'cortex',
-    'FOLD': 'sulcus, filled with CSF',
-    'CENTRE': 'ventricle',
-    'SHEET': 'falx, tentorium and other thin sheets in the brain',
-    'LESION': 'lesions; 3 of them',
-    'LINING': 'CSF under the outline of the brain; in both masks',
-    'RIM': 'rim of CSF around the outline; only in the mask with CSF',
-}
 
 
 class Field:
@@ -102,15 +91,15 @@ def build_regions(plan: HeadPlan, shape: Sequence[int], device: torch.device) ->
     field = Field(plan.view, shape, device)
     points = warped(field, plan)
     outline = brain_outline(plan.brain, points, field)
-    labelled = _with_stalk(plan.brain, outline, points)
+    labelled = _with_brainstem(plan.brain, outline, points)
     regions = torch.zeros(tuple(shape), dtype=torch.uint8, device=device)
-    sinks = sinking(plan.surround, plan.brain, points)
-    _fill_surround(regions, plan.surround, plan.brain, outline, points, field, sinks)
-    _fill_stalk(regions, plan.brain, outline, points)
-    _fill_inside(regions, plan.inside, labelled, points, field, sinks)
-    for margin, region in ((plan.brain.margin, RIM), (plan.brain.tight_margin, LINING)):
-        fluid = (regions == FLUID) | (regions == SHEATH) | (regions == RIM)
-        regions[(labelled < margin) & fluid] = region
+    shares = csf_share(plan.outside, plan.brain, points)
+    _fill_outside_brain(regions, plan.outside, plan.brain, outline, points, field, shares)
+    _fill_brainstem(regions, plan.brain, outline, points)
+    _fill_inside_brain(regions, plan.inside, labelled, points, field, shares)
+    for margin, region in ((plan.brain.margin, CSF_RIM), (plan.brain.tight_margin, INNER_CSF)):
+        csf = (regions == CSF) | (regions == CORD_CSF) | (regions == CSF_RIM)
+        regions[(labelled < margin) & csf] = region
     return regions
 
 
@@ -136,17 +125,17 @@ def labels(regions: Tensor) -> Tensor:
     shows which is wanted. The intracranial space ends where the CSF does.
     """
     wide = regions >= BRAIN
-    cavity = wide | (regions == FLUID) | (regions == VESSEL) | (regions == SINUS)
-    return torch.stack([wide, wide & (regions != RIM), cavity])
+    cavity = wide | (regions == CSF) | (regions == VESSEL) | (regions == VENOUS_SINUS)
+    return torch.stack([wide, wide & (regions != CSF_RIM), cavity])
 
 
 def brain_outline(plan: BrainPlan, points: Tensor, field: Field) -> Tensor:
-    """Distance to the brain's surface without its stalk, shape (x, y, z)."""
+    """Distance to the brain's surface without its brainstem, shape (x, y, z)."""
     surface = plan.core.surface(points)
     for lobe in plan.lobes:
         surface = smooth_minimum(surface, lobe.surface(points), lobe.blend)
-    for bite in plan.bites:
-        surface = smooth_maximum(surface, -bite.surface(points), bite.blend)
+    for notch in plan.notches:
+        surface = smooth_maximum(surface, -notch.surface(points), notch.blend)
     if plan.cut is not None:
         surface = smooth_maximum(surface, plan.cut.surface(points), 0.05)
     for noise in plan.outline:
@@ -154,83 +143,83 @@ def brain_outline(plan: BrainPlan, points: Tensor, field: Field) -> Tensor:
     return surface
 
 
-def _with_stalk(plan: BrainPlan, outline: Tensor, points: Tensor) -> Tensor:
-    """Join to the brain that part of the stalk which is labelled as brain."""
-    if plan.stalk is None:
+def _with_brainstem(plan: BrainPlan, outline: Tensor, points: Tensor) -> Tensor:
+    """Join to the brain that part of the brainstem which is labelled as brain."""
+    if plan.brainstem is None:
         return outline
-    tube = torch.maximum(plan.stalk.surface(points), outline - plan.stalk_label_end)
-    return smooth_minimum(outline, tube, 0.06)
+    labelled = torch.maximum(plan.brainstem.surface(points), outline - plan.brainstem_label_end)
+    return smooth_minimum(outline, labelled, 0.06)
 
 
-def _fill_stalk(regions: Tensor, plan: BrainPlan, outline: Tensor, points: Tensor) -> None:
-    if plan.stalk is None:
+def _fill_brainstem(regions: Tensor, plan: BrainPlan, outline: Tensor, points: Tensor) -> None:
+    if plan.brainstem is None:
         return
-    tube = plan.stalk.surface(points)
-    sheath = tube - (plan.stalk_sheath - 1) * plan.stalk.radius
+    brainstem = plan.brainstem.surface(points)
+    cord_csf = brainstem - (plan.cord_csf - 1) * plan.brainstem.radius
     outside = (regions != BACKGROUND) & (outline > 0)
-    regions[(sheath < 0) & outside & (regions != FLUID)] = SHEATH
-    regions[(tube < 0) & outside] = STALK
+    regions[(cord_csf < 0) & outside & (regions != CSF)] = CORD_CSF
+    regions[(brainstem < 0) & outside] = BRAINSTEM
 
 
-def _fill_surround(
+def _fill_outside_brain(
     regions: Tensor,
-    plan: SurroundPlan,
+    plan: OutsidePlan,
     brain: BrainPlan,
     outline: Tensor,
     points: Tensor,
     field: Field,
-    sinks: Tensor,
+    shares: Tensor,
 ) -> None:
-    fluid = torch.zeros_like(outline)
-    if plan.fluid is not None:
-        fluid = field.layer(plan.fluid) * sinks
-    hard = torch.zeros_like(outline) if plan.hard is None else field.layer(plan.hard)
-    membrane = torch.zeros_like(outline)
-    if plan.membrane is not None:
-        membrane = field.layer(plan.membrane)
-    case = outline - fluid - membrane - hard
-    union = case
-    for body in plan.bodies:
-        union = smooth_minimum(union, body.surface(points), plan.blend)
-    if plan.second is not None:
-        regions[plan.second.surface(points) < 0] = SECOND
-    regions[union - field.layer(plan.soft) < 0] = SOFT
-    _fill_tissue(regions, plan, union, field)
-    if plan.hard is not None:
-        _fill_hard(regions, plan, brain, case, hard, points, field)
-    for index, blob in enumerate(plan.blobs):
-        inside = (blob.surface(points) < 0) & (regions != BACKGROUND)
-        regions[inside] = BLOB + index
-    regions[outline - fluid - membrane < 0] = MEMBRANE
-    regions[outline - fluid < 0] = FLUID
-    _fill_crossing(regions, plan, outline - fluid, points, field)
+    csf = torch.zeros_like(outline)
+    if plan.csf is not None:
+        csf = field.layer(plan.csf) * shares
+    skull = torch.zeros_like(outline) if plan.skull is None else field.layer(plan.skull)
+    dura = torch.zeros_like(outline)
+    if plan.dura is not None:
+        dura = field.layer(plan.dura)
+    skull_surface = outline - csf - dura - skull
+    under_scalp = skull_surface
+    for body in plan.face_and_neck:
+        under_scalp = smooth_minimum(under_scalp, body.surface(points), plan.blend)
+    if plan.other_object is not None:
+        regions[plan.other_object.surface(points) < 0] = OTHER_OBJECT
+    regions[under_scalp - field.layer(plan.scalp) < 0] = SCALP
+    _fill_tissue(regions, plan, under_scalp, field)
+    if plan.skull is not None:
+        _fill_skull(regions, plan, brain, skull_surface, skull, points, field)
+    for index, ellipsoid in enumerate(plan.eyes_and_glands):
+        inside = (ellipsoid.surface(points) < 0) & (regions != BACKGROUND)
+        regions[inside] = EYE_OR_GLAND + index
+    regions[outline - csf - dura < 0] = DURA
+    regions[outline - csf < 0] = CSF
+    _fill_vessels(regions, plan, outline - csf, points, field)
 
 
-def _fill_crossing(
-    regions: Tensor, plan: SurroundPlan, cavity: Tensor, points: Tensor, field: Field
+def _fill_vessels(
+    regions: Tensor, plan: OutsidePlan, dura: Tensor, points: Tensor, field: Field
 ) -> None:
-    """Lay into the fluid what is no brain: vessels, and tubes where a sheet meets the dura."""
-    for sheet in plan.sinuses:
-        near = cavity.square() + sheet.surface(points).square() < plan.sinus_radius**2
-        regions[near & (regions != BACKGROUND)] = SINUS
+    """Lay vessels into the CSF, and venous sinuses where the falx meets the dura."""
+    for plane in plan.venous_sinuses:
+        near = dura.square() + plane.surface(points).square() < plan.venous_sinus_radius**2
+        regions[near & (regions != BACKGROUND)] = VENOUS_SINUS
     if plan.vessels is not None:
         first, second = (field.noise(noise)[0].abs() for noise in plan.vessels)
-        regions[(torch.maximum(first, second) < plan.vessel_width) & (regions == FLUID)] = VESSEL
+        regions[(torch.maximum(first, second) < plan.vessel_width) & (regions == CSF)] = VESSEL
 
 
-def sinking(plan: SurroundPlan, brain: BrainPlan, points: Tensor) -> Tensor:
-    """Share of the fluid's thickness: less where the brain lies on its stalk's side."""
+def csf_share(plan: OutsidePlan, brain: BrainPlan, points: Tensor) -> Tensor:
+    """Share of the CSF's thickness: less on the brainstem's side, for a brain sinks to it."""
     length = points.square().sum(0).sqrt().clamp_min(1e-6)
-    side = torch.tensordot(brain.outward.to(points), points, dims=1) / length
-    return 1 - plan.fluid_tilt * side
+    side = torch.tensordot(brain.to_brainstem.to(points), points, dims=1) / length
+    return 1 - plan.csf_tilt * side
 
 
-def _fill_tissue(regions: Tensor, plan: SurroundPlan, union: Tensor, field: Field) -> None:
-    """Split what is inside the skin and neither brain nor shell."""
-    room = union < 0
+def _fill_tissue(regions: Tensor, plan: OutsidePlan, under_scalp: Tensor, field: Field) -> None:
+    """Split what is inside the skin and neither brain, CSF, dura nor skull."""
+    room = under_scalp < 0
     tissue = field.noise(plan.tissue, channels=plan.tissues)
-    if plan.grain is not None:
-        tissue = tissue + field.noise(plan.grain, channels=plan.tissues)
+    if plan.tissue_grain is not None:
+        tissue = tissue + field.noise(plan.tissue_grain, channels=plan.tissues)
     regions[room] = (TISSUE + tissue.argmax(0)).to(torch.uint8)[room]
     if plan.air > 0:
         # The share of a normal field above this threshold is `air`.
@@ -242,55 +231,56 @@ def _fill_tissue(regions: Tensor, plan: SurroundPlan, union: Tensor, field: Fiel
         regions[room & (field.noise(plan.fascia)[0].abs() < plan.fascia_width)] = FASCIA
 
 
-def _fill_hard(
+def _fill_skull(
     regions: Tensor,
-    plan: SurroundPlan,
+    plan: OutsidePlan,
     brain: BrainPlan,
-    case: Tensor,
-    hard: Tensor,
+    skull_surface: Tensor,
+    thickness: Tensor,
     points: Tensor,
     field: Field,
 ) -> None:
-    shell = case < 0
-    if plan.patches is not None:
-        side = torch.tensordot(brain.outward.to(points), points, dims=1)
-        shell &= ~((side > 0.3) & (field.noise(plan.patches)[0] > 0))
-    regions[shell] = HARD
-    if plan.marrow > 0:
-        line = ((case + hard / 2).abs() < plan.marrow * hard / 2) & (hard > 0.04)
-        if plan.marrow_patches is not None:
-            line &= field.noise(plan.marrow_patches)[0] > 0
-        regions[shell & line] = MARROW
+    bone = skull_surface < 0
+    if plan.skull_holes is not None:
+        side = torch.tensordot(brain.to_brainstem.to(points), points, dims=1)
+        bone &= ~((side > 0.3) & (field.noise(plan.skull_holes)[0] > 0))
+    regions[bone] = SKULL
+    if plan.diploe > 0:
+        middle = (skull_surface + thickness / 2).abs() < plan.diploe * thickness / 2
+        marrow = middle & (thickness > 0.04)
+        if plan.diploe_patches is not None:
+            marrow &= field.noise(plan.diploe_patches)[0] > 0
+        regions[bone & marrow] = DIPLOE
 
 
-def _fill_inside(
+def _fill_inside_brain(
     regions: Tensor,
     plan: InsidePlan,
     labelled: Tensor,
     points: Tensor,
     field: Field,
-    sinks: Tensor,
+    shares: Tensor,
 ) -> None:
     brain = labelled < 0
     depth = -labelled
-    if plan.shrink is not None:
-        depth = depth - field.noise(plan.shrink)[0].clamp_min(0) * (sinks - 0.5).clamp_min(0)
-    parts = field.noise(plan.region, channels=plan.regions).argmax(0)
-    content = (BRAIN + parts).to(torch.uint8)
-    if plan.ribbon_depth > 0:
-        content[depth < plan.ribbon_depth + field.noise(plan.folding)[0]] = RIBBON
-    for ellipsoid in plan.centre:
-        content[ellipsoid.surface(points) < 0] = CENTRE
-    for plane, width in plan.sheets:
-        content[plane.surface(points).abs() < width / 2] = SHEET
-    if plan.fold_width > 0:
-        narrowing = plan.fold_width * (1 - depth / plan.fold_depth).clamp_min(0)
-        fold = field.noise(plan.fold)[0].abs()
-        if plan.fold_lining > 0:
-            content[(fold < narrowing + plan.fold_lining) & (narrowing > 0)] = RIBBON
-        content[fold < narrowing] = FOLD
-    if plan.shrink is not None:
-        content[depth < 0] = LINING
+    if plan.atrophy is not None:
+        depth = depth - field.noise(plan.atrophy)[0].clamp_min(0) * (shares - 0.5).clamp_min(0)
+    deep_tissue = field.noise(plan.deep_tissue, channels=plan.deep_tissues).argmax(0)
+    content = (DEEP_TISSUE + deep_tissue).to(torch.uint8)
+    if plan.cortex_thickness > 0:
+        content[depth < plan.cortex_thickness + field.noise(plan.cortex_folding)[0]] = CORTEX
+    for ellipsoid in plan.ventricles:
+        content[ellipsoid.surface(points) < 0] = VENTRICLE
+    for plane, width in plan.falx:
+        content[plane.surface(points).abs() < width / 2] = FALX
+    if plan.sulcus_width > 0:
+        narrowing = plan.sulcus_width * (1 - depth / plan.sulcus_depth).clamp_min(0)
+        sulcus = field.noise(plan.sulcus)[0].abs()
+        if plan.sulcus_cortex > 0:
+            content[(sulcus < narrowing + plan.sulcus_cortex) & (narrowing > 0)] = CORTEX
+        content[sulcus < narrowing] = SULCUS
+    if plan.atrophy is not None:
+        content[depth < 0] = INNER_CSF
     for index, lesion in enumerate(plan.lesions):
         content[lesion.surface(points) < 0] = LESION + index
     regions[brain] = content[brain]

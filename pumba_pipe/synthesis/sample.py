@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pumba_pipe.common.arguments import require
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.resources import lacks_memory
 from pumba_pipe.synthesis import artefacts, contrast, draw, paper
 from pumba_pipe.synthesis.head import draw_head
 from pumba_pipe.synthesis.recipe import Recipe, draw_look
@@ -129,8 +130,16 @@ def synthesize(
     if len(shape) != 3 or not all(isinstance(side, Integral) and side > 0 for side in shape):
         raise InputError(f'shape= must be three whole numbers above zero, not {shape!r}')
     require(device, 'device', (str, torch.device), 'the name of a device')
-    regions = make_regions(recipe, seed, shape, device, box)
-    image, inside = render(recipe, regions, seed)
+    try:
+        regions = make_regions(recipe, seed, shape, torch.device(device), box)
+        image, inside = render(recipe, regions, seed)
+    except RuntimeError as error:  # PyTorch has none of its own for these
+        if lacks_memory(error):
+            raise MemoryError(f'not enough memory for a head of shape {tuple(shape)}') from None
+        if 'device' in str(error):
+            reason = str(error).split('\n')[0]
+            raise InputError(f'device {device!r}: cannot be used ({reason})') from None
+        raise
     return Sample(image, labels(recipe, regions)[0].to(torch.uint8), inside, seed)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.synthesis.draw import derived_seed
-from pumba_pipe.synthesis.regions import AIR, BACKGROUND, BRAIN, HARD, MEMBRANE, TISSUE
+from pumba_pipe.synthesis.regions import AIR, BACKGROUND, BRAIN, DURA, SKULL, TISSUE
 from pumba_pipe.synthesis.sample import labels, make_regions, render
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _like_ct(recipe: Recipe, seed: int, rng: np.random.Generator) -> Odd:
     regions = head.regions
     values = np.full(regions.shape, rng.uniform(0.3, 0.6))
     values[regions >= BRAIN] += rng.uniform(-0.02, 0.04)
-    values[(regions == HARD) | (regions == MEMBRANE)] = 1.0
+    values[(regions == SKULL) | (regions == DURA)] = 1.0
     values[(regions == BACKGROUND) | (regions == AIR)] = 0.0
     values = ndimage.gaussian_filter(values, rng.uniform(0.4, 0.8))
     values = values + rng.normal(0, rng.uniform(0.005, 0.03), values.shape)

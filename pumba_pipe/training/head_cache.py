@@ -26,6 +26,7 @@ from torch import Tensor
 from pumba_pipe.common.errors import InputError, OutputError, PumbaError
 from pumba_pipe.common.files import atomic_path
 from pumba_pipe.common.processes import shielded
+from pumba_pipe.common.resources import lacks_memory
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.regions import REGION_COUNT
 from pumba_pipe.training.checkpoint import TrainingConfig
@@ -242,8 +243,11 @@ def _generate(
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         fill_cache(cache, generator, seed, count, worker, workers)
-    except (PumbaError, OSError, MemoryError) as error:
-        reason.send(str(error) or type(error).__name__)
+    except (PumbaError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not lacks_memory(error):
+            raise
+        told = error if isinstance(error, (PumbaError, OSError)) else 'out of memory'
+        reason.send(str(told) or type(error).__name__)
         sys.exit(1)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.resources import usable_threads
 from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.network.unet import (
     NetworkConfig,
@@ -125,7 +126,7 @@ def train(
     _check(config, network, checkpoint, resume)
     fabric = launch(hardware)
     if hardware.threads:  # after Fabric has shared the cores out among the processes
-        torch.set_num_threads(hardware.threads)
+        torch.set_num_threads(usable_threads(hardware.threads))
     folder.mkdir(parents=True, exist_ok=True)
 
     if initial is None:

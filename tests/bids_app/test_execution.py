@@ -138,9 +138,9 @@ def test_what_follows_a_failure_does_not_count_as_done(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'image'),
     [
-        ('pumba_wf.sub_01_wf.strip_sub01_T1w', 'sub01_T1w'),
-        ('pumba_wf.sub_01_ses_a_wf.anat_sub01_sesa_acqx_T1w_wf.n4', 'sub01_sesa_acqx_T1w'),
-        ('pumba_wf.sub_01_wf.other', None),
+        ('pumba_1_1_wf.sub_01_wf.strip_sub01_T1w', 'sub01_T1w'),
+        ('pumba_1_1_wf.sub_01_ses_a_wf.anat_sub01_sesa_acqx_T1w_wf.n4', 'sub01_sesa_acqx_T1w'),
+        ('pumba_1_1_wf.sub_01_wf.other', None),
     ],
 )
 def test_image_of_a_node(name, image):

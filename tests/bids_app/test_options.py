@@ -222,6 +222,13 @@ def test_databases_that_cannot_be_used(own_bids_dir, bids_dir, tmp_path, refusal
         ('a: 1', 'names no plugin'),
         ('plugin: Abacus', 'Nipype has'),
         ('plugin: Linear\nplugin_args: 3', 'is not a set of names'),
+        ('plugin: Debug', 'Nipype has'),
+        ('plugin: SomaFlow', 'needs soma_workflow, which is not installed'),
+        ('plugin: MultiProc\nplugin_args: {memory_gb: 0.001}', 'is no number of gigabytes'),
+        ('plugin: MultiProc\nplugin_args: {memory_gb: some}', 'is no number of gigabytes'),
+        ('plugin: MultiProc\nplugin_args: {n_procs: 1.5}', 'is no whole number from 1 on'),
+        ('plugin: MultiProc\nplugin_args: {max_jobs: 0}', 'is no whole number from 1 on'),
+        ('plugin: MultiProc\nplugin_args: {n_gpu_procs: x}', 'is no whole number from 0 on'),
     ],
 )
 def test_bad_plugin_files(bids_dir, text, message, refusal):

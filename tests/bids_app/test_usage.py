@@ -62,6 +62,7 @@ def test_memory_sizes(text, size):
         (['a', 'b', 'participant', '--nprocs', '0'], "'0' is not a whole number above zero"),
         (['a', 'b', 'participant', '--nprocs', '1', '--omp-nthreads', '2'], 'is more than'),
         (['a', 'b', 'participant', '--mem', 'lots'], "'lots' is not an amount of memory"),
+        (['a', 'b', 'participant', '--mem', '8'], "'8' is less than 0.1 GB"),
         (['a', 'b', 'participant', '--border-mm', 'x'], "'x' is not a number"),
         (['a', 'b', 'participant', '--modalities', 'T7w'], "'T7w'"),
         (['a', 'b', 'participant', '--csf', 'some'], "'some'"),

@@ -67,15 +67,18 @@ def test_version_of_other_weights(tmp_path, monkeypatch, capsys):
 def test_spellings_of_other_programs():
     from pumba_pipe.bids_app.options.parser import parse
 
-    from pumba_pipe.commands import evaluate, strip, synthstrip, train
+    from pumba_pipe.commands import evaluate, strip, synthstrip, train, weights
 
     for module, words in (
         (strip, ['-i', 'x']), (synthstrip, ['-i', 'x']), (evaluate, ['x']), (train, ['x']),
+        (weights, ['calibrate', 'x']),
     ):  # fmt: skip
         for option in ('-t', '--threads', '--n_cpus', '--n_procs', '--nthreads', '--omp-nthreads'):
             assert module.build_parser().parse_args([*words, option, '3']).threads == 3
         assert module.build_parser().parse_args(words).threads is None
-    for module, words in ((strip, ['-i', 'x']), (evaluate, ['x']), (train, ['x'])):
+    for module, words in (
+        (strip, ['-i', 'x']), (evaluate, ['x']), (train, ['x']), (weights, ['calibrate', 'x']),
+    ):  # fmt: skip
         assert module.build_parser().parse_args(words).device == 'auto'
         assert module.build_parser().parse_args([*words, '-g']).device == 'cuda'
     base = ['bids', 'out', 'participant']
@@ -102,3 +105,28 @@ def test_completion_in_the_shell():
     command = f'{sys.executable} -c "{code}" 8>&1 9>/dev/null'
     done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, env=environment)
     assert done.stdout.strip('\x0b\n ') == '--out-dir'
+
+
+@pytest.mark.parametrize(
+    ('command', 'words'),
+    [
+        ('pumba', ['', 'out', 'participant']),
+        ('pumba', ['bids', '', 'participant']),
+        ('pumba', ['bids', 'out', 'participant', '-w', '']),
+        ('pumba', ['bids', 'out', 'participant', '--use-plugin', '']),
+        ('pumba-strip', ['-i', '', '-m', 'mask.nii.gz']),
+        ('pumba-strip', ['head.nii.gz', '--out-dir', '']),
+        ('pumba-synth', ['']),
+        ('pumba-train', ['']),
+        ('pumba-weights', ['info', '']),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(command, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = COMMANDS[command].load()(words)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert 'is empty; was a variable of the shell not set?' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pumba_pipe.commands.synth import main
+from pumba_pipe.common.folder_lock import LOCK, only_run_in
 from pumba_pipe.synthesis import dataset as heads_dataset
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.synthesis.sample import synthesize
@@ -148,6 +149,25 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path, capsys):
     assert contents(tmp_path) == before
 
 
+def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
+    """The second would remove the heads of the first, and both would end well."""
+    with only_run_in(tmp_path / 'heads'):
+        assert main([str(tmp_path / 'heads'), '-n', '1', *SMALL]) == 1
+        assert 'another run is at work here' in capsys.readouterr().err
+        (tmp_path / 'heads' / LOCK).rename(tmp_path / LOCK)
+    assert main([str(tmp_path / 'heads'), '-n', '1', *SMALL]) == 0
+    (tmp_path / LOCK).rename(tmp_path / 'heads' / LOCK)  # as after a run that was killed
+    assert main([str(tmp_path / 'heads'), '-n', '1', *SMALL]) == 0
+    assert not (tmp_path / 'heads' / LOCK).exists()
+
+
+def test_a_lock_in_the_folder_of_somebody_else_stays(tmp_path):
+    (tmp_path / 'mine.txt').write_text('mine')
+    (tmp_path / LOCK).write_text('mine, too')
+    assert main([str(tmp_path), '-n', '1', *SMALL]) == 1
+    assert (tmp_path / LOCK).read_text() == 'mine, too'
+
+
 def test_recipes_and_suffixes(tmp_path):
     assert main([str(tmp_path / 'p'), '-n', '1', '--recipe', 'paper', *SMALL]) == 0
     recipe = tmp_path / 'mine.toml'
@@ -186,7 +206,10 @@ def test_a_recipe_that_shows_no_brain_ends(tmp_path, capsys):
         ['out', '--size', '8'],
         ['out', '--seed', '-1'],
         ['out', '--seed', str(2**70)],
+        ['out', '-n', str(10**21)],
         ['out', '--voxel-mm', '0'],
+        ['out', '--voxel-mm', '1e-300'],
+        ['out', '--voxel-mm', '1e300'],
         ['out', '--suffixes', 'T3w'],
     ],
 )

@@ -98,3 +98,22 @@ def test_help_of_every_task_imports_nothing_heavy():
     assert done.stdout.strip().endswith('\n[]'), done.stderr
     assert all(f'usage: pumba-weights {task} ' in done.stdout for task in TASKS)
     assert done.stdout.count('example: pumba-weights') == len(TASKS)
+
+
+@pytest.mark.parametrize(('words', 'lines'), [([], ['20', '40', '49']), (['-q'], [])])
+def test_calibration_says_how_far_it_is(pair, words, lines, monkeypatch, capsys):
+    from pumba_pipe.training import calibration
+
+    def done(path, heads, seed, *, device, threads, progress):
+        assert (heads, device, threads) == (30, 'cuda', 2)
+        list(calibration.judged_images(None, None, heads, seed, progress=progress))
+        return 'f' * 64
+
+    monkeypatch.setattr(calibration, 'calibrate_file', done)
+    monkeypatch.setattr(calibration, 'judged', lambda *image: None)
+    monkeypatch.setattr(calibration, 'MAKERS', dict.fromkeys(calibration.MAKERS, lambda *_: None))
+    asked = ['calibrate', pair[0], '--heads', '30', '-g', '--nthreads', '2']
+    assert main([*asked, *words]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [f'pumba-weights: {n} of 49 images' for n in lines]
+    assert ('written' in printed.out) == (not words)

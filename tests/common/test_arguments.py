@@ -38,6 +38,12 @@ def test_what_is_no_path(name, call, value):
     assert str(caught.value).startswith(f'{name}= must be a path (str or Path), not ')
 
 
+@pytest.mark.parametrize(('name', 'call'), [*PATHS.items(), *OPTIONAL.items()])
+def test_an_empty_path_is_not_the_current_folder(name, call):
+    with pytest.raises(pumba_pipe.PumbaError, match=f'^{name}= is empty; give a path$'):
+        call('')
+
+
 @pytest.mark.parametrize('value', [None, *WRONG, 'no'])
 @pytest.mark.parametrize('name', ['csf', 'border_mm', 'threads', 'device', 'model'])
 def test_options_of_extraction(name, value):
@@ -63,6 +69,18 @@ def test_arguments_of_synthesize(name, wrong):
     for value in wrong:
         with pytest.raises(pumba_pipe.PumbaError, match=f'^{name}= must be '):
             pumba_pipe.synthesize(**right | {name: value})
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'kind', 'message'),
+    [
+        ({'device': 'tpu'}, pumba_pipe.PumbaError, "device 'tpu'"),
+        ({'shape': (10**5, 10**5, 10**5)}, MemoryError, 'not enough memory'),
+    ],
+)
+def test_what_pytorch_cannot_do(wrong, kind, message):
+    with pytest.raises(kind, match=message):
+        pumba_pipe.synthesize(pumba_pipe.load_recipe(), 1, **wrong)
 
 
 def test_sitk_can_be_imported_by_its_name():

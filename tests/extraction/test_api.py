@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import nibabel as nib
@@ -207,6 +208,17 @@ class NoArray:
         raise TypeError('the data are\nelsewhere')
 
 
+class Closed:
+    """Values in a file that was closed, as of h5py."""
+
+    shape, ndim, dtype = (8, 8, 8), 3, np.dtype('f4')
+
+    def __getitem__(self, index):
+        raise RuntimeError('not a file\nany more')
+
+    __array__ = __getitem__
+
+
 def table():
     pandas = pytest.importorskip('pandas')
     return pandas.DataFrame({'a': [1, 2], 'b': [3, 4]})
@@ -242,6 +254,9 @@ BAD = {
     'last row': (lambda: ARRAY, EYE + np.eye(4)[[3]].T @ np.ones((1, 4)), 'last row'),
     'no matrix': (lambda: ARRAY, 'RAS', 'a str'),
     'ragged': (lambda: ARRAY, [[1, 2], [3]], 'a list'),
+    'complex affine': (lambda: ARRAY, EYE + 0.5j, 'no 4x4 matrix'),
+    'no name': (lambda: '', None, 'image= is empty'),
+    'values of others': (lambda: nib.Nifti1Image(Closed(), EYE), None, 'read .not a file'),
     'two affines': (lambda: nib.Nifti1Image(ARRAY, EYE), EYE, 'has its own'),
     'affine of a file': (lambda: 'head.nii.gz', EYE, 'has its own'),
     'image 2D': (lambda: nib.Nifti1Image(ARRAY[0], EYE), None, '2 dimensions'),
@@ -253,6 +268,8 @@ BAD = {
     ),
     'volume 2D': (lambda: Volume(ARRAY[0], EYE), None, 'has 2'),
     'volume of objects': (lambda: Volume(ARRAY.astype(object), EYE), None, 'type object'),
+    'volume with a note': (lambda: Volume(ARRAY, EYE, notes='a'), None, 'notes= must be a tuple'),
+    'volume of no image': (lambda: Volume(ARRAY, EYE, source='a'), None, 'source= must be'),
     'volume without affine': (lambda: Volume(ARRAY, None), None, r'shape \(\)'),
 }
 
@@ -379,6 +396,29 @@ def test_a_file_that_went_away_is_said_so(scan, from_file, tmp_path):
         result.brain()
     with pytest.raises(PumbaError, match='not there any more'):
         extract(result.volume.source)
+
+
+def test_a_file_that_has_another_image_now_is_said_so(scan, from_file, tmp_path):
+    path = tmp_path / 'head.nii.gz'
+    nib.save(scan, path)
+    result = replace(from_file, volume=as_volume(path))
+    assert result.brain().any()
+    nib.save(nib.Nifti1Image(np.asarray(scan.dataobj)[::-1], scan.affine), path)
+    os.utime(path, (1, 1))
+    with pytest.raises(PumbaError, match='has changed'):
+        result.brain()
+
+
+def test_a_source_of_another_shape_is_said_so(scan, from_file):
+    other = replace(from_file.volume, source=scan.slicer[2:], _stamps={})
+    with pytest.raises(PumbaError, match='leave source= out'):
+        replace(from_file, volume=other).brain()
+
+
+def test_large_whole_numbers_keep_their_differences(values, affine):
+    for kind, offset in (('u8', 2**63), ('i8', -(2**62))):
+        volume = as_volume(values.astype(kind) + np.array(offset, kind), affine)
+        np.testing.assert_array_equal(volume.data, values - values.min())
 
 
 # ---- SimpleITK ----

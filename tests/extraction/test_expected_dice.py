@@ -179,10 +179,10 @@ def test_a_scan_without_calibration_says_so(head_file, monkeypatch):
 
 
 def test_scores_of_a_record_without_numbers():
-    from pumba_pipe.evaluation.metrics import Expected
+    from pumba_pipe.evaluation.metrics import StatedQuality
 
     silent = SimpleNamespace(
         expected_dice=None, expected_dice_low=None, expected_dice_high=None, doubtful=False
     )
-    expected = Expected.of(silent)
+    expected = StatedQuality.of(silent)
     assert math.isnan(expected.dice) and expected.flagged == 'no'

@@ -257,8 +257,8 @@ def test_another_method_takes_over_nothing_from_the_work_folder(
         return work(self, runtime)
 
     monkeypatch.setattr(SkullStrip, '_run_interface', counting)
-    for method, times in (('method-1', 1), ('method-1', 1), ('method-2', 2)):
-        monkeypatch.setattr(runner, 'METHOD', method)
+    for name, times in (('pumba_1_1_wf', 1), ('pumba_1_1_wf', 1), ('pumba_2_1_wf', 2)):
+        monkeypatch.setattr(runner, 'WORKFLOW', name)
         assert fresh.run('--no-reports')[0] == 0
         assert len(stripped) == times
         shutil.rmtree(fresh.out)

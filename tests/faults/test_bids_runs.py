@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pumba_pipe.bids_app.execution.concurrent_runs import PREFIX, announced
 from pumba_pipe.bids_app.execution.progress import ImageProgress
-from pumba_pipe.bids_app.execution.workdir import own_folder, remove_leftovers
+from pumba_pipe.bids_app.execution.workdir import own_folder, remove_leftovers, was_removed
 from pumba_pipe.bids_app.run import main
 
 from pumba_pipe.commands.synth import main as synth
@@ -420,3 +420,30 @@ def test_a_dry_run_writes_nothing_anywhere(
     assert 'dry run: nothing was written' in done.stdout
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*'))
     assert left == ['cwd', 'home', 'tmp']
+
+
+def test_damaged_records_of_nodes_are_made_anew(bids_dir: Path, tmp_path: Path) -> None:
+    """As after a power cut; the image failed at each further run, until the folder was emptied."""
+    words = [
+        str(bids_dir), str(tmp_path / 'out'), 'participant', '-w', str(tmp_path / 'work'),
+        '--participant-label', '01', '--modalities', 'T1w', '--skip-bids-validation',
+        '--device', 'cpu', '--nprocs', '1', '--no-n4', '--no-reports',
+    ]  # fmt: skip
+    assert main(words) == 0
+    records = sorted((tmp_path / 'work').rglob('*.pklz'))
+    assert len(records) > 5
+    for number, record in enumerate(records):
+        whole = record.read_bytes()
+        record.write_bytes((b'', b'rubbish', whole[: len(whole) // 2], whole)[number % 4])
+    shutil.rmtree(tmp_path / 'out')
+    assert main(words) == 0
+    assert len(list((tmp_path / 'out').rglob('*_mask.nii.gz'))) == 1
+
+
+def test_a_work_folder_that_was_removed_in_use_is_noticed(tmp_path: Path) -> None:
+    with own_folder(tmp_path) as ours:
+        assert not was_removed(ours)
+        shutil.rmtree(ours)
+        (ours / 'step').mkdir(parents=True)  # as Nipype does
+        assert was_removed(ours)
+    assert not was_removed(tmp_path)  # of somebody else

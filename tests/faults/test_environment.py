@@ -80,6 +80,17 @@ def test_little_address_space_is_one_line(head_file, tmp_path, kilobytes):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('name', ['synth', 'train'])
+def test_little_address_space_for_pytorch_is_one_line(tmp_path, name):
+    """PyTorch ended the process while it was imported, without a word of ours."""
+    code = f'import sys; from pumba_pipe.commands.{name} import main; sys.exit(main())'
+    done = run(limited([sys.executable, '-c', code, str(tmp_path / 'out')], 600_000))
+    assert done.returncode == 1
+    assert done.stderr.count('\n') == 1
+    assert 'not enough memory' in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize('kilobytes', [600_000])
 def test_little_address_space_for_workers_is_one_line(bids_dir, tmp_path, kilobytes):
     done = run(limited(command(bids_dir, tmp_path / 'out', '--nprocs', '2'), kilobytes))
@@ -304,3 +315,19 @@ def test_a_full_stdout_is_one_line_and_all_files_are_written(
         assert out.stat().st_size
     if module == 'commands.synth':
         assert (out / 'dataset_description.json').is_file()
+
+
+@pytest.mark.parametrize(
+    'content', [b'rubbish', b'\0' * 20, b'\xff\xfe', b'[execution]\n[execution]\n']
+)
+def test_damaged_settings_of_nipype_are_one_line(bids_dir, tmp_path, content):
+    """As after a power cut: Python's traceback was all that was shown."""
+    (tmp_path / 'nipype.cfg').write_bytes(content)
+    done = run(
+        command(bids_dir, tmp_path / 'out', '--nprocs', '1'),
+        env=os.environ | {'NIPYPE_CONFIG_DIR': str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1
+    assert f'repair or remove nipype.cfg in {tmp_path}' in done.stderr
+    assert not (tmp_path / 'out').exists()

@@ -244,7 +244,7 @@ def test_files_of_an_image():
 def test_preprocessing_keeps_its_inputs(tmp_path):
     from pumba_pipe.preprocessing.bias import correct_bias_file
     from pumba_pipe.preprocessing.conform import clip_file, conform_file, mask_file
-    from pumba_pipe.preprocessing.series_reference import make_reference_file
+    from pumba_pipe.preprocessing.series_reference import Beside, make_reference_file
     from pumba_pipe.preprocessing.tissue_classes import classify_files
 
     image = scan(tmp_path / 'x.img', nib.Nifti1Pair)
@@ -263,7 +263,7 @@ def test_preprocessing_keeps_its_inputs(tmp_path):
         lambda: correct_bias_file(image, free, mask, weight_file=mask),
         lambda: make_reference_file(image, half, tmp_path / 'r.json'),
         lambda: make_reference_file(image, free, half),
-        lambda: make_reference_file(image, free, bval, bval),
+        lambda: make_reference_file(image, free, bval, Beside(b_values=bval)),
         lambda: make_reference_file(image, free, free),
         lambda: classify_files(image, mask, half, [free]),
         lambda: classify_files(image, mask, free, [mask]),

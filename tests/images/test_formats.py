@@ -1,6 +1,7 @@
 """Files of any format: what is read, what is written, and how often a file is read for it."""
 
 import gzip
+import sys
 import zlib
 from pathlib import Path
 
@@ -188,3 +189,38 @@ def test_a_surface_is_not_an_image(tmp_path):
     nib.save(surface, path)
     with pytest.raises(InputError, match='not an image of voxels'):
         load_volume(path)
+
+
+@pytest.mark.parametrize(
+    ('written', 'named', 'message'),
+    [
+        ('a.mgh', 'b.mgz', 'is not compressed, although its name says so; rename it to .mgh'),
+        (
+            'a.mgz',
+            'b.mgh',
+            'is compressed (gzip), but its name does not say so; rename it to b.mgz',
+        ),
+        ('a.nii', 'b.mgz', 'is not compressed, although its name says so; rename it, without .gz'),
+        (
+            'a.nii.gz',
+            'b.mgz',
+            'is a NIfTI image, although its name says MGZ; rename it to .nii.gz',
+        ),
+        ('a.mgz', 'b.nii.gz', 'is an MGZ image, although its name says NIfTI; rename it to .mgz'),
+    ],
+)
+def test_a_name_of_another_format_is_said_so(written, named, message, tmp_path):
+    data = np.random.default_rng(1).integers(0, 99, (8, 8, 8)).astype(np.uint8)
+    kind = nib.MGHImage if 'mg' in written else nib.Nifti1Image
+    write(tmp_path / written, kind(data, AFFINE)).rename(tmp_path / named)
+    with pytest.raises(InputError) as caught:
+        load_volume(tmp_path / named)
+    assert str(caught.value) == f'{tmp_path / named}: {message}'
+
+
+def test_a_format_whose_package_is_missing(tmp_path, monkeypatch):
+    """One image of many: it must not end the run of the others."""
+    monkeypatch.setitem(sys.modules, 'h5py', None)
+    (tmp_path / 'a.mnc').write_bytes(b'\x89HDF\r\n\x1a\n' + bytes(1000))
+    with pytest.raises(InputError, match=r'cannot be read here .*h5py.* install that'):
+        load_volume(tmp_path / 'a.mnc')

@@ -16,6 +16,7 @@ from pumba_pipe.images.panels import (
     planes,
 )
 
+RED, GREEN = (255, 0, 0), (0, 128, 0)
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
 
 
@@ -26,7 +27,7 @@ def blob() -> np.ndarray:
 
 
 def test_panels_have_the_shape_of_the_body():
-    sides, front, top = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    sides, front, top = planes(blob().astype(float), [(blob(), RED)], AFFINE)
     assert sides.image.shape == (12, 16) and sides.aspect == pytest.approx(2)
     assert front.image.shape == (12, 20) and front.aspect == pytest.approx(4)
     assert top.image.shape == (16, 20) and top.aspect == pytest.approx(2)
@@ -34,14 +35,14 @@ def test_panels_have_the_shape_of_the_body():
 
 def test_panels_do_not_depend_on_how_the_image_is_stored():
     image = np.random.default_rng(0).random((20, 16, 12))
-    expected = planes(image, [(blob(), 'red')], AFFINE)
+    expected = planes(image, [(blob(), RED)], AFFINE)
     for code in ('LPS', 'SAR', 'PIL'):
         turn = nib.orientations.ornt_transform(
             nib.orientations.axcodes2ornt('RAS'), nib.orientations.axcodes2ornt(code)
         )
         stored = nib.Nifti1Image(image, AFFINE).as_reoriented(turn)
         mask = nib.Nifti1Image(blob(), AFFINE).as_reoriented(turn)
-        found = planes(stored.get_fdata(), [(np.asarray(mask.dataobj), 'red')], stored.affine)
+        found = planes(stored.get_fdata(), [(np.asarray(mask.dataobj), RED)], stored.affine)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one.image, other.image)
             assert np.array_equal(one.outlines[0].mask, other.outlines[0].mask)
@@ -51,15 +52,15 @@ def test_panels_do_not_depend_on_how_the_image_is_stored():
 def test_two_masks_are_shown_where_they_differ():
     found = blob()
     found[15:18, 13:15, 10] = 1
-    panels = planes(blob().astype(float), [(blob(), 'green'), (found, 'red')], AFFINE)
+    panels = planes(blob().astype(float), [(blob(), GREEN), (found, RED)], AFFINE)
     for panel in panels:
         reference, other = (outline.mask for outline in panel.outlines)
         assert other.sum() > reference.sum()
-    assert [outline.colour for outline in panels[0].outlines] == ['green', 'red']
+    assert [outline.colour for outline in panels[0].outlines] == [GREEN, RED]
 
 
 def test_equal_masks_are_shown_where_they_are_largest():
-    panels = planes(blob().astype(float), [(blob(), 'green'), (blob(), 'red')], AFFINE)
+    panels = planes(blob().astype(float), [(blob(), GREEN), (blob(), RED)], AFFINE)
     assert [int(panel.outlines[0].mask.sum()) for panel in panels] == [27, 15, 45]
 
 
@@ -70,9 +71,9 @@ def test_busiest_slice():
 
 def test_a_blank_image_and_an_empty_mask_are_drawn(tmp_path):
     nothing = np.zeros((8, 8, 8))
-    panels = planes(nothing, [(nothing, 'red'), (nothing + 1, 'green')], np.eye(4))
-    draw_grid(tmp_path / 'picture.png', [panels, panels], ['one', 'two'], [('found', 'red')])
-    draw_grid(tmp_path / 'same.png', [panels, panels], ['one', 'two'], [('found', 'red')])
+    panels = planes(nothing, [(nothing, RED), (nothing + 1, GREEN)], np.eye(4))
+    draw_grid(tmp_path / 'picture.png', [panels, panels], ['one', 'two'], [('found', RED)])
+    draw_grid(tmp_path / 'same.png', [panels, panels], ['one', 'two'], [('found', RED)])
     content = (tmp_path / 'picture.png').read_bytes()
     assert content.startswith(b'\x89PNG') and content == (tmp_path / 'same.png').read_bytes()
 
@@ -98,7 +99,7 @@ def test_a_picture_shows_outlines_titles_and_what_they_are(tmp_path):
 
 
 def test_a_long_title_ends_before_the_next(tmp_path):
-    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    panels = planes(blob().astype(float), [(blob(), RED)], AFFINE)
     pictures = []
     for name in ('a long title ' * 30, 'a long title ' * 90):
         draw_grid(tmp_path / 'p.png', [panels], [name, 'b', name], titled=1)
@@ -110,7 +111,7 @@ def test_panels_keep_the_shape_of_the_body(tmp_path):
     """A square of 40 mm, of voxels of 1 x 4 mm."""
     mask = np.zeros((80, 8, 20), np.uint8)
     mask[20:60, :, 5:15] = 1
-    front = planes(mask.astype(float), [(mask, 'red')], np.diag([1.0, 1.0, 4.0, 1.0]))[1]
+    front = planes(mask.astype(float), [(mask, RED)], np.diag([1.0, 1.0, 4.0, 1.0]))[1]
     draw_grid(tmp_path / 'p.png', [[front]], [''])
     picture = colours(tmp_path / 'p.png')
     red = np.argwhere(picture[..., 0] - picture[..., 2] > 100)
@@ -120,19 +121,19 @@ def test_panels_keep_the_shape_of_the_body(tmp_path):
 
 def test_pictures_need_no_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    panels = planes(blob().astype(float), [(blob(), RED)], AFFINE)
     draw_grid(tmp_path / 'p.png', [panels], ['a'])
     assert (tmp_path / 'p.png').exists()
 
 
 def test_rows_may_be_short(tmp_path):
-    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    panels = planes(blob().astype(float), [(blob(), RED)], AFFINE)
     draw_grid(tmp_path / 'p.png', [panels, panels[:1]], list('abcd'), titled=1)
     assert (tmp_path / 'p.png').stat().st_size > 1000
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').touch()
-    panels = planes(blob().astype(float), [(blob(), 'red')], AFFINE)
+    panels = planes(blob().astype(float), [(blob(), RED)], AFFINE)
     with pytest.raises(OutputError):
         draw_grid(tmp_path / 'file' / 'p.png', [panels], ['a'])

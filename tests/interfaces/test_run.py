@@ -29,6 +29,7 @@ from pumba_pipe.interfaces import (
     synthesis_mem_gb,
     training_mem_gb,
 )
+from pumba_pipe.interfaces.folder import stem
 
 SIDE = 32
 SBATCH = """#!{python}
@@ -226,6 +227,12 @@ def test_a_path_is_no_name_for_an_output(image, tmp_path, monkeypatch):
             SkullStrip(in_file=image['head'], out_mask=name)._list_outputs()
         with pytest.raises(OutputError, match='plain file name'):
             SynthesizeHeads(out_dir=name)._list_outputs()
+
+
+def test_a_long_name_of_long_letters_is_cut_off():
+    for name in ('\u00e9' * 120, '\u65e5' * 80, 'a' * 250):
+        assert 100 < len(os.fsencode(stem(f'{name}.nii.gz'))) <= 180
+    assert stem('\udcff.nii.gz') == '\udcff'  # not UTF-8: kept
 
 
 def test_a_node_in_a_file_runs_elsewhere(image, tmp_path):

@@ -12,8 +12,14 @@ import pytest
 from nipype.pipeline import engine as pe
 
 from pumba_pipe import interfaces
-from pumba_pipe.common.errors import OutputError
-from pumba_pipe.interfaces import SaveDerivative, SkullStrip, SynthesizeHeads, strip_mem_gb
+from pumba_pipe.common.errors import InputError, OutputError, PumbaError, WeightsError
+from pumba_pipe.interfaces import (
+    SaveDerivative,
+    SaveFigures,
+    SkullStrip,
+    SynthesizeHeads,
+    strip_mem_gb,
+)
 
 
 @pytest.fixture
@@ -179,3 +185,45 @@ def test_a_full_disk_leaves_no_half_written_derivative(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match='No space left'):
         SaveDerivative(in_file=str(source), out_path=str(target), metadata={}).run()
     assert list(target.parent.iterdir()) == []
+
+
+def test_other_default_weights_change_the_hash(head_file, quick_weights, tmp_path, monkeypatch):
+    """A node kept the mask of the weights that were the default before."""
+    node = SkullStrip(in_file=str(head_file))
+    before = node.inputs.get_hashval()[1]
+    other = tmp_path / 'other.safetensors'
+    other.write_bytes(quick_weights.read_bytes() + b' ')
+    monkeypatch.setenv('PUMBA_WEIGHTS', str(other))
+    assert SkullStrip(in_file=str(head_file)).inputs.get_hashval()[1] != before
+    monkeypatch.setenv('PUMBA_WEIGHTS', str(tmp_path / 'nowhere.safetensors'))
+    with pytest.raises(WeightsError, match='nowhere'):
+        SkullStrip(in_file=str(head_file), out_mask='mask.nii.gz').run()
+
+
+def test_places_of_derivatives_that_are_none(head_file, in_folder):
+    source = str(head_file)
+    for path in ('', 'mask.nii.gz', '~/mask.nii.gz'):
+        with pytest.raises(OutputError, match='is no absolute path; nothing was written'):
+            SaveDerivative(in_file=source, out_path=path).run()
+    gone = str(in_folder / 'gone.nii.gz')
+    with pytest.raises(InputError, match='cannot be kept'):
+        SaveDerivative(in_file=source, out_path=gone, keeps='0' * 64).run()
+    with pytest.raises(ValueError, match='source_file'):
+        SaveDerivative(in_file=source, out_path=gone, source_record={'Size': 1}).run()
+    figures = dict.fromkeys(('mosaic', 'before_after', 'thumbnail', 'viewer'), source)
+    record = str(in_folder / 'record.json')
+    for paths, place, message in (
+        ({'picture': gone}, record, "'picture' is none of mosaic"),
+        ({'mosaic': 'a.png'}, record, 'no absolute path'),
+        ({'mosaic': gone}, 'record.json', 'no absolute path'),
+    ):
+        with pytest.raises(PumbaError, match=message):
+            SaveFigures(**figures, out_paths=paths, record_path=place).run()
+    assert not list(in_folder.glob('*.*'))
+
+
+def test_suffixes_that_are_none(in_folder):
+    for suffix in ('', '../T1w', 'T1 w'):
+        with pytest.raises(InputError, match='a suffix has letters and digits'):
+            SynthesizeHeads(count=1, size=16, suffixes=[suffix]).run()
+    assert not list(in_folder.iterdir())

@@ -22,16 +22,16 @@ def test_reference_of_a_diffusion_series_is_of_its_b0_volumes(head, tmp_path):
     data = (head[0][..., None] * weights * 1000).astype(np.float32)
     nib.save(nib.Nifti1Image(data, np.eye(4)), series)
     bvals.write_text('0 1000 5 2000\n')
-    reference = make_reference(series, bvals)
+    reference = make_reference(series, Beside(b_values=bvals))
     assert reference.used == (0, 2)
     np.testing.assert_allclose(reference.volume.data, head[0] * 1000, rtol=1e-5)
     assert make_reference(series).volume.data.max() < 900
     bvals.write_text('0 1000')
     with pytest.raises(InputError, match='2 b-values for 4 volumes'):
-        make_reference(series, bvals)
+        make_reference(series, Beside(b_values=bvals))
     bvals.write_text('700 1000 700 2000')
     with pytest.raises(InputError, match='no volume of at most 50'):
-        make_reference(series, bvals)
+        make_reference(series, Beside(b_values=bvals))
 
 
 @pytest.mark.parametrize(
@@ -162,15 +162,15 @@ def test_frames_of_pet_are_weighted_by_their_duration(head, tmp_path):
     data = head[0][..., None] * np.array([0.0, 2.0, 4.0])
     path, sidecar = tmp_path / 'pet.nii.gz', tmp_path / 'pet.json'
     nib.save(nib.Nifti1Image(data.astype(np.float32), np.eye(4)), path)
-    rising = make_reference(path, beside=Beside(frames=()))
+    rising = make_reference(path, Beside(frames=()))
     np.testing.assert_allclose(rising.volume.data, head[0] * (2 * 2 + 3 * 4) / 5, atol=1e-3)
     assert rising.dropped == (0,)  # blank
     sidecar.write_text('{"FrameDuration": [60, 60, 180]}')
-    weighted = make_reference(path, beside=Beside(frames=[sidecar]))
+    weighted = make_reference(path, Beside(frames=[sidecar]))
     np.testing.assert_allclose(weighted.volume.data, head[0] * 3.5, atol=1e-3)
     sidecar.write_text('{"FrameDuration": [60, "x", 180]}')
     with pytest.raises(InputError, match='FrameDuration must have 3 numbers'):
-        make_reference(path, beside=Beside(frames=[sidecar]))
+        make_reference(path, Beside(frames=[sidecar]))
 
 
 def test_an_asl_series_is_stood_for_by_its_m0(head, tmp_path):
@@ -180,35 +180,35 @@ def test_an_asl_series_is_stood_for_by_its_m0(head, tmp_path):
     path, context = tmp_path / 'asl.nii.gz', tmp_path / 'context.tsv'
     nib.save(nib.Nifti1Image(data.astype(np.float32), affine), path)
     context.write_text('volume_type\nm0scan\ncontrol\nlabel\ncontrol\nlabel\n')
-    found = make_reference(path, beside=Beside(context=context))
+    found = make_reference(path, Beside(context=context))
     assert found.used == (0,)
     inner = (slice(12, -12),) * 3
     size = float(data[..., 0].mean())
     assert np.abs(found.volume.data - data[..., 0])[inner].mean() < 0.05 * size
     context.write_text('volume_type\nn/a\ncontrol\nlabel\ncontrol\nlabel\n')
-    assert make_reference(path, beside=Beside(context=context)).used == (1, 3)
+    assert make_reference(path, Beside(context=context)).used == (1, 3)
 
     elsewhere = affine.copy()
     elsewhere[:3, 3] = (6.0, 0, -3.0)  # the scanner says that it moved, and so it did
     m0 = tmp_path / 'm0.nii.gz'
     nib.save(nib.Nifti1Image((head[0] ** 0.7 * 1000).astype(np.float32), elsewhere), m0)
-    found = make_reference(path, beside=Beside(context=context, m0=m0))
+    found = make_reference(path, Beside(context=context, m0=m0))
     assert 'M0 image m0.nii.gz, moved by 6.' in found.volume.notes[0]
     np.testing.assert_array_equal(found.volume.affine, affine)
     expected = head[0] ** 0.7 * 1000
     assert np.abs(found.volume.data - expected)[inner].mean() < 0.06 * expected.mean()
     context.write_text('volume_type\nm0scan\n')
     with pytest.raises(InputError, match='1 rows for 5 volumes'):
-        make_reference(path, beside=Beside(context=context))
+        make_reference(path, Beside(context=context))
 
 
 def test_a_diffusion_series_needs_its_b_values(head, tmp_path):
     path = tmp_path / 'dwi.nii.gz'
     nib.save(nib.Nifti1Image(np.stack([head[0]] * 2, -1), np.eye(4)), path)
     with pytest.raises(InputError, match=r'no \.bval file says which of 2 volumes'):
-        make_reference(path, beside=Beside(diffusion=True))
+        make_reference(path, Beside(diffusion=True))
     nib.save(nib.Nifti1Image(head[0], np.eye(4)), path)
-    assert make_reference(path, beside=Beside(diffusion=True)).used == (0,)
+    assert make_reference(path, Beside(diffusion=True)).used == (0,)
 
 
 def saved(data, path):
@@ -254,7 +254,7 @@ def test_an_m0_image_elsewhere_is_named(head, tmp_path):
     affine[:3, 3] = 1000
     nib.save(nib.Nifti1Image(head[0], affine), tmp_path / 'm0scan.nii')
     with pytest.raises(InputError, match=r'm0scan\.nii: this M0 image does not lie where'):
-        make_reference(series, beside=Beside(m0=tmp_path / 'm0scan.nii'))
+        make_reference(series, Beside(m0=tmp_path / 'm0scan.nii'))
 
 
 def test_a_sidecar_that_cannot_be_read_is_named(head, tmp_path):
@@ -262,7 +262,7 @@ def test_a_sidecar_that_cannot_be_read_is_named(head, tmp_path):
     series = saved(noisy(head, 3).astype(np.int16), tmp_path / 'asl.nii')
     (tmp_path / 'asl.json').write_text('[1, 2]')
     with pytest.raises(InputError, match=r'asl\.json'):
-        make_reference(series, beside=Beside(sidecars=(tmp_path / 'asl.json',)))
+        make_reference(series, Beside(sidecars=(tmp_path / 'asl.json',)))
 
 
 def test_types_that_bids_does_not_know_are_refused(tmp_path):

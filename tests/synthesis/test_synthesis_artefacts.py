@@ -126,7 +126,7 @@ class TestScale:
 
 def plain_contrast(means, spreads, smoothness) -> contrast.Contrast:
     """One mean a region everywhere, and no window."""
-    everywhere = means.repeat(contrast.CLASSES, 1)
+    everywhere = means.repeat(contrast.PLACES, 1)
     noise = Noise(0.3, 1.0, 0)
     return contrast.Contrast(everywhere, spreads, noise, (0.0, math.inf), smoothness, noise, 1)
 

@@ -1,4 +1,4 @@
-"""What the grammar puts where: the rim of fluid, tight skulls, lined folds."""
+"""What the grammar puts where: the rim of CSF, tight skulls, cortex along the sulci."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +12,19 @@ from pumba_pipe.synthesis.head import HeadPlan, draw_head
 from pumba_pipe.synthesis.recipe import Recipe, load_recipe
 from pumba_pipe.synthesis.regions import (
     BRAIN,
+    BRAINSTEM,
+    CORD_CSF,
+    CORTEX,
+    CSF,
+    CSF_RIM,
+    DIPLOE,
+    DURA,
     FASCIA,
-    FLUID,
-    FOLD,
-    HARD,
-    LINING,
-    MARROW,
-    MEMBRANE,
-    RIBBON,
-    RIM,
-    SHEATH,
-    SINUS,
-    STALK,
+    INNER_CSF,
+    SKULL,
+    SULCUS,
     TISSUE,
+    VENOUS_SINUS,
     VESSEL,
     Field,
     brain_outline,
@@ -49,12 +49,12 @@ def recipe(tmp_path: Path):
 
 
 def planned(recipe: Recipe, seed: int) -> HeadPlan:
-    """Plan of a head in a box, without its stalk."""
+    """Plan of a head in a box, without its brainstem."""
     plan = draw_head(recipe, draw.seeded(seed), box=True)
-    return replace(plan, brain=replace(plan.brain, stalk=None))
+    return replace(plan, brain=replace(plan.brain, brainstem=None))
 
 
-def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
+def test_the_rim_is_labelled_csf_of_the_asked_thickness(recipe):
     wide = (
         '[shells]\nfluid = [0.2, 0.2]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
         'fluid_tilt = [0.0, 0.0]\n[inside]\nshrunken = 0.0\n'
@@ -64,10 +64,10 @@ def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
         build_regions(planned(recipe(f'{wide}{tight}margin = [{rim}, {rim}]\n'), 3), SHAPE, CPU)
         for rim in (0.0, 0.1)
     )
-    assert not (bare == RIM).any()
-    rim = regions == RIM
+    assert not (bare == CSF_RIM).any()
+    rim = regions == CSF_RIM
     assert rim.any()
-    assert (bare[rim] == FLUID).all()
+    assert (bare[rim] == CSF).all()
     assert torch.equal(bare[~rim], regions[~rim])
     grown = float((regions >= BRAIN).sum()) / float((bare >= BRAIN).sum())
     assert 1.15 < grown < 1.55  # a sphere whose radius grows by a tenth: 1.33
@@ -76,18 +76,18 @@ def test_the_rim_is_labelled_fluid_of_the_asked_thickness(recipe):
     assert torch.equal(with_rim & ~without, rim)
 
 
-def test_shrunken_tissue_leaves_labelled_fluid_under_the_outline(recipe):
+def test_shrunken_tissue_leaves_labelled_csf_under_the_outline(recipe):
     whole = build_regions(planned(recipe('[inside]\nshrunken = 0.0\n'), 5), SHAPE, CPU)
     drawn_back = build_regions(
         planned(recipe('[inside]\nshrunken = 1.0\nshrink = [0.15, 0.15]\n'), 5), SHAPE, CPU
     )
     assert torch.equal(whole >= BRAIN, drawn_back >= BRAIN)
-    more = int((drawn_back == LINING).sum()) - int((whole == LINING).sum())
+    more = int((drawn_back == INNER_CSF).sum()) - int((whole == INNER_CSF).sum())
     assert more > 0.03 * int((whole >= BRAIN).sum())
     assert torch.equal(labels(whole), labels(drawn_back)), 'both borders lie around it'
 
 
-def test_fluid_gathers_away_from_the_stalk(recipe):
+def test_csf_gathers_away_from_the_brainstem(recipe):
     tilted = recipe(
         '[shells]\nfluid = [0.1, 0.1]\nfluid_noise = [0.0, 0.0]\nfluid_absent = 0.0\ntight = 0.0\n'
         'fluid_wide = 0.0\nfluid_tilt = [1.0, 1.0]\n[brain]\nmargin = [0.0, 0.0]\n'
@@ -98,30 +98,30 @@ def test_fluid_gathers_away_from_the_stalk(recipe):
         plan = planned(tilted, seed)
         regions = build_regions(plan, SHAPE, CPU)
         field = Field(plan.view, SHAPE, CPU)
-        near = torch.tensordot(plan.brain.outward, field.points, dims=1) > 0.3
-        far = torch.tensordot(plan.brain.outward, field.points, dims=1) < -0.3
-        fluid = regions == FLUID
-        assert int((fluid & far).sum()) > 3 * int((fluid & near).sum())
+        near = torch.tensordot(plan.brain.to_brainstem, field.points, dims=1) > 0.3
+        far = torch.tensordot(plan.brain.to_brainstem, field.points, dims=1) < -0.3
+        csf = regions == CSF
+        assert int((csf & far).sum()) > 3 * int((csf & near).sum())
 
 
 @pytest.mark.parametrize(('share', 'patchy'), [(0.3, 0.0), (0.8, 0.0), (0.8, 1.0)])
-def test_marrow_fills_its_share_of_the_hard_shell(recipe, share, patchy):
+def test_diploe_fills_its_share_of_the_skull(recipe, share, patchy):
     text = (
         '[shells]\nhard = [0.15, 0.15]\nhard_noise = [0.0, 0.0]\nhard_absent = 0.0\ntight = 0.0\n'
         f'marrow = 1.0\nmarrow_share = [{share}, {share}]\nmarrow_patchy = {patchy}\n'
     )
     regions = build_regions(planned(recipe(text), 4), (64, 64, 64), CPU)
-    marrow, hard = (int((regions == kind).sum()) for kind in (MARROW, HARD))
-    found = marrow / (marrow + hard)
+    diploe, skull = (int((regions == kind).sum()) for kind in (DIPLOE, SKULL))
+    found = diploe / (diploe + skull)
     assert found < share + 0.1
     assert (found < 0.75 * share) == bool(patchy)
 
 
-def test_the_rim_looks_like_the_fluid_around_it():
+def test_the_rim_looks_like_the_csf_around_it():
     shipped = load_recipe('default')
     for seed in range(20):
         contrast = draw_contrast(shipped, draw.seeded(seed))
-        parts = torch.tensor([LINING, RIM, FLUID])
+        parts = torch.tensor([INNER_CSF, CSF_RIM, CSF])
         assert all(means[parts].unique().numel() == 1 for means in contrast.means)
         assert contrast.spreads[parts].unique().numel() == 1
 
@@ -135,19 +135,19 @@ def test_tissue_can_look_like_bone(recipe):
     for seed in range(5):
         tissue = slice(TISSUE, TISSUE + 8)
         means = draw_contrast(alike, draw.seeded(seed)).means[0]
-        assert (means[tissue] == means[HARD]).all()
+        assert (means[tissue] == means[SKULL]).all()
         means = draw_contrast(apart, draw.seeded(seed)).means[0]
-        assert (means[tissue] != means[HARD]).all()
+        assert (means[tissue] != means[SKULL]).all()
 
 
-def test_lines_run_through_tissue_and_through_nothing_else(recipe):
+def test_fasciae_run_through_tissue_and_through_nothing_else(recipe):
     with_lines = '[skin]\nfascia = {}\nfascia_width = [0.2, 0.2]\nair = [0.0, 0.0]\n'
     lined, plain = recipe(with_lines.format('1.0')), recipe(with_lines.format('0.0'))
     found = 0
     for seed in range(4):
         plan = planned(lined, seed)
         regions = build_regions(plan, SHAPE, CPU)
-        bare = replace(plan, surround=replace(plan.surround, fascia_width=0.0))
+        bare = replace(plan, outside=replace(plan.outside, fascia_width=0.0))
         without = build_regions(bare, SHAPE, CPU)
         lines = regions == FASCIA
         assert ((without[lines] >= TISSUE) & (without[lines] < TISSUE + 8)).all()
@@ -158,12 +158,12 @@ def test_lines_run_through_tissue_and_through_nothing_else(recipe):
 
 
 @pytest.mark.parametrize('like', [0.0, 1.0])
-def test_lines_through_tissue_can_look_like_folds(recipe, like):
+def test_fasciae_can_look_like_sulci(recipe, like):
     text = f'[skin]\nfascia_like_folds = {like}\n[intensity]\nstripped = 0.0\nsuppressed = 0.0\n'
     text += 'ct = 0.0\nclasses = 0.0\n'
     for seed in range(5):
         means = draw_contrast(recipe(text), draw.seeded(seed)).means[0]
-        assert bool(means[FASCIA] == means[FOLD]) == bool(like)
+        assert bool(means[FASCIA] == means[SULCUS]) == bool(like)
 
 
 def test_grains_split_the_same_tissue_more_finely(recipe):
@@ -172,8 +172,8 @@ def test_grains_split_the_same_tissue_more_finely(recipe):
         'tissues = [3, 3]\ntissue_cell = [0.8, 0.8]\nfascia = 0.0\nblobs = [0, 0]\n'
     )
     borders = []
-    for grain in ('0.0', '1.0'):
-        regions = build_regions(planned(recipe(text.format(grain)), 4), SHAPE, CPU)
+    for tissue_grain in ('0.0', '1.0'):
+        regions = build_regions(planned(recipe(text.format(tissue_grain)), 4), SHAPE, CPU)
         tissue = (regions >= TISSUE) & (regions < TISSUE + 8)
         both = tissue[1:] & tissue[:-1]
         borders.append(float((regions[1:] != regions[:-1])[both].float().mean()))
@@ -186,13 +186,13 @@ def test_tight_heads_have_bone_close_to_the_brain(recipe):
     )
     for seed in range(6):
         plan = planned(always, seed)
-        assert plan.surround.hard is not None and plan.surround.hard.mean <= 0.06
-        assert plan.surround.fluid is not None and plan.surround.fluid.mean <= 0.03
+        assert plan.outside.skull is not None and plan.outside.skull.mean <= 0.06
+        assert plan.outside.csf is not None and plan.outside.csf.mean <= 0.03
         regions = build_regions(plan, (64, 64, 64), CPU)
-        assert (regions == HARD).any()
+        assert (regions == SKULL).any()
 
 
-def test_lined_folds_carry_the_ribbon_inwards(recipe):
+def test_cortex_follows_the_sulci_inwards(recipe):
     deep = (
         '[inside]\nfolds = 1.0\nribbon = 1.0\nribbon_depth = [0.05, 0.05]\n'
         'ribbon_folding = [0.0, 0.0]\nfold_depth = [0.6, 0.6]\nfold_width = [0.1, 0.1]\n'
@@ -205,8 +205,8 @@ def test_lined_folds_carry_the_ribbon_inwards(recipe):
         regions = build_regions(plan, SHAPE, CPU)
         outline = outline_of(plan)
         inner = (outline < -0.15) & (regions >= BRAIN)
-        assert (regions[inner] == FOLD).any()
-        shares.append(float((regions[inner] == RIBBON).float().mean()))
+        assert (regions[inner] == SULCUS).any()
+        shares.append(float((regions[inner] == CORTEX).float().mean()))
     assert shares[0] == 0
     assert shares[1] > 0.1
 
@@ -223,20 +223,20 @@ def outline_of(plan: HeadPlan) -> torch.Tensor:
     ('changes', 'order'),
     [('fluid_dark = 1.0', 'below'), ('fluid_dark = 0.0\nfluid_bright = 1.0', 'above')],
 )
-def test_fluid_is_darker_or_brighter_than_all_of_the_brain(recipe, changes, order):
+def test_csf_is_darker_or_brighter_than_all_of_the_brain(recipe, changes, order):
     clear = recipe(
         f'[intensity]\n{changes}\nsuppressed = 0.0\nstripped = 0.0\nct = 0.0\nclasses = 0.0\n'
     )
     for seed in range(10):
         contrast = draw_contrast(clear, draw.seeded(seed))
-        brain, fluid = contrast.means[0, BRAIN : RIBBON + 1], contrast.means[0, FLUID]
-        assert fluid <= brain.min() if order == 'below' else fluid >= brain.max()
+        brain, csf = contrast.means[0, BRAIN : CORTEX + 1], contrast.means[0, CSF]
+        assert csf <= brain.min() if order == 'below' else csf >= brain.max()
 
 
-def test_painted_rim_and_fluid_do_not_differ(recipe):
+def test_painted_rim_and_csf_do_not_differ(recipe):
     plain = recipe('[intensity]\nspread = [0.0, 0.0]\nclasses = 0.0\n')
-    regions = torch.full((24, 24, 24), FLUID, dtype=torch.uint8)
-    regions[12:] = RIM
+    regions = torch.full((24, 24, 24), CSF, dtype=torch.uint8)
+    regions[12:] = CSF_RIM
     image = paint(regions, draw_contrast(plain, draw.seeded(1)))
     assert float(image.std()) == pytest.approx(0, abs=1e-6)
 
@@ -259,13 +259,13 @@ def test_a_symmetric_head_mirrors_itself(recipe):
     assert sides == [0, 4]
 
 
-def test_the_stalk_of_a_symmetric_head_is_one(recipe):
+def test_the_brainstem_of_a_symmetric_head_is_one(recipe):
     from scipy import ndimage
 
     made = recipe('[view]\nsymmetric = 1.0\n[stalk]\npresent = 1.0\nradius = [0.2, 0.2]\n')
     for seed in range(5):
         regions = build_regions(draw_head(made, draw.seeded(seed), box=False), SHAPE, CPU)
-        tube = ndimage.binary_dilation((regions == STALK).numpy())
+        tube = ndimage.binary_dilation((regions == BRAINSTEM).numpy())
         assert ndimage.label(tube)[1] == 1
 
 
@@ -277,8 +277,8 @@ def test_vessels_and_sinuses_lie_in_the_intracranial_space_and_outside_the_brain
     regions = build_regions(planned(recipe(crossing), 3), SHAPE, CPU)
     bare = build_regions(planned(recipe(PLAIN + 'vessels = 0.0\nsinus = 0.0\n'), 3), SHAPE, CPU)
     brain, _, cavity = labels(regions)
-    assert not ((bare == VESSEL) | (bare == SINUS)).any()
-    for kind in (VESSEL, SINUS):
+    assert not ((bare == VESSEL) | (bare == VENOUS_SINUS)).any()
+    for kind in (VESSEL, VENOUS_SINUS):
         found = regions == kind
         assert found.any() and cavity[found].all() and not brain[found].any()
 
@@ -287,7 +287,7 @@ def test_the_intracranial_space_holds_the_brain_and_ends_at_the_skull(recipe):
     regions = build_regions(draw_head(recipe(PLAIN), draw.seeded(2), box=True), SHAPE, CPU)
     brain, _, cavity = labels(regions)
     assert (brain <= cavity).all() and cavity.sum() > 1.1 * brain.sum()
-    for kind in (HARD, MEMBRANE, SHEATH, STALK):
+    for kind in (SKULL, DURA, CORD_CSF, BRAINSTEM):
         assert not cavity[regions == kind].any()
     atrophied = PLAIN + '[inside]\nshrunken = 1.0\nshrink = [0.1, 0.1]\n'
     same = build_regions(draw_head(recipe(atrophied), draw.seeded(2), box=True), SHAPE, CPU)
@@ -303,10 +303,10 @@ def test_shells_may_change_their_intensity_along_the_head(recipe):
         means = draw_contrast(one, draw.seeded(seed)).means
         assert (means == means[0]).all()
         contrast = draw_contrast(several, draw.seeded(seed))
-        assert contrast.means[:, HARD].unique().numel() > 1
+        assert contrast.means[:, SKULL].unique().numel() > 1
         assert (contrast.means[:, BRAIN] == contrast.means[0, BRAIN]).all()
         quiet = replace(contrast, spreads=torch.zeros_like(contrast.spreads))
-        painted = paint(torch.full(SHAPE, HARD, dtype=torch.uint8), quiet)
+        painted = paint(torch.full(SHAPE, SKULL, dtype=torch.uint8), quiet)
         assert 1 < painted.unique().numel() <= 3
 
 
@@ -314,11 +314,11 @@ def test_bone_is_bright_and_all_else_about_one_grey_as_in_a_ct(recipe):
     made = recipe('[intensity]\nct = 1.0\nstripped = 0.0\nsuppressed = 0.0\n')
     for seed in range(8):
         contrast = draw_contrast(made, draw.seeded(seed))
-        brain = contrast.means[0, BRAIN : RIBBON + 1]
-        assert contrast.means[0, HARD] > 1.3 * brain.max()
+        brain = contrast.means[0, BRAIN : CORTEX + 1]
+        assert contrast.means[0, SKULL] > 1.3 * brain.max()
         low, high = contrast.window
         assert low < brain.mean() < high
-        painted = paint(torch.full(SHAPE, HARD, dtype=torch.uint8), contrast)
+        painted = paint(torch.full(SHAPE, SKULL, dtype=torch.uint8), contrast)
         assert painted.min() >= 0 and painted.max() <= high - low + 1e-6
 
 
@@ -326,4 +326,4 @@ def test_fat_may_be_brighter_than_the_brain(recipe):
     made = recipe('[intensity]\nbright = 1.0\nct = 0.0\nstripped = 0.0\nsuppressed = 0.0\n')
     for seed in range(5):
         means = draw_contrast(made, draw.seeded(seed)).means[0]
-        assert (means[TISSUE : TISSUE + 8] >= means[BRAIN : RIBBON + 1].max()).all()
+        assert (means[TISSUE : TISSUE + 8] >= means[BRAIN : CORTEX + 1].max()).all()

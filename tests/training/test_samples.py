@@ -6,7 +6,7 @@ import torch
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.recipe import load_recipe
-from pumba_pipe.synthesis.regions import RIM
+from pumba_pipe.synthesis.regions import CSF_RIM
 from pumba_pipe.training import head_cache
 from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.head_cache import (
@@ -187,6 +187,6 @@ def test_the_labels_of_the_published_recipe_are_one_brain():
     """Its region codes are its own: none of them is taken for the CSF rim of the other."""
     generator = SampleGenerator(load_recipe('paper'), size=24, box_share=0.0)
     regions = generator.make_label_map(3)
-    assert (regions == RIM).any(), 'the code of another region here'
+    assert (regions == CSF_RIM).any(), 'the code of another region here'
     batch = generator.make_sample(regions, 3)
     assert torch.equal(batch.target[:, 0], batch.target[:, 1])
