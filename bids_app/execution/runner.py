@@ -34,8 +34,8 @@ from pumba_pipe.results.judgement import OTHER_METHOD, OTHER_OPTIONS
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
-# Its folder in the work folder has this name, too: Nipype takes over what a run that was stopped has
-# left there, and does not know that another version of the method would find something else.
+# Its folder in the work folder has this name, too: Nipype takes over what a run that was stopped
+# has left there, and does not know that another version of the method would find something else.
 WORKFLOW = f'pumba_{EXTRACTION_VERSION}_{REGISTRATION_VERSION}_wf'
 MIN_BATCH, BATCH_ROUNDS = 64, 8  # images; images for each slot
 KILLED_HINT = 'run again with a lower --mem or --nprocs'

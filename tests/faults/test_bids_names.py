@@ -216,7 +216,7 @@ def test_names_of_nodes_are_safe_and_unique_on_any_disk() -> None:
     for name in names:
         assert name.replace('_', '').isalnum() and name.isascii() and len(name) < 100
         for part in (f'{name}_wf', f'ds_{name}_wf', f'space0_{name}_wf', f'record_{name}'):
-            assert image_id(f'pumba_wf.sub_subject1_wf.{part}.strip') == name
+            assert image_id(f'pumba_1_1_wf.sub_subject1_wf.{part}.strip') == name
     places = [Path(f'sub-{one}', *rest) for one, rest in itertools.product(
         ('01', 'A', 'a', 'x+y', 'a' * 200), ((), ('ses-b',), ('ses-B',)))]  # fmt: skip
     assert len({place_name(place).lower() for place in places}) == len(places)
