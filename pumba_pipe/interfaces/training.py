@@ -17,9 +17,9 @@ from nipype.interfaces.base import (
 
 from pumba_pipe.interfaces.folder import in_folder, stem
 from pumba_pipe.training.run import LOG_COLUMNS, WEIGHTS
-from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingSettings
+from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingRunSettings
 
-DEFAULTS = TrainingSettings()
+DEFAULTS = TrainingRunSettings()
 
 CARD, LOG = 'weights.md', 'log.tsv'
 
@@ -155,9 +155,9 @@ class TrainSynthetic(BaseInterface):
         names = {'weights': WEIGHTS, 'model_card': CARD, 'log': LOG}
         return {field: str(folder / name) for field, name in names.items()}
 
-    def _settings(self) -> TrainingSettings:
+    def _settings(self) -> TrainingRunSettings:
         inputs = self.inputs
-        return TrainingSettings(
+        return TrainingRunSettings(
             stage=inputs.stage,
             steps=inputs.steps,
             minutes=inputs.time_limit if isdefined(inputs.time_limit) else None,

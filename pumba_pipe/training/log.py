@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig, schedule, share_done
 from pumba_pipe.training.samples import Batch
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings, schedule, share_done
 
 BAR = '{l_bar}{bar}| {elapsed}, about {remaining} left{postfix}'
 
@@ -56,8 +56,8 @@ class Log:
 
     def step(
         self,
-        progress: Progress,
-        config: TrainingConfig,
+        progress: StageProgress,
+        settings: StageSettings,
         batch: Batch,
         logits: Tensor,
         loss: Tensor,
@@ -67,7 +67,7 @@ class Log:
         if progress.step % 10:
             return
         if self.bar is not None:
-            self.bar.n = round(100 * share_done(progress, config), 1)
+            self.bar.n = round(100 * share_done(progress, settings), 1)
             if self.bar.postfix is None:
                 self.bar.initial = self.bar.n  # what an earlier run did says nothing of the rate
             rate = progress.samples / max(progress.seconds, 1e-9)
@@ -76,7 +76,7 @@ class Log:
             )
         if self.writer is None:
             return
-        rate = config.learning_rate * schedule(progress, config)
+        rate = settings.learning_rate * schedule(progress, settings)
         with self._tolerant():
             self.writer.add_scalar('train/loss', float(loss), progress.step)
             self.writer.add_scalar('train/rate', rate, progress.step)
@@ -85,7 +85,7 @@ class Log:
             if progress.step % 500 == 0:
                 self.writer.add_image('train/sample', picture(batch, logits), progress.step)
 
-    def validation(self, progress: Progress, dice: float) -> None:
+    def validation(self, progress: StageProgress, dice: float) -> None:
         """Record the Dice on heads that training does not see."""
         if self.writer is not None:
             with self._tolerant():

@@ -24,15 +24,7 @@ from pumba_pipe.network.unet import (
 )
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import Recipe, curriculum_recipe
-from pumba_pipe.training.checkpoint import (
-    Progress,
-    TrainingConfig,
-    finished,
-    load_checkpoint,
-    save_checkpoint,
-    schedule,
-    share_done,
-)
+from pumba_pipe.training.checkpoint import load_checkpoint, save_checkpoint
 from pumba_pipe.training.constraints import disagreement, hardest_pairs, implausible_shape
 from pumba_pipe.training.distributed import (
     broadcast_from_rank0,
@@ -47,6 +39,13 @@ from pumba_pipe.training.optimizers import make_optimizer
 from pumba_pipe.training.protocols import FineTuning, Monitor, SampleSource
 from pumba_pipe.training.samples import Batch, SampleGenerator, StreamSource
 from pumba_pipe.training.settings import Hardware, check_constraints
+from pumba_pipe.training.stage_settings import (
+    StageProgress,
+    StageSettings,
+    finished,
+    schedule,
+    share_done,
+)
 from pumba_pipe.training.teacher import Teacher
 from pumba_pipe.training.validation import SyntheticValidation
 
@@ -56,7 +55,7 @@ class TrainingResult:
     """A finished run, as one of its processes sees it; rank 0 writes files."""
 
     network: UNet
-    progress: Progress
+    progress: StageProgress
     hardware: str
     rank: int
     best: tuple[int, float] | None = None  # step and Dice on held-out cases
@@ -66,7 +65,7 @@ class TrainingResult:
 def train(
     recipe: Recipe,
     folder: Path,
-    config: TrainingConfig = TrainingConfig(),
+    config: StageSettings = StageSettings(),
     network_config: NetworkConfig = NetworkConfig(),
     hardware: Hardware = Hardware(),
     initial: UNet | None = None,
@@ -136,7 +135,7 @@ def train(
     optimizer: Any = make_optimizer(
         config.optimizer, network, config.learning_rate, config.weight_decay
     )
-    progress = Progress()
+    progress = StageProgress()
     if resume and checkpoint.exists():
         progress = load_checkpoint(checkpoint, network, average, optimizer, config, recipe.digest)
     check_same_step(fabric, progress.step, checkpoint)
@@ -240,7 +239,7 @@ def keep_brain(network: UNet) -> None:
         parameter.requires_grad_(True).register_hook(of_intracranial_space)
 
 
-def training_loss(logits: Tensor, batch: Batch, config: TrainingConfig) -> Tensor:
+def training_loss(logits: Tensor, batch: Batch, config: StageSettings) -> Tensor:
     """What a step minimizes: the labels, and what is asked beside them."""
     loss = dice_and_cross_entropy(logits, batch.target, batch.inside)
     if config.consistency:
@@ -250,7 +249,7 @@ def training_loss(logits: Tensor, batch: Batch, config: TrainingConfig) -> Tenso
     return loss
 
 
-def _check(config: TrainingConfig, network: UNet, checkpoint: Path, resume: bool) -> None:
+def _check(config: StageSettings, network: UNet, checkpoint: Path, resume: bool) -> None:
     check_constraints(config.consistency, config.renderings, config.plausible_shape)
     multiple = network.config.multiple
     # Statistics over fewer than 3x3x3 voxels say nothing, and in bfloat16 the gradient of a
@@ -277,7 +276,7 @@ def initialize(network: nn.Module, seed: int) -> None:
                     module.bias.zero_()
 
 
-def sample_seeds(config: TrainingConfig, step: int, rank: int) -> list[int]:
+def sample_seeds(config: StageSettings, step: int, rank: int) -> list[int]:
     """Seeds of one process's samples in one step: resumed runs draw what they would have.
 
     They count through the samples of all ranks, so that what a step draws depends on how many

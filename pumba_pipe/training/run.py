@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.folder_lock import only_run_in
-from pumba_pipe.training.settings import SIZES, Hardware, TrainingSettings
+from pumba_pipe.training.settings import SIZES, Hardware, TrainingRunSettings
 
 if TYPE_CHECKING:
     from pumba_pipe.network.unet import UNet
@@ -28,7 +28,7 @@ LOG_COLUMNS = ('stage', 'quantity', 'step', 'value')
 def train_weights(
     folder: Path,
     recipe: Recipe,
-    settings: TrainingSettings = TrainingSettings(),
+    settings: TrainingRunSettings = TrainingRunSettings(),
     *,
     hardware: Hardware = Hardware(),
     init: Path | None = None,
@@ -47,7 +47,7 @@ def train_weights(
         Of the run: receives ``weights.safetensors``, and checkpoints and TensorBoard logs of
         each stage.
     recipe : Recipe
-    settings : TrainingSettings
+    settings : TrainingRunSettings
     hardware : Hardware
     init : Path, optional
         Weights to start from. A stage they hold and that is not trained stays as it is.
@@ -128,7 +128,7 @@ def is_first_process() -> bool:
 def _train_stages(
     folder: Path,
     recipe: Recipe,
-    settings: TrainingSettings,
+    settings: TrainingRunSettings,
     hardware: Hardware,
     init: Path | None,
     resume: bool,
@@ -143,6 +143,7 @@ def _train_stages(
     from pumba_pipe.network.weights import Stage, load_weights, save_weights
     from pumba_pipe.training.distributed import leave_group
     from pumba_pipe.training.loop import train
+    from pumba_pipe.training.stage_settings import StageSettings
 
     start = load_weights(init) if init is not None else None
     stages, history = _kept(start)
@@ -151,7 +152,7 @@ def _train_stages(
     real += finetuning.digests if finetuning is not None else []
     for name in settings.stages:
         initial, origin = _initial(name, stages, start, init)
-        config = settings.config(name)
+        config = StageSettings.of(settings, name)
         teacher = _teacher(teachers, name, settings, hardware)
         finished = _finisher(initial, finetuning)
         result = train(
@@ -195,7 +196,7 @@ def _train_stages(
 
 
 def _teacher(
-    files: Sequence[Path], stage: str, settings: TrainingSettings, hardware: Hardware
+    files: Sequence[Path], stage: str, settings: TrainingRunSettings, hardware: Hardware
 ) -> Teacher | None:
     if not files:
         return None
@@ -232,7 +233,7 @@ def _keeper(
     history: dict[str, Any],
     origin: str,
     recipe: Recipe,
-    settings: TrainingSettings,
+    settings: TrainingRunSettings,
     real: list[str],
     finished: Callable[[TrainingResult], TrainingResult],
 ) -> Callable[[TrainingResult], None]:
@@ -286,7 +287,7 @@ def _initial(
 
 
 def _described(
-    result: TrainingResult, recipe: Recipe, settings: TrainingSettings, name: str, origin: str
+    result: TrainingResult, recipe: Recipe, settings: TrainingRunSettings, name: str, origin: str
 ) -> dict[str, Any]:
     """Plain values for the model card."""
     from pumba_pipe.network.unet import parameter_count

@@ -10,12 +10,12 @@ from pumba_pipe.images.masks import dice
 from pumba_pipe.network.unet import NetworkConfig
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.synthesis.sample import synthesize
-from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.distributed import Hardware
 from pumba_pipe.training.loop import train
+from pumba_pipe.training.stage_settings import StageSettings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
-SMALL = TrainingConfig(
+SMALL = StageSettings(
     size=32, box_share=1.0, batch=2, steps=6, cache_size=4, warm_up=2, checkpoint_minutes=60
 )
 

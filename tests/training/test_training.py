@@ -19,14 +19,14 @@ from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import load_weights
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import validation
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig, finished, schedule
 from pumba_pipe.training.head_cache import cache_folder, fill_cache
 from pumba_pipe.training.loop import initialize, train
 from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.training.samples import SampleGenerator
-from pumba_pipe.training.settings import Hardware, TrainingSettings
+from pumba_pipe.training.settings import Hardware, TrainingRunSettings
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings, finished, schedule
 
-SMALL = TrainingConfig(
+SMALL = StageSettings(
     size=32, box_share=1.0, batch=2, steps=6, cache_size=4, warm_up=2, checkpoint_minutes=60
 )
 TINY = NetworkConfig((4, 8), 2)
@@ -79,13 +79,13 @@ def test_both_borders_count():
 
 
 def test_schedule_warms_up_and_decays():
-    config = TrainingConfig(steps=1000, warm_up=10)
-    assert schedule(Progress(0), config) == pytest.approx(0.1)
-    assert schedule(Progress(10), config) > 0.99
-    assert schedule(Progress(1000), config) == pytest.approx(0.02)
-    by_time = TrainingConfig(steps=10**6, minutes=1)
-    assert not finished(Progress(5, 10, 59), by_time)
-    assert finished(Progress(5, 10, 60), by_time)
+    config = StageSettings(steps=1000, warm_up=10)
+    assert schedule(StageProgress(0), config) == pytest.approx(0.1)
+    assert schedule(StageProgress(10), config) > 0.99
+    assert schedule(StageProgress(1000), config) == pytest.approx(0.02)
+    by_time = StageSettings(steps=10**6, minutes=1)
+    assert not finished(StageProgress(5, 10, 59), by_time)
+    assert finished(StageProgress(5, 10, 60), by_time)
 
 
 def test_initial_weights_follow_the_seed_and_nothing_else():
@@ -101,7 +101,7 @@ def test_initial_weights_follow_the_seed_and_nothing_else():
 
 
 def test_training_lowers_the_loss(tmp_path):
-    config = TrainingConfig(
+    config = StageSettings(
         size=32, box_share=1.0, batch=2, steps=40, cache_size=4, warm_up=5, learning_rate=4e-3
     )
     train(load_recipe(), tmp_path, config, TINY, CPU, quiet=True)
@@ -175,8 +175,8 @@ def test_validation_heads_are_made_once_a_run_and_on_the_first_process_alone(mon
     for active in (False, True):
         monitor = validation.SyntheticValidation(generator, SMALL, device, Log(active))
         for step in (0, 1, 2, 0):
-            monitor.at_checkpoint(networks[step], Progress(step))
-            assert not monitor.should_stop(networks[step], Progress(step))
+            monitor.at_checkpoint(networks[step], StageProgress(step))
+            assert not monitor.should_stop(networks[step], StageProgress(step))
     assert len(made) == len(set(made)) == 3
     assert [step for step, _ in logged] == [0, 1, 2, 0]
     assert logged[0][1] == logged[3][1], 'the same images each time'
@@ -249,9 +249,9 @@ def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
     assert main([str(tmp_path / 'b'), *more, '--device', 'cpu', '--threads', '1', '-q']) == 0
     model = load_weights(tmp_path / 'b' / 'weights.safetensors')
     assert model.coarse.size == model.card['stages']['coarse']['size'] == 32
-    settings = TrainingSettings(fine_size=48).with_sizes_of({'fine': model.coarse}, {})
+    settings = TrainingRunSettings(fine_size=48).with_sizes_of({'fine': model.coarse}, {})
     assert (settings.size('coarse'), settings.size('fine')) == (64, 48)
-    going_on = TrainingSettings().with_sizes_of({'fine': model.coarse}, {'fine': {'size': 16}})
+    going_on = TrainingRunSettings().with_sizes_of({'fine': model.coarse}, {'fine': {'size': 16}})
     assert (going_on.size('fine'), going_on.use_size('fine')) == (16, 32)
 
 
@@ -328,7 +328,7 @@ def indented(code):
     [(None, 'cpu', 1), (None, 'cuda', 0), (3, 'cpu', 3), (3, 'cuda', 3)],
 )
 def test_heads_are_made_ahead_on_a_cpu_and_where_asked_for(asked, device, wanted):
-    config = TrainingConfig(cache_workers=asked)
+    config = StageSettings(cache_workers=asked)
     assert config.cache_workers_on(torch.device(device)) == wanted
 
 
