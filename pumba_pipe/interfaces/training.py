@@ -16,7 +16,8 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-from pumba_pipe.training.run import LOG_COLUMNS, WEIGHTS
+from pumba_pipe.training.log import LOG_COLUMNS, log_rows
+from pumba_pipe.training.run import WEIGHTS
 from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingRunSettings
 
 DEFAULTS = TrainingRunSettings()
@@ -118,7 +119,7 @@ class TrainSynthetic(BaseInterface):
         from pumba_pipe.common.tables import write_table
         from pumba_pipe.network.model_card import write_card
         from pumba_pipe.synthesis.recipe import load_recipe
-        from pumba_pipe.training.run import log_rows, train_weights
+        from pumba_pipe.training.run import train_weights
 
         inputs, outputs = self.inputs, self._list_outputs()
         weights = Path(outputs['weights'])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,29 +22,42 @@ FORMER_NAMES = {
 }
 
 
+@dataclass
+class TrainingState:
+    """What training changes.
+
+    Attributes
+    ----------
+    network, average : UNet
+        The weights, and their running average.
+    optimizer : torch.optim.Optimizer
+        Or what Lightning Fabric makes of it.
+    progress : StageProgress
+    """
+
+    network: UNet
+    average: UNet
+    optimizer: Any
+    progress: StageProgress = field(default_factory=StageProgress)
+
+
 def save_checkpoint(
-    path: Path,
-    network: UNet,
-    average: UNet,
-    optimizer: Any,
-    progress: StageProgress,
-    settings: StageSettings,
-    recipe: str = '',
+    path: Path, state: TrainingState, settings: StageSettings, recipe: str = ''
 ) -> None:
     """Write everything a resumed run needs; the file is complete or not there.
 
     `recipe` is the digest of the one that is trained on.
     """
-    state = {
-        'network': network.state_dict(),
-        'average': average.state_dict(),
-        'optimizer': optimizer.state_dict(),
-        'progress': asdict(progress),
+    content = {
+        'network': state.network.state_dict(),
+        'average': state.average.state_dict(),
+        'optimizer': state.optimizer.state_dict(),
+        'progress': asdict(state.progress),
         'config': asdict(settings),
         'recipe': recipe,
-        'network_config': network.config.to_dict(),
+        'network_config': state.network.config.to_dict(),
     }
-    write_state(path, state)
+    write_state(path, content)
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
@@ -84,14 +97,9 @@ class _Watched:
 
 
 def load_checkpoint(
-    path: Path,
-    network: UNet,
-    average: UNet,
-    optimizer: Any,
-    settings: StageSettings,
-    recipe: str = '',
-) -> StageProgress:
-    """Read what `save_checkpoint` wrote.
+    path: Path, state: TrainingState, settings: StageSettings, recipe: str = ''
+) -> None:
+    """Bring what `save_checkpoint` wrote into `state`.
 
     Raises
     ------
@@ -100,22 +108,22 @@ def load_checkpoint(
     """
     try:
         check_whole(path)
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        stored = StageSettings(**_present_names(state['config']))
+        content = torch.load(path, map_location='cpu', weights_only=True)
+        stored = StageSettings(**_present_names(content['config']))
         changed = _differences(asdict(_comparable(stored)), asdict(_comparable(settings)))
-        changed += _differences(state['network_config'], network.config.to_dict())
+        changed += _differences(content['network_config'], state.network.config.to_dict())
         # those of earlier versions do not say it
-        if recipe and state.get('recipe', recipe) not in ('', recipe):
+        if recipe and content.get('recipe', recipe) not in ('', recipe):
             changed.append('another recipe')
         if changed:
             raise WeightsError(
                 f'{path}: was made with other settings ({", ".join(changed)}); give the same, or '
                 'choose another folder'
             )
-        network.load_state_dict(state['network'])
-        average.load_state_dict(state['average'])
-        optimizer.load_state_dict(state['optimizer'])
-        return StageProgress(**state['progress'])
+        state.network.load_state_dict(content['network'])
+        state.average.load_state_dict(content['average'])
+        state.optimizer.load_state_dict(content['optimizer'])
+        state.progress = StageProgress(**content['progress'])
     except WeightsError:
         raise
     except Exception as error:

@@ -7,13 +7,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from pumba_pipe.training.samples import Batch
+from pumba_pipe.training.settings import SIZES
 from pumba_pipe.training.stage_settings import StageProgress, StageSettings, schedule, share_done
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pumba_pipe.training.samples import Batch
+
+LOG_COLUMNS = ('stage', 'quantity', 'step', 'value')
 
 BAR = '{l_bar}{bar}| {elapsed}, about {remaining} left{postfix}'
 
@@ -122,6 +126,31 @@ def without_tensorboard(
 
 def picture(batch: Batch, logits: Tensor) -> Tensor:
     """Image, target and prediction of the first sample side by side, shape (1, x, 3 y)."""
+    import torch
+
     middle = batch.image.shape[-1] // 2
     panels = (batch.image, batch.target.nan_to_num(), logits.detach().float().sigmoid())
     return torch.cat([panel[0, 0, :, :, middle] for panel in panels], 1)[None].cpu()
+
+
+def log_rows(folder: Path) -> list[tuple[str, ...]]:
+    """Read what a run logged: stage, quantity, step and value as text, in the order of steps.
+
+    Empty where TensorBoard is not installed: then nothing was logged.
+    """
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    except ImportError:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for stage in SIZES:
+        events = EventAccumulator(str(folder / stage / 'tensorboard'), {'scalars': 0})
+        if not (folder / stage / 'tensorboard').is_dir():
+            continue
+        events.Reload()
+        for quantity in events.Tags()['scalars']:
+            rows += [
+                (stage, quantity, str(event.step), f'{event.value:.6g}')
+                for event in events.Scalars(quantity)
+            ]
+    return rows

@@ -8,7 +8,7 @@ import pytest
 from pumba_pipe.commands.weights import main
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
-from pumba_pipe.training.loop import initialize
+from pumba_pipe.training.set_up import initialize
 
 TASKS = ('info', 'card', 'average', 'export')
 

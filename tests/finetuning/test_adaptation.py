@@ -25,9 +25,9 @@ from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_im
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import SHIPPED, Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
-from pumba_pipe.training.loop import initialize
 from pumba_pipe.training.losses import soft_dice
 from pumba_pipe.training.samples import Batch
+from pumba_pipe.training.set_up import initialize
 from pumba_pipe.training.stage_settings import StageProgress, StageSettings
 
 CPU = torch.device('cpu')

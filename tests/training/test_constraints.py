@@ -12,10 +12,12 @@ from pumba_pipe.network.unet import UNet
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training.constraints import disagreement, hardest_pairs, implausible_shape
-from pumba_pipe.training.loop import initialize, train
+from pumba_pipe.training.loop import train
 from pumba_pipe.training.losses import dice_and_cross_entropy
 from pumba_pipe.training.samples import Batch, SampleGenerator
+from pumba_pipe.training.set_up import initialize
 from pumba_pipe.training.settings import Hardware
+from pumba_pipe.training.stage_run import StageRun
 from pumba_pipe.training.stage_settings import StageSettings
 from pumba_pipe.training.teacher import Teacher
 
@@ -160,7 +162,9 @@ def test_training_with_all_of_it(taught, tmp_path):
         consistency=0.5, renderings=3, plausible_shape=0.5,
     )  # fmt: skip
     teacher = Teacher([taught], 'fine', 0.5, 32, 'cpu')
-    result = train(load_recipe(), tmp_path / 'run', config, TINY, CPU, quiet=True, teacher=teacher)
+    run = StageRun(recipe=load_recipe(), folder=tmp_path / 'run', settings=config,
+                   network_config=TINY, hardware=CPU, quiet=True, teacher=teacher)  # fmt: skip
+    result = train(run)
     assert result.progress.step == 3
     assert all(bool(p.isfinite().all()) for p in result.network.parameters())
 
@@ -174,7 +178,9 @@ def test_the_brain_stays_where_the_intracranial_space_alone_is_learned(tmp_path)
     )  # fmt: skip
     before = UNet(replace(TINY, borders=3))
     initialize(before, 3)
-    result = train(load_recipe(), tmp_path / 'run', config, TINY, CPU, before, quiet=True)
+    run = StageRun(recipe=load_recipe(), folder=tmp_path / 'run', settings=config,
+                   hardware=CPU, initial=before, quiet=True)  # fmt: skip
+    result = train(run)
     image = torch.rand(1, 1, 32, 32, 32)
     with torch.no_grad():
         old, new = (network.eval()(image) for network in (before, result.network))
