@@ -54,7 +54,7 @@ def train(run: StageRun) -> StageResult:
     curriculum = Curriculum.of(run.recipe, run.settings, easy_share)
     log = Log(run.folder, learner.writes, run.quiet)
     monitor = make_monitor(learner, curriculum, log)
-    with filling(learner, curriculum), log:
+    with heads_made_ahead(learner, curriculum), log:
         fabric.barrier()  # the other ranks wait here for the first heads
         source = make_source(learner, curriculum)
         started = time.monotonic() - state.progress.seconds
@@ -93,7 +93,7 @@ def make_monitor(learner: Learner, curriculum: Curriculum, log: Log) -> Monitor:
     return monitor
 
 
-def filling(learner: Learner, curriculum: Curriculum) -> AbstractContextManager[None]:
+def heads_made_ahead(learner: Learner, curriculum: Curriculum) -> AbstractContextManager[None]:
     """Make heads ahead in other processes, where that is asked for and this is rank 0."""
     run = learner.run
     workers = run.settings.cache_workers_on(learner.fabric.device)
