@@ -76,7 +76,7 @@ setup(
         'pybids>=0.17',
         'pyyaml',
         'safetensors>=0.4',
-        'scipy',
+        'scipy>=1.12',  # for its isotonic regression
         'templateflow>=25.1',
         'threadpoolctl>=3',
         'tqdm',

@@ -21,9 +21,9 @@ from pumba_pipe.interfaces.evaluate import EvaluateMasks
 from pumba_pipe.interfaces.memory import evaluate_mem_gb, synthesis_mem_gb, training_mem_gb
 from pumba_pipe.interfaces.synthesis import SynthesizeHeads
 from pumba_pipe.interfaces.training import TrainSynthetic, WriteModelCard
-from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, TrainingSettings, trained_size
+from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, TrainingRunSettings, trained_size
 
-DEFAULTS = TrainingSettings()
+DEFAULTS = TrainingRunSettings()
 HEADS, HEAD_SIZE = 20, 96
 VALIDATION = 1_000_003  # added to the seed: heads that training does not draw
 RESULTS = {

@@ -35,7 +35,7 @@ from pumba_pipe.training.settings import (
     DEFAULT_RECIPE,
     SIZES,
     Hardware,
-    TrainingSettings,
+    TrainingRunSettings,
     check_constraints,
 )
 
@@ -55,7 +55,7 @@ examples:
   pumba-train runs/first --time-limit 8h --resume
   pumba-train runs/mine --finetune cases --init default
 """
-DEFAULTS, MACHINE = TrainingSettings(), Hardware()
+DEFAULTS, MACHINE = TrainingRunSettings(), Hardware()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -333,7 +333,7 @@ def _finish(path: Path, sha256: str, args: argparse.Namespace) -> None:
     tell(f'{path}: written, sha256 {sha256[:16]}…')
 
 
-def _settings(args: argparse.Namespace) -> TrainingSettings:
+def _settings(args: argparse.Namespace) -> TrainingRunSettings:
     """Settings of the options; those left open depend on what is trained on."""
     settings = DEFAULTS
     if args.finetune is not None:

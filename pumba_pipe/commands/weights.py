@@ -192,17 +192,12 @@ def _card(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from pumba_pipe.training.calibration import (
-        SEED,
-        SHARES,
-        calibrate_file,
-        check_calibration,
-    )
+    from pumba_pipe.training.calibration import SEED, calibrate_file, check_calibration
+    from pumba_pipe.training.calibration_scores import planned_images
 
     if options.seed is not None and options.seed < 0:
         raise InputError(f'--seed {options.seed}: must be zero or more')
-    total = sum(round(share * options.heads) for share in SHARES.values())
-    with ProgressBar(total, 'image', options.quiet) as bar:
+    with ProgressBar(len(planned_images(options.heads)), 'image', options.quiet) as bar:
         asked = {
             'device': options.device,
             'threads': options.threads,

@@ -13,11 +13,12 @@ from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, parse_number
 from pumba_pipe.evaluation.expectations import COLUMNS, expectation_rows, pairs_of_rows
 from pumba_pipe.evaluation.metrics import species_group
+from pumba_pipe.network.calibration import GOOD_DICE, POOR_DICE
 from pumba_pipe.network.model_card import read_scores
 
 Scores = Mapping[str, Mapping[str, float]]  # case -> tool -> Dice
 OURS = 'pumba_pipe'
-POOR = (0.85, 0.90, 0.93)  # Dice below which a mask counts as poor
+POOR_LIMITS = (POOR_DICE, 0.90, GOOD_DICE)  # Dice below which a mask counts as poor
 
 
 def read_peers(path: Path) -> dict[str, dict[str, float]]:
@@ -163,7 +164,7 @@ def calibration_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     missed = [
         f'| {limit:.2f} | {len(poor)} | {sum(one.flagged for one in poor)} '
         f'| {sum(one.flagged for one in pairs if one.dice >= limit)} |'
-        for limit in POOR
+        for limit in POOR_LIMITS
         for poor in [[one for one in pairs if one.dice < limit]]
     ]
     lines += ['', '| poor means Dice below | poor masks | flagged | flagged and not poor |']

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from pumba_pipe.common.tables import format_number, parse_number
 from pumba_pipe.evaluation.metrics import CaseScore, species_group
+from pumba_pipe.network.calibration import GOOD_DICE, POOR_DICE
 
-POOR, GOOD = 0.85, 0.93  # Dice below which a mask should be flagged, and from which it should not
 COLUMNS = (
     *('group', 'n', 'mean_expected_dice', 'mean_dice', 'in_interval'),
     *('flagged', 'poor', 'poor_flagged', 'good', 'good_flagged'),
@@ -65,7 +65,7 @@ def expectation_rows(pairs: Sequence[ExpectedVersusTrue]) -> list[tuple[str, ...
     -------
     list of tuple of str
         Columns as in `COLUMNS`: `in_interval` is the share of masks whose Dice lies in the 90 %
-        interval; poor masks have a Dice below `POOR`, good ones of at least `GOOD`.
+        interval; poor masks have a Dice below `POOR_DICE`, good ones of at least `GOOD_DICE`.
     """
     groups: dict[str, list[ExpectedVersusTrue]] = {'all': list(pairs)}
     for one in pairs:
@@ -74,8 +74,8 @@ def expectation_rows(pairs: Sequence[ExpectedVersusTrue]) -> list[tuple[str, ...
 
 
 def _row(name: str, part: Sequence[ExpectedVersusTrue]) -> tuple[str, ...]:
-    poor = [one for one in part if one.dice < POOR]
-    good = [one for one in part if one.dice >= GOOD]
+    poor = [one for one in part if one.dice < POOR_DICE]
+    good = [one for one in part if one.dice >= GOOD_DICE]
     count = len(part)
     return (
         name,

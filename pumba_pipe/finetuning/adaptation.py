@@ -18,7 +18,6 @@ from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
-from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.protocols import SampleSource
 from pumba_pipe.training.samples import (
@@ -28,6 +27,7 @@ from pumba_pipe.training.samples import (
     SampleGenerator,
     concatenated,
 )
+from pumba_pipe.training.stage_settings import StageSettings
 
 MIN_TO_HOLD_OUT = 4  # cases; of fewer, none can be spared
 WARM_UP = 20  # steps
@@ -62,26 +62,26 @@ class Adaptation:
         """Whether any sample is a synthetic head."""
         return self.synthetic_share > 0
 
-    def adapted(self, config: TrainingConfig) -> TrainingConfig:
+    def adapted(self, settings: StageSettings) -> StageSettings:
         """Shorten the warm-up to what suits a run of few steps."""
-        return replace(config, warm_up=WARM_UP)
+        return replace(settings, warm_up=WARM_UP)
 
     def source(
-        self, synthetic: SampleSource, config: TrainingConfig, device: torch.device
+        self, synthetic: SampleSource, settings: StageSettings, device: torch.device
     ) -> MixedSource:
         """Mix samples of the images with synthetic ones."""
-        return MixedSource(self, config, synthetic, device)
+        return MixedSource(self, settings, synthetic, device)
 
     def monitor(
         self,
-        config: TrainingConfig,
+        settings: StageSettings,
         folder: Path,
         device: torch.device,
         log: Log,
         never_stop: bool,
     ) -> EarlyStopping:
         """Choose the best weights by the cases that are held out."""
-        return EarlyStopping(self.held_out, config, folder, device, log, never_stop)
+        return EarlyStopping(self.held_out, settings, folder, device, log, never_stop)
 
     @property
     def digests(self) -> list[str]:
@@ -135,7 +135,7 @@ class MixedSource:
     Parameters
     ----------
     adaptation : Adaptation
-    config : TrainingConfig
+    settings : StageSettings
     synthetic : SampleSource
         Of synthetic heads.
     device : torch.device
@@ -144,11 +144,11 @@ class MixedSource:
     def __init__(
         self,
         adaptation: Adaptation,
-        config: TrainingConfig,
+        settings: StageSettings,
         synthetic: SampleSource,
         device: torch.device,
     ) -> None:
-        self.adaptation, self.config = adaptation, config
+        self.adaptation, self.settings = adaptation, settings
         self.synthetic, self.device = synthetic, device
         # The images have artefacts of their own: few are added.
         self.recipe = curriculum_recipe(load_recipe('default'))
@@ -161,11 +161,11 @@ class MixedSource:
         rng = draw.seeded(derived_seed(seed, 30))
         if draw.chance(rng, self.adaptation.synthetic_share):
             return self.synthetic.batch([seed], generator, drawn)
-        heads, box = self.adaptation.heads, draw.chance(rng, self.config.box_share)
+        heads, box = self.adaptation.heads, draw.chance(rng, self.settings.box_share)
         head = heads[draw.integer(rng, 0, len(heads) - 1)]
         for attempt in range(8):
             batch = augmented_view(
-                head, self.config.size, box, self.recipe, derived_seed(seed, attempt)
+                head, self.settings.size, box, self.recipe, derived_seed(seed, attempt)
             )
             visible = (batch.target[:, :INTRACRANIAL] * batch.inside).mean()
             if visible > MIN_VISIBLE and batch.image.std() > MIN_CONTRAST:

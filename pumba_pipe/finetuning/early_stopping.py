@@ -12,15 +12,10 @@ from pumba_pipe.finetuning.augmentation import LabelledHead, inference_view
 from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import UNet
-from pumba_pipe.training.checkpoint import (
-    Progress,
-    TrainingConfig,
-    check_whole,
-    share_done,
-    write_state,
-)
+from pumba_pipe.training.checkpoint import check_whole, write_state
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import soft_dice
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings, share_done
 
 N_VALIDATIONS = 8  # looks at the held-out cases in a run, after the one before its first step
 PATIENCE = 4  # looks without a better score after which a run is given up
@@ -34,7 +29,7 @@ class EarlyStopping:
     Parameters
     ----------
     heads : sequence of LabelledHead
-    config : TrainingConfig
+    settings : StageSettings
     folder : Path
         Of the stage; receives the best weights so far, so that a resumed run knows them.
     device : torch.device
@@ -46,16 +41,16 @@ class EarlyStopping:
     def __init__(
         self,
         heads: Sequence[LabelledHead],
-        config: TrainingConfig,
+        settings: StageSettings,
         folder: Path,
         device: torch.device,
         log: Log,
         never_stop: bool,
     ) -> None:
-        self.config, self.device, self.log, self.never_stop = config, device, log, never_stop
+        self.settings, self.device, self.log, self.never_stop = settings, device, log, never_stop
         self.file = folder / 'best.pt'
-        box = config.box_share == 1
-        cubes = [head.box(config.size) if box else head.whole(config.size) for head in heads]
+        box = settings.box_share == 1
+        cubes = [head.box(settings.size) if box else head.whole(settings.size) for head in heads]
         self.views = [
             inference_view(head, cube, box) for head, cube in zip(heads, cubes, strict=True)
         ]
@@ -87,19 +82,19 @@ class EarlyStopping:
         except Exception as error:
             raise WeightsError(f'{self.file}: cannot resume from this file ({error})') from None
 
-    def should_stop(self, network: UNet, progress: Progress) -> bool:
+    def should_stop(self, network: UNet, progress: StageProgress) -> bool:
         """Look, when it is time to; say whether the last looks were all worse than an earlier."""
         if not self.views:
             return False
-        if share_done(progress, self.config) * N_VALIDATIONS >= len(self.scores):
+        if share_done(progress, self.settings) * N_VALIDATIONS >= len(self.scores):
             self._look(network, progress)
         best = max(range(len(self.scores)), key=lambda index: self.scores[index][1])
         return len(self.scores) - 1 - best >= PATIENCE and not self.never_stop
 
-    def at_checkpoint(self, network: UNet, progress: Progress) -> None:
+    def at_checkpoint(self, network: UNet, progress: StageProgress) -> None:
         """Nothing: looks come at even shares of the run."""
 
-    def finish(self, network: UNet, progress: Progress) -> None:
+    def finish(self, network: UNet, progress: StageProgress) -> None:
         """Look a last time and load the weights that did best."""
         if not self.views:
             return
@@ -107,7 +102,7 @@ class EarlyStopping:
             self._look(network, progress)
         network.load_state_dict(self.kept)
 
-    def _look(self, network: UNet, progress: Progress) -> None:
+    def _look(self, network: UNet, progress: StageProgress) -> None:
         """Score a network on the held-out cases, and keep it if none was better."""
         dice = self._dice(network)
         if self.best is None or dice > self.best[1]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.tables import MISSING, format_number, write_table
 from pumba_pipe.finetuning.settings import SYNTHETIC_SHARE, finetuning_settings
-from pumba_pipe.training.settings import DEFAULT_RECIPE, Hardware, TrainingSettings
+from pumba_pipe.training.settings import DEFAULT_RECIPE, Hardware, TrainingRunSettings
 
 if TYPE_CHECKING:
     from pumba_pipe.evaluation.cases import Case
@@ -57,7 +57,7 @@ class StudySettings:
     steps: int = 200
     synthetic_share: float = SYNTHETIC_SHARE
     hold_out: float = 0.0
-    seed: int = TrainingSettings.seed
+    seed: int = TrainingRunSettings.seed
     cache_size: int = 40
     threads: int | None = None
 

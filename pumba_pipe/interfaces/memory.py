@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from math import prod
 
 from pumba_pipe.registration.options import RegistrationOptions, Transform
-from pumba_pipe.training.settings import SIZES, TrainingSettings
+from pumba_pipe.training.settings import SIZES, TrainingRunSettings
 
 UNKNOWN_SHAPE = (256, 256, 256)
 UNKNOWN_SERIES = (128, 128, 64, 300)
-TRAINING = TrainingSettings()
+TRAINING = TrainingRunSettings()
 
 # A process with what it imports, in GB: the networks are most of it. Stripping on a CPU, by
 # `measure_memory.py IMAGE` of the scaling tests with OpenVINO: 0.35 GB for 128³ voxels, 0.43 GB

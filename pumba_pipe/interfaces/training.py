@@ -16,10 +16,11 @@ from nipype.interfaces.base import (
 )
 
 from pumba_pipe.interfaces.folder import in_folder, stem
-from pumba_pipe.training.run import LOG_COLUMNS, WEIGHTS
-from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingSettings
+from pumba_pipe.training.log import LOG_COLUMNS, log_rows
+from pumba_pipe.training.run import WEIGHTS
+from pumba_pipe.training.settings import DEFAULT_RECIPE, SIZES, Hardware, TrainingRunSettings
 
-DEFAULTS = TrainingSettings()
+DEFAULTS = TrainingRunSettings()
 
 CARD, LOG = 'weights.md', 'log.tsv'
 
@@ -118,7 +119,7 @@ class TrainSynthetic(BaseInterface):
         from pumba_pipe.common.tables import write_table
         from pumba_pipe.network.model_card import write_card
         from pumba_pipe.synthesis.recipe import load_recipe
-        from pumba_pipe.training.run import log_rows, train_weights
+        from pumba_pipe.training.run import train_weights
 
         inputs, outputs = self.inputs, self._list_outputs()
         weights = Path(outputs['weights'])
@@ -155,9 +156,9 @@ class TrainSynthetic(BaseInterface):
         names = {'weights': WEIGHTS, 'model_card': CARD, 'log': LOG}
         return {field: str(folder / name) for field, name in names.items()}
 
-    def _settings(self) -> TrainingSettings:
+    def _settings(self) -> TrainingRunSettings:
         inputs = self.inputs
-        return TrainingSettings(
+        return TrainingRunSettings(
             stage=inputs.stage,
             steps=inputs.steps,
             minutes=inputs.time_limit if isdefined(inputs.time_limit) else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,8 @@ Numbers = tuple[float, ...]
 AGREEMENTS, LIKENESS = 4, 8  # numbers of `pumba_pipe.extraction.evidence.Evidence`
 MAX_KNOTS = 64
 LARGEST = 1e6  # of any number: what is learned is far below
+# Dice below which a mask should be flagged, and from which on it should not
+POOR_DICE, GOOD_DICE = 0.85, 0.93
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,11 @@ class Calibration:
 
 
 FREE = ('residuals', 'spread_at', 'spread')  # whose length is not the number of features
+
+
+def as_numbers(values: Iterable[float]) -> Numbers:
+    """Return values, as those of an array, in the form that the classes here hold."""
+    return tuple(float(value) for value in values)
 
 
 def _read(content: dict[str, Any], name: str, kind: type, count: int) -> dict[str, Any]:

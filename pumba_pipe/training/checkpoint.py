@@ -1,20 +1,19 @@
-"""Settings of one stage, its schedule and its checkpoints."""
+"""Checkpoints of a stage: their format, writing and reading them."""
 
 from __future__ import annotations
 
-import math
 import os
 import zipfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, cast
 
 import torch
 
 from pumba_pipe.common.errors import WeightsError
 from pumba_pipe.common.files import atomic_path
 from pumba_pipe.network.unet import UNet
-from pumba_pipe.training.settings import SIZES, TrainingSettings
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings
 
 FORMER_NAMES = {
     'easy_share': 'curriculum_fraction',
@@ -23,107 +22,42 @@ FORMER_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Settings of one stage of a training run.
+@dataclass
+class TrainingState:
+    """What training changes.
 
     Attributes
     ----------
-    size : int
-        Side of the training cubes, a multiple of the network's.
-    box_share : float
-        Share of samples that show a box around the brain: what the fine pass sees.
-    steps : int
-        Length of the learning-rate schedule, reached earlier when `minutes` runs out.
-    minutes : float or None
-        Time limit of the stage, all resumed parts together.
-    others
-        See `TrainingSettings`, whose defaults they have.
+    network, average : UNet
+        The weights, and their running average.
+    optimizer : torch.optim.Optimizer
+        Or what Lightning Fabric makes of it.
+    progress : StageProgress
     """
 
-    size: int = SIZES['fine']
-    box_share: float = 0.5
-    curriculum_fraction: float = TrainingSettings.curriculum_fraction
-    batch: int = TrainingSettings.batch
-    steps: int = TrainingSettings.steps
-    minutes: float | None = TrainingSettings.minutes
-    optimizer: Literal['muon', 'adamw'] = TrainingSettings.optimizer
-    learning_rate: float = TrainingSettings.learning_rate
-    warm_up: int = TrainingSettings.warm_up
-    weight_decay: float = TrainingSettings.weight_decay
-    clip: float = TrainingSettings.clip
-    ema: float = TrainingSettings.ema
-    consistency: float = TrainingSettings.consistency
-    renderings: int = TrainingSettings.renderings
-    plausible_shape: float = TrainingSettings.plausible_shape
-    only_intracranial: bool = TrainingSettings.only_intracranial
-    checkpoint_minutes: float = TrainingSettings.checkpoint_minutes
-    seed: int = TrainingSettings.seed
-    cache_size: int = TrainingSettings.cache_size
-    cache_workers: int | None = TrainingSettings.cache_workers
-
-    @property
-    def images_per_head(self) -> int:
-        """Images drawn of each head in a step."""
-        return self.renderings if self.consistency else 1
-
-    def cache_workers_on(self, device: torch.device) -> int:
-        """Processes that make heads ahead for training on `device`."""
-        if self.cache_workers is None:
-            return int(device.type == 'cpu')
-        return self.cache_workers
-
-
-@dataclass
-class Progress:
-    """How far a run is; saved in every checkpoint."""
-
-    step: int = 0
-    samples: int = 0
-    seconds: float = 0.0
-
-
-def share_done(progress: Progress, config: TrainingConfig) -> float:
-    """Share of the run that is done, by steps or by time, whichever is further."""
-    by_time = progress.seconds / (config.minutes * 60) if config.minutes else 0.0
-    return max(progress.step / config.steps, by_time)
-
-
-def finished(progress: Progress, config: TrainingConfig) -> bool:
-    """Whether the steps or the time are used up."""
-    return share_done(progress, config) >= 1
-
-
-def schedule(progress: Progress, config: TrainingConfig) -> float:
-    """Learning rate over its peak: linear warm-up, then a cosine down to 2 %."""
-    warm = min(1.0, (progress.step + 1) / config.warm_up)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share_done(progress, config))))
-    return warm * (0.02 + 0.98 * cosine)
+    network: UNet
+    average: UNet
+    optimizer: Any
+    progress: StageProgress = field(default_factory=StageProgress)
 
 
 def save_checkpoint(
-    path: Path,
-    network: UNet,
-    average: UNet,
-    optimizer: Any,
-    progress: Progress,
-    config: TrainingConfig,
-    recipe: str = '',
+    path: Path, state: TrainingState, settings: StageSettings, recipe: str = ''
 ) -> None:
     """Write everything a resumed run needs; the file is complete or not there.
 
     `recipe` is the digest of the one that is trained on.
     """
-    state = {
-        'network': network.state_dict(),
-        'average': average.state_dict(),
-        'optimizer': optimizer.state_dict(),
-        'progress': asdict(progress),
-        'config': asdict(config),
+    content = {
+        'network': state.network.state_dict(),
+        'average': state.average.state_dict(),
+        'optimizer': state.optimizer.state_dict(),
+        'progress': asdict(state.progress),
+        'config': asdict(settings),
         'recipe': recipe,
-        'network_config': network.config.to_dict(),
+        'network_config': state.network.config.to_dict(),
     }
-    write_state(path, state)
+    write_state(path, content)
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
@@ -163,14 +97,9 @@ class _Watched:
 
 
 def load_checkpoint(
-    path: Path,
-    network: UNet,
-    average: UNet,
-    optimizer: Any,
-    config: TrainingConfig,
-    recipe: str = '',
-) -> Progress:
-    """Read what `save_checkpoint` wrote.
+    path: Path, state: TrainingState, settings: StageSettings, recipe: str = ''
+) -> None:
+    """Bring what `save_checkpoint` wrote into `state`.
 
     Raises
     ------
@@ -179,22 +108,22 @@ def load_checkpoint(
     """
     try:
         check_whole(path)
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        stored = TrainingConfig(**_present_names(state['config']))
-        changed = _differences(asdict(_comparable(stored)), asdict(_comparable(config)))
-        changed += _differences(state['network_config'], network.config.to_dict())
+        content = torch.load(path, map_location='cpu', weights_only=True)
+        stored = StageSettings(**_present_names(content['config']))
+        changed = _differences(asdict(_comparable(stored)), asdict(_comparable(settings)))
+        changed += _differences(content['network_config'], state.network.config.to_dict())
         # those of earlier versions do not say it
-        if recipe and state.get('recipe', recipe) not in ('', recipe):
+        if recipe and content.get('recipe', recipe) not in ('', recipe):
             changed.append('another recipe')
         if changed:
             raise WeightsError(
                 f'{path}: was made with other settings ({", ".join(changed)}); give the same, or '
                 'choose another folder'
             )
-        network.load_state_dict(state['network'])
-        average.load_state_dict(state['average'])
-        optimizer.load_state_dict(state['optimizer'])
-        return Progress(**state['progress'])
+        state.network.load_state_dict(content['network'])
+        state.average.load_state_dict(content['average'])
+        state.optimizer.load_state_dict(content['optimizer'])
+        state.progress = StageProgress(**content['progress'])
     except WeightsError:
         raise
     except Exception as error:
@@ -226,13 +155,13 @@ def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     ]
 
 
-def _present_names(config: dict[str, Any]) -> dict[str, Any]:
+def _present_names(stored: dict[str, Any]) -> dict[str, Any]:
     """Settings of a checkpoint of an earlier version, under their names of today."""
-    return {FORMER_NAMES.get(name, name): value for name, value in config.items()}
+    return {FORMER_NAMES.get(name, name): value for name, value in stored.items()}
 
 
-def _comparable(config: TrainingConfig) -> TrainingConfig:
+def _comparable(settings: StageSettings) -> StageSettings:
     """Blank what a resumed run may change: its length and its helpers."""
     return replace(
-        config, steps=0, minutes=None, checkpoint_minutes=0, cache_size=0, cache_workers=0
+        settings, steps=0, minutes=None, checkpoint_minutes=0, cache_size=0, cache_workers=0
     )

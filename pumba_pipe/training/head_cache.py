@@ -29,8 +29,8 @@ from pumba_pipe.common.processes import shielded
 from pumba_pipe.common.resources import lacks_memory
 from pumba_pipe.synthesis.draw import derived_seed
 from pumba_pipe.synthesis.regions import REGION_COUNT
-from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.samples import Batch, SampleGenerator, concatenated
+from pumba_pipe.training.stage_settings import StageSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,14 +48,14 @@ class HeadCacheSource:
     ----------
     folder : Path
         Of the cache.
-    config : TrainingConfig
+    settings : StageSettings
     device : torch.device
     """
 
     def __init__(
-        self, folder: Path, config: TrainingConfig, device: torch.device | str = 'cpu'
+        self, folder: Path, settings: StageSettings, device: torch.device | str = 'cpu'
     ) -> None:
-        self.folder, self.config, self.device = folder, config, device
+        self.folder, self.settings, self.device = folder, settings, device
 
     def batch(self, seeds: Sequence[int], generator: SampleGenerator, drawn: int) -> Batch:
         """Make one batch, a sample a seed; see `SampleSource`.
@@ -65,7 +65,7 @@ class HeadCacheSource:
         InputError
             The folder holds no head of this run.
         """
-        count = heads_in_use(self.config, drawn)
+        count = heads_in_use(self.settings, drawn)
         pairs = []
         for seed in seeds:
             regions = self._regions(self._head(seed, count), generator)
@@ -76,7 +76,7 @@ class HeadCacheSource:
         """Read a head; one that is damaged is made again, and replaced where that is possible."""
         regions = read_head(path, generator.head_size)
         if regions is None:
-            made = generator.make_label_map(derived_seed(self.config.seed, head_index(path)))
+            made = generator.make_label_map(derived_seed(self.settings.seed, head_index(path)))
             regions = made.numpy()
             with contextlib.suppress(OutputError):
                 write_head(path, regions)
@@ -84,10 +84,10 @@ class HeadCacheSource:
 
     def _head(self, seed: int, count: int) -> Path:
         """File of one of the first `count` heads; of another, where that one is not made yet."""
-        wanted = head_file(self.folder, self.config.seed, seed % count)
+        wanted = head_file(self.folder, self.settings.seed, seed % count)
         if wanted.exists():
             return wanted
-        files = cached_heads(self.folder, self.config.seed)
+        files = cached_heads(self.folder, self.settings.seed)
         if not files:
             raise InputError(
                 f'{self.folder}: no heads here; the cache must lie where all nodes see it'
@@ -95,9 +95,9 @@ class HeadCacheSource:
         return files[seed % len(files)]
 
 
-def heads_in_use(config: TrainingConfig, drawn: int) -> int:
+def heads_in_use(settings: StageSettings, drawn: int) -> int:
     """Heads from which a run draws when it has drawn so many samples."""
-    return min(config.cache_size, FIRST_HEADS + int(drawn * HEADS_PER_SAMPLE))
+    return min(settings.cache_size, FIRST_HEADS + int(drawn * HEADS_PER_SAMPLE))
 
 
 def head_file(folder: Path, seed: int, index: int) -> Path:
@@ -183,7 +183,7 @@ def fill_cache(
 
 @contextlib.contextmanager
 def filling_cache(
-    cache: Path, generator: SampleGenerator, config: TrainingConfig, cache_workers: int
+    cache: Path, generator: SampleGenerator, settings: StageSettings, cache_workers: int
 ) -> Iterator[None]:
     """Make heads in other processes while training runs; wait for the first ones.
 
@@ -199,7 +199,15 @@ def filling_cache(
     workers = [
         context.Process(
             target=_generate,
-            args=(cache, generator, config.seed, config.cache_size, worker, cache_workers, reason),
+            args=(
+                cache,
+                generator,
+                settings.seed,
+                settings.cache_size,
+                worker,
+                cache_workers,
+                reason,
+            ),
             daemon=True,
         )
         for worker in range(cache_workers)
@@ -207,11 +215,11 @@ def filling_cache(
     with shielded():
         for process in workers:
             process.start()
-    wanted = heads_in_use(config, 0)
+    wanted = heads_in_use(settings, 0)
     try:
         while True:
             working = any(process.is_alive() for process in workers)  # asked before heads count
-            if len(cached_heads(cache, config.seed)) >= wanted:
+            if len(cached_heads(cache, settings.seed)) >= wanted:
                 break
             if not working:
                 told = reasons.recv() if reasons.poll() else 'killed, or out of memory'
@@ -221,7 +229,7 @@ def filling_cache(
     finally:
         for process in workers:
             process.terminate()
-        if reasons.poll() and len(cached_heads(cache, config.seed)) >= wanted:
+        if reasons.poll() and len(cached_heads(cache, settings.seed)) >= wanted:
             logging.getLogger(__name__).warning(
                 'pumba-train: warning: fewer heads were made than asked for (%s)', reasons.recv()
             )

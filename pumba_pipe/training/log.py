@@ -7,13 +7,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from pumba_pipe.training.settings import SIZES
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings, schedule, share_done
 
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig, schedule, share_done
-from pumba_pipe.training.samples import Batch
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pumba_pipe.training.samples import Batch
+
+LOG_COLUMNS = ('stage', 'quantity', 'step', 'value')
 
 BAR = '{l_bar}{bar}| {elapsed}, about {remaining} left{postfix}'
 
@@ -56,8 +60,8 @@ class Log:
 
     def step(
         self,
-        progress: Progress,
-        config: TrainingConfig,
+        progress: StageProgress,
+        settings: StageSettings,
         batch: Batch,
         logits: Tensor,
         loss: Tensor,
@@ -67,7 +71,7 @@ class Log:
         if progress.step % 10:
             return
         if self.bar is not None:
-            self.bar.n = round(100 * share_done(progress, config), 1)
+            self.bar.n = round(100 * share_done(progress, settings), 1)
             if self.bar.postfix is None:
                 self.bar.initial = self.bar.n  # what an earlier run did says nothing of the rate
             rate = progress.samples / max(progress.seconds, 1e-9)
@@ -76,7 +80,7 @@ class Log:
             )
         if self.writer is None:
             return
-        rate = config.learning_rate * schedule(progress, config)
+        rate = settings.learning_rate * schedule(progress, settings)
         with self._tolerant():
             self.writer.add_scalar('train/loss', float(loss), progress.step)
             self.writer.add_scalar('train/rate', rate, progress.step)
@@ -85,7 +89,7 @@ class Log:
             if progress.step % 500 == 0:
                 self.writer.add_image('train/sample', picture(batch, logits), progress.step)
 
-    def validation(self, progress: Progress, dice: float) -> None:
+    def validation(self, progress: StageProgress, dice: float) -> None:
         """Record the Dice on heads that training does not see."""
         if self.writer is not None:
             with self._tolerant():
@@ -122,6 +126,31 @@ def without_tensorboard(
 
 def picture(batch: Batch, logits: Tensor) -> Tensor:
     """Image, target and prediction of the first sample side by side, shape (1, x, 3 y)."""
+    import torch
+
     middle = batch.image.shape[-1] // 2
     panels = (batch.image, batch.target.nan_to_num(), logits.detach().float().sigmoid())
     return torch.cat([panel[0, 0, :, :, middle] for panel in panels], 1)[None].cpu()
+
+
+def log_rows(folder: Path) -> list[tuple[str, ...]]:
+    """Read what a run logged: stage, quantity, step and value as text, in the order of steps.
+
+    Empty where TensorBoard is not installed: then nothing was logged.
+    """
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    except ImportError:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for stage in SIZES:
+        events = EventAccumulator(str(folder / stage / 'tensorboard'), {'scalars': 0})
+        if not (folder / stage / 'tensorboard').is_dir():
+            continue
+        events.Reload()
+        for quantity in events.Tags()['scalars']:
+            rows += [
+                (stage, quantity, str(event.step), f'{event.value:.6g}')
+                for event in events.Scalars(quantity)
+            ]
+    return rows

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import torch
 
     from pumba_pipe.network.unet import UNet
-    from pumba_pipe.training.checkpoint import Progress, TrainingConfig
     from pumba_pipe.training.log import Log
     from pumba_pipe.training.samples import Batch, SampleGenerator
+    from pumba_pipe.training.stage_settings import StageProgress, StageSettings
 
 
 class SampleSource(Protocol):
@@ -44,15 +44,15 @@ class Monitor(Protocol):
         """Take up what an earlier piece of the run found."""
         ...
 
-    def should_stop(self, network: UNet, progress: Progress) -> bool:
+    def should_stop(self, network: UNet, progress: StageProgress) -> bool:
         """Say whether the run is to end before this step."""
         ...
 
-    def at_checkpoint(self, network: UNet, progress: Progress) -> None:
+    def at_checkpoint(self, network: UNet, progress: StageProgress) -> None:
         """Do what is done at each checkpoint."""
         ...
 
-    def finish(self, network: UNet, progress: Progress) -> None:
+    def finish(self, network: UNet, progress: StageProgress) -> None:
         """Bring the weights that are to be kept into `network`."""
         ...
 
@@ -70,19 +70,19 @@ class FineTuning(Protocol):
         """Digests of all images that take part, for the model card."""
         ...
 
-    def adapted(self, config: TrainingConfig) -> TrainingConfig:
+    def adapted(self, settings: StageSettings) -> StageSettings:
         """Change the settings of a stage to what suits the images."""
         ...
 
     def source(
-        self, synthetic: SampleSource, config: TrainingConfig, device: torch.device
+        self, synthetic: SampleSource, settings: StageSettings, device: torch.device
     ) -> SampleSource:
         """Mix samples of the images with synthetic ones."""
         ...
 
     def monitor(
         self,
-        config: TrainingConfig,
+        settings: StageSettings,
         folder: Path,
         device: torch.device,
         log: Log,

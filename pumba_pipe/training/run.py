@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.common.partial_files import PARTIAL, remove_old_partials
-from pumba_pipe.training.settings import SIZES, Hardware, TrainingSettings
+from pumba_pipe.training.settings import Hardware, TrainingRunSettings
 
 if TYPE_CHECKING:
     from pumba_pipe.network.unet import UNet
     from pumba_pipe.network.weights import Model, Stage
     from pumba_pipe.synthesis.recipe import Recipe
-    from pumba_pipe.training.loop import TrainingResult
     from pumba_pipe.training.protocols import FineTuning
+    from pumba_pipe.training.stage_run import StageResult
     from pumba_pipe.training.teacher import Teacher
+    from pumba_pipe.training.trained_weights import TrainedWeights
 
 WEIGHTS = 'weights.safetensors'
-LOG_COLUMNS = ('stage', 'quantity', 'step', 'value')
 
 
 def train_weights(
     folder: Path,
     recipe: Recipe,
-    settings: TrainingSettings = TrainingSettings(),
+    settings: TrainingRunSettings = TrainingRunSettings(),
     *,
     hardware: Hardware = Hardware(),
     init: Path | None = None,
@@ -48,7 +48,7 @@ def train_weights(
         Of the run: receives ``weights.safetensors``, and checkpoints and TensorBoard logs of
         each stage.
     recipe : Recipe
-    settings : TrainingSettings
+    settings : TrainingRunSettings
     hardware : Hardware
     init : Path, optional
         Weights to start from. A stage they hold and that is not trained stays as it is.
@@ -82,17 +82,19 @@ def train_weights(
             _check_weights(folder)
             remove_leftovers(folder)
         return _train_stages(
-            folder,
-            recipe,
-            settings,
-            hardware,
-            init,
-            resume,
-            cache_dir,
-            quiet,
-            finetuning,
-            teachers,
-            written,
+            _TrainingRun(
+                folder=folder,
+                recipe=recipe,
+                settings=settings,
+                hardware=hardware,
+                init=init,
+                resume=resume,
+                cache_dir=cache_dir or folder / 'head-cache',
+                quiet=quiet,
+                finetuning=finetuning,
+                teachers=teachers,
+                written=written,
+            )
         )
 
 
@@ -126,153 +128,112 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, '0') in ('', '0') for name in names)
 
 
-def _train_stages(
-    folder: Path,
-    recipe: Recipe,
-    settings: TrainingSettings,
-    hardware: Hardware,
-    init: Path | None,
-    resume: bool,
-    cache_dir: Path | None,
-    quiet: bool,
-    finetuning: FineTuning | None,
-    teachers: Sequence[Path],
-    written: Callable[[Path, str], None],
-) -> Path:
-    from pumba_pipe.network.model_card import real_images, training_card
-    from pumba_pipe.network.unet import NetworkConfig
-    from pumba_pipe.network.weights import Stage, load_weights, save_weights
-    from pumba_pipe.training.distributed import leave_group
-    from pumba_pipe.training.loop import train
+@dataclass(frozen=True, kw_only=True)
+class _TrainingRun:
+    """What `train_weights` was given."""
 
-    start = load_weights(init) if init is not None else None
-    stages, history = _kept(start)
-    settings = settings.with_sizes_of(stages, history)
-    real = real_images(start.card) if start is not None else []
-    real += finetuning.digests if finetuning is not None else []
-    for name in settings.stages:
-        initial, origin = _initial(name, stages, start, init)
-        config = settings.config(name)
-        teacher = _teacher(teachers, name, settings, hardware)
-        finished = _finisher(initial, finetuning)
-        result = train(
-            recipe,
-            folder / name,
-            finetuning.adapted(config) if finetuning is not None else config,
-            NetworkConfig(settings.widths),
-            hardware=hardware,
-            initial=initial,
-            resume=resume,
-            cache_dir=cache_dir or folder / 'head-cache',
-            quiet=quiet,
-            kept=_keeper(
-                folder / name,
-                name,
-                dict(stages),
-                history,
-                origin,
-                recipe,
-                settings,
-                real,
-                finished,
-            ),
-            finetuning=finetuning,
-            teacher=teacher,
-        )
-        result = finished(result)
-        stages[name] = Stage(result.network, settings.use_size(name))
-        entry = _described(result, recipe, settings, name, origin)
-        if finetuning is not None:
-            entry['labelled'] = finetuning.described(result.best)
-        if teacher is not None:
-            entry |= {'teachers': teacher.digests, 'teacher_share': teacher.share}
-        history = _with_run(history, name, entry)
+    folder: Path
+    recipe: Recipe
+    settings: TrainingRunSettings
+    hardware: Hardware
+    init: Path | None
+    resume: bool
+    cache_dir: Path
+    quiet: bool
+    finetuning: FineTuning | None
+    teachers: Sequence[Path]
+    written: Callable[[Path, str], None]
+
+
+def _train_stages(run: _TrainingRun) -> Path:
+    """Train one stage after the other, and write the weights."""
+    from pumba_pipe.network.weights import load_weights
+    from pumba_pipe.training.distributed import leave_group
+    from pumba_pipe.training.trained_weights import TrainedWeights
+
+    start = load_weights(run.init) if run.init is not None else None
+    labelled = run.finetuning.digests if run.finetuning is not None else []
+    weights = TrainedWeights.starting_from(start, run.recipe, run.settings, labelled)
+    run = replace(run, settings=weights.settings)
+    for name in run.settings.stages:
+        weights, rank = _train_stage(run, name, start, weights)
     leave_group()
-    target = folder / WEIGHTS
-    if result.rank == 0:
-        card = training_card(recipe, settings.seed, history, real)
-        written(target, save_weights(stages, card, target))
+    target = run.folder / WEIGHTS
+    if rank == 0:
+        run.written(target, weights.save(target))
     return target
 
 
-def _teacher(
-    files: Sequence[Path], stage: str, settings: TrainingSettings, hardware: Hardware
-) -> Teacher | None:
-    if not files:
+def _train_stage(
+    run: _TrainingRun, name: str, start: Model | None, weights: TrainedWeights
+) -> tuple[TrainedWeights, int]:
+    """Train a stage; return the weights with it, and the rank of this process."""
+    from pumba_pipe.network.config import NetworkConfig
+    from pumba_pipe.training.loop import train
+    from pumba_pipe.training.stage_run import StageRun
+    from pumba_pipe.training.stage_settings import StageSettings
+
+    settings = StageSettings.of(run.settings, name)
+    if run.finetuning is not None:
+        settings = run.finetuning.adapted(settings)
+    initial, origin = _initial(name, weights.stages, start, run.init)
+    teacher = _teacher(run, name)
+
+    def with_result(result: StageResult, more: Mapping[str, Any]) -> TrainedWeights:
+        if initial is not None and run.finetuning is not None:
+            result = _without_what_was_not_learned(result, initial)
+        return weights.with_stage(name, result, origin, more)
+
+    def keep(result: StageResult) -> None:
+        if run.settings.snapshots:
+            file = f'weights-{result.progress.samples:08d}.safetensors'
+            with_result(result, {}).save(run.folder / name / file)
+
+    result = train(
+        StageRun(
+            recipe=run.recipe,
+            folder=run.folder / name,
+            settings=settings,
+            network_config=NetworkConfig(run.settings.widths),
+            hardware=run.hardware,
+            initial=initial,
+            resume=run.resume,
+            cache_dir=run.cache_dir,
+            quiet=run.quiet,
+            keep=keep,
+            finetuning=run.finetuning,
+            teacher=teacher,
+        )
+    )
+    more: dict[str, Any] = {}
+    if run.finetuning is not None:
+        more['labelled'] = run.finetuning.described(result.best)
+    if teacher is not None:
+        more |= {'teachers': teacher.digests, 'teacher_share': teacher.share}
+    return with_result(result, more), result.rank
+
+
+def _teacher(run: _TrainingRun, stage: str) -> Teacher | None:
+    if not run.teachers:
         return None
     from pumba_pipe.network.devices import choose_device
     from pumba_pipe.training.teacher import Teacher
 
+    settings, hardware = run.settings, run.hardware
     names = {'gpu': 'cuda', 'auto': 'auto'}
     device = choose_device(names.get(hardware.accelerator, hardware.accelerator))
-    return Teacher(files, stage, settings.teacher_share, settings.size(stage), device)
+    return Teacher(run.teachers, stage, settings.teacher_share, settings.size(stage), device)
 
 
-def _finisher(
-    initial: UNet | None, finetuning: FineTuning | None
-) -> Callable[[TrainingResult], TrainingResult]:
-    """What becomes of a trained network before it is written.
+def _without_what_was_not_learned(result: StageResult, initial: UNet) -> StageResult:
+    """Return what is written of a network that was fine-tuned.
 
     A few steps of fine-tuning do not teach the intracranial space to a network that did not know
     it, and masks of the brain do not show it: such a network is written without.
     """
     from pumba_pipe.network.unet import with_borders_of
 
-    def finished(result: TrainingResult) -> TrainingResult:
-        if initial is None or finetuning is None:
-            return result
-        return replace(result, network=with_borders_of(initial, result.network))
-
-    return finished
-
-
-def _keeper(
-    folder: Path,
-    name: str,
-    stages: dict[str, Stage],
-    history: dict[str, Any],
-    origin: str,
-    recipe: Recipe,
-    settings: TrainingSettings,
-    real: list[str],
-    finished: Callable[[TrainingResult], TrainingResult],
-) -> Callable[[TrainingResult], None]:
-    """What is done with the weights of a checkpoint: kept, where snapshots are asked for."""
-    from pumba_pipe.network.model_card import training_card
-    from pumba_pipe.network.weights import Stage, save_weights
-
-    def keep(result: TrainingResult) -> None:
-        if not settings.snapshots:
-            return
-        result = finished(result)
-        now = stages | {name: Stage(result.network, settings.use_size(name))}
-        entry = _described(result, recipe, settings, name, origin)
-        card = training_card(recipe, settings.seed, _with_run(history, name, entry), real)
-        save_weights(now, card, folder / f'weights-{result.progress.samples:08d}.safetensors')
-
-    return keep
-
-
-def _with_run(
-    history: dict[str, Any], name: str, entry: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Add a run to a history; the one it went on from stays under ``before``."""
-    from pumba_pipe.network.weights import STAGES
-
-    if name in history:
-        entry = entry | {'before': history[name]}
-    both = history | {name: entry}
-    return {key: both[key] for key in STAGES if key in both}
-
-
-def _kept(start: Model | None) -> tuple[dict[str, Stage], dict[str, Any]]:
-    """Stages of the initial weights; those that are not trained stay as they are."""
-    if start is None:
-        return {}, {}
-    shared = {key: start.card.get(key) for key in ('recipe', 'recipe_sha256', 'seed')}
-    history = {name: shared | entry for name, entry in start.card.get('stages', {}).items()}
-    stages = {'coarse': start.coarse, 'fine': start.fine}
-    return {name: stages[name] for name in history if name in stages}, history
+    return replace(result, network=with_borders_of(initial, result.network))
 
 
 def _initial(
@@ -284,58 +245,3 @@ def _initial(
     if name in stages:
         return stages[name].network, f'{name} stage of {file.name if file else "weights"}'
     return None, 'random values'
-
-
-def _described(
-    result: TrainingResult, recipe: Recipe, settings: TrainingSettings, name: str, origin: str
-) -> dict[str, Any]:
-    """Plain values for the model card."""
-    from pumba_pipe.network.unet import parameter_count
-
-    entry = {
-        'recipe': recipe.name,
-        'recipe_sha256': recipe.digest,
-        'seed': settings.seed,
-        'batch': settings.batch,
-        'optimizer': settings.optimizer,
-        'learning_rate': settings.learning_rate,
-        'size': settings.size(name),
-        'parameters': parameter_count(result.network),
-        'steps': result.progress.step,
-        'samples': result.progress.samples,
-        'seconds': round(result.progress.seconds),
-        'hardware': result.hardware,
-        'initial': origin,
-    }
-    if settings.use_size(name) != settings.size(name):
-        entry['used_at'] = settings.use_size(name)
-    if settings.consistency:
-        entry |= {'consistency': settings.consistency, 'renderings': settings.renderings}
-    if settings.plausible_shape:
-        entry['plausible_shape'] = settings.plausible_shape
-    if settings.only_intracranial:
-        entry['learned'] = 'the intracranial space alone'
-    return entry
-
-
-def log_rows(folder: Path) -> list[tuple[str, ...]]:
-    """Read what a run logged: stage, quantity, step and value as text, in the order of steps.
-
-    Empty where TensorBoard is not installed: then nothing was logged.
-    """
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    except ImportError:
-        return []
-    rows: list[tuple[str, ...]] = []
-    for stage in SIZES:
-        events = EventAccumulator(str(folder / stage / 'tensorboard'), {'scalars': 0})
-        if not (folder / stage / 'tensorboard').is_dir():
-            continue
-        events.Reload()
-        for quantity in events.Tags()['scalars']:
-            rows += [
-                (stage, quantity, str(event.step), f'{event.value:.6g}')
-                for event in events.Scalars(quantity)
-            ]
-    return rows

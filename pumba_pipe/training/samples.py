@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -13,8 +13,9 @@ from pumba_pipe.images.resampling import apply_separable, zoom_matrix
 from pumba_pipe.network.config import INTRACRANIAL
 from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.draw import derived_seed
-from pumba_pipe.synthesis.recipe import Recipe
+from pumba_pipe.synthesis.recipe import Recipe, curriculum_recipe
 from pumba_pipe.synthesis.sample import labels, make_regions, render
+from pumba_pipe.training.stage_settings import StageSettings
 
 # Heads are made on a finer grid than the network sees, so that resampling them, as real images
 # are resampled, mixes tissues within a voxel.
@@ -105,6 +106,33 @@ class SampleGenerator:
         stack = apply_separable(stack, matrices)[None]
         image, inside, target = stack[:, :1], (stack[:, 1:2] > 0.5).float(), stack[:, 2:]
         return Batch(image * inside, target, inside)
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """How samples are made in the course of a run.
+
+    Attributes
+    ----------
+    full, easy : SampleGenerator
+        By the recipe, and with clear contrast and few artefacts.
+    easy_share : float
+        Share of the run, at its start, that sees easy samples.
+    """
+
+    full: SampleGenerator
+    easy: SampleGenerator
+    easy_share: float
+
+    @classmethod
+    def of(cls, recipe: Recipe, settings: StageSettings, easy_share: float) -> Curriculum:
+        """Return the samples of a stage."""
+        full = SampleGenerator(recipe, settings.size, settings.box_share, settings.images_per_head)
+        return cls(full, replace(full, recipe=curriculum_recipe(recipe)), easy_share)
+
+    def at(self, share_done: float) -> SampleGenerator:
+        """How samples are made when so much of the run is done, 0..1."""
+        return self.easy if share_done < self.easy_share else self.full
 
 
 def turned(regions: Tensor, rng: torch.Generator) -> Tensor:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pumba_pipe.common.errors import InputError
 
 if TYPE_CHECKING:
     from pumba_pipe.network.weights import Stage
-    from pumba_pipe.training.checkpoint import TrainingConfig
 
 DEFAULT_RECIPE = 'default'
 CALIBRATION_HEADS = 120  # from which the Dice to expect is learned after a training
 SIZES = {'coarse': 64, 'fine': 96}  # sides of the cubes, in voxels
-BOX_SHARES = {'coarse': 0.3, 'fine': 1.0}
 MAX_WEIGHT = 1000  # of what is asked beside the labels
-EFFORT = {'coarse': 0.4, 'fine': 0.6}  # share of steps and time when both are trained
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingRunSettings:
     """What is trained, for how long.
 
     Attributes
@@ -118,7 +114,7 @@ class TrainingSettings:
 
     def with_sizes_of(
         self, stages: Mapping[str, Stage], history: Mapping[str, Any]
-    ) -> TrainingSettings:
+    ) -> TrainingRunSettings:
         """Return settings in which sizes that are left open are those of initial weights.
 
         Parameters
@@ -137,23 +133,9 @@ class TrainingSettings:
             fine_use_size=self.fine_use_size or used.get('fine'),
         )
 
-    def config(self, stage: str) -> TrainingConfig:
-        """Settings of one stage."""
-        from pumba_pipe.training.checkpoint import TrainingConfig
-
-        effort = EFFORT[stage] if self.stage == 'both' else 1.0
-        own: dict[str, Any] = {
-            'size': self.size(stage),
-            'box_share': BOX_SHARES[stage],
-            'steps': max(1, math.floor(self.steps * effort)),
-            'minutes': self.minutes * effort if self.minutes else None,
-        }
-        names = {field.name for field in fields(TrainingConfig)} - set(own)
-        return TrainingConfig(**own, **{name: getattr(self, name) for name in names})
-
 
 def check_constraints(consistency: float, renderings: int, plausible_shape: float) -> None:
-    """Refuse what would fail after hours, or have no step taken: see `TrainingSettings`.
+    """Refuse what would fail after hours, or have no step taken: see `TrainingRunSettings`.
 
     Raises
     ------

@@ -10,10 +10,10 @@ from torch import Tensor
 from pumba_pipe.network.devices import half_precision
 from pumba_pipe.network.unet import UNet
 from pumba_pipe.synthesis.draw import derived_seed
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.losses import soft_dice
 from pumba_pipe.training.samples import SampleGenerator
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings
 
 VALIDATION_STREAM = 2**31
 VALIDATION_HEADS = 16
@@ -28,7 +28,7 @@ class SyntheticValidation:
     Parameters
     ----------
     generator : SampleGenerator
-    config : TrainingConfig
+    settings : StageSettings
     device : torch.device
     log : Log
     """
@@ -36,12 +36,12 @@ class SyntheticValidation:
     best: tuple[int, float] | None = None  # it chooses nothing
 
     def __init__(
-        self, generator: SampleGenerator, config: TrainingConfig, device: torch.device, log: Log
+        self, generator: SampleGenerator, settings: StageSettings, device: torch.device, log: Log
     ) -> None:
         self.generator = replace(generator, renderings=1)
         self.device, self.log = device, log
         self.seeds = [
-            derived_seed(config.seed, VALIDATION_STREAM, index)
+            derived_seed(settings.seed, VALIDATION_STREAM, index)
             for index in range(VALIDATION_HEADS)
         ]
         self.label_maps: list[Tensor] = []
@@ -49,16 +49,16 @@ class SyntheticValidation:
     def resume(self) -> None:
         """Nothing to take up."""
 
-    def should_stop(self, network: UNet, progress: Progress) -> bool:
+    def should_stop(self, network: UNet, progress: StageProgress) -> bool:
         """Never."""
         return False
 
-    def at_checkpoint(self, network: UNet, progress: Progress) -> None:
+    def at_checkpoint(self, network: UNet, progress: StageProgress) -> None:
         """Log the mean Dice."""
         if self.log.active:
             self.log.validation(progress, self.dice(network))
 
-    def finish(self, network: UNet, progress: Progress) -> None:
+    def finish(self, network: UNet, progress: StageProgress) -> None:
         """Keep the last weights."""
 
     @torch.inference_mode()

@@ -8,7 +8,7 @@ import pytest
 from pumba_pipe.commands.weights import main
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
-from pumba_pipe.training.loop import initialize
+from pumba_pipe.training.set_up import initialize
 
 TASKS = ('info', 'card', 'average', 'export')
 
@@ -102,16 +102,17 @@ def test_help_of_every_task_imports_nothing_heavy():
 
 @pytest.mark.parametrize(('words', 'lines'), [([], ['20', '40', '49']), (['-q'], [])])
 def test_calibration_says_how_far_it_is(pair, words, lines, monkeypatch, capsys):
-    from pumba_pipe.training import calibration
+    from pumba_pipe.training import calibration, calibration_scores
 
     def done(path, heads, seed, *, device, threads, progress):
         assert (heads, device, threads) == (30, 'cuda', 2)
-        list(calibration.judged_images(None, None, heads, seed, progress=progress))
+        list(calibration_scores.scored_masks(None, None, heads, seed, progress=progress))
         return 'f' * 64
 
     monkeypatch.setattr(calibration, 'calibrate_file', done)
-    monkeypatch.setattr(calibration, 'judged', lambda *image: None)
-    monkeypatch.setattr(calibration, 'MAKERS', dict.fromkeys(calibration.MAKERS, lambda *_: None))
+    monkeypatch.setattr(calibration_scores, 'strip_and_score', lambda *image: None)
+    makers = dict.fromkeys(calibration_scores.MAKERS, lambda *_: None)
+    monkeypatch.setattr(calibration_scores, 'MAKERS', makers)
     asked = ['calibrate', pair[0], '--heads', '30', '-g', '--nthreads', '2']
     assert main([*asked, *words]) == 0
     printed = capsys.readouterr()

@@ -8,7 +8,7 @@ def weights(tmp_path_factory):
     """Weights of two small networks: of three borders and a stem of 2, of two and none."""
     from pumba_pipe.network.unet import NetworkConfig, UNet
     from pumba_pipe.network.weights import Stage, save_weights
-    from pumba_pipe.training.loop import initialize
+    from pumba_pipe.training.set_up import initialize
 
     stages = {}
     for seed, (name, config) in enumerate(

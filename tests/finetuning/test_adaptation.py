@@ -25,13 +25,13 @@ from pumba_pipe.network.model_card import SYNTHETIC_STATEMENT, markdown, real_im
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import SHIPPED, Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import curriculum_recipe, load_recipe
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig
-from pumba_pipe.training.loop import initialize
 from pumba_pipe.training.losses import soft_dice
 from pumba_pipe.training.samples import Batch
+from pumba_pipe.training.set_up import initialize
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings
 
 CPU = torch.device('cpu')
-CONFIG = TrainingConfig(size=32, box_share=0.5, steps=80)
+CONFIG = StageSettings(size=32, box_share=0.5, steps=80)
 SMALL = ['--widths', '4', '8', '--coarse-size', '32', '--fine-size', '32', '--batch', '1']
 QUICK = ['--device', 'cpu', '--threads', '1', '--cache-size', '2', '-q', '--no-calibration']
 
@@ -225,7 +225,7 @@ def test_samples_are_mixed_by_the_share(heads):
             image = torch.full((1, 1, 16, 16, 16), 7.0)
             return Batch(image, image.expand(-1, 3, -1, -1, -1), image)
 
-    config = TrainingConfig(size=16, box_share=1.0)
+    config = StageSettings(size=16, box_share=1.0)
     for share, least, most in ((0.0, 0, 0), (0.5, 12, 28)):
         inner = Synthetic()
         source = Adaptation(heads, (), share).source(inner, config, CPU)
@@ -277,7 +277,7 @@ def test_the_best_weights_are_kept_and_a_hopeless_run_given_up(tmp_path):
     seen = EarlyStopping([ball_head()], config, tmp_path, CPU, Silent(), never_stop=False)
     radii, steps = [3, 8, 7, 6, 5, 4, 3], range(0, 70, 10)
     ends = [
-        seen.should_stop(Ball(radius), Progress(step))
+        seen.should_stop(Ball(radius), StageProgress(step))
         for radius, step in zip(radii, steps, strict=True)
     ]
     assert ends.index(True) == 1 + PATIENCE
@@ -287,17 +287,17 @@ def test_the_best_weights_are_kept_and_a_hopeless_run_given_up(tmp_path):
     resumed = EarlyStopping([ball_head()], config, tmp_path, CPU, Silent(), never_stop=True)
     resumed.resume()
     assert resumed.best == seen.best
-    assert not resumed.should_stop(Ball(2), Progress(60))  # never_stop
+    assert not resumed.should_stop(Ball(2), StageProgress(60))  # never_stop
     last = Ball(1)
-    resumed.finish(last, Progress(80))
+    resumed.finish(last, StageProgress(80))
     assert last.radius.item() == 8
 
 
 def test_without_held_out_cases_nothing_is_kept_or_given_up(tmp_path):
     network = Ball(5)
     seen = watch([], tmp_path)
-    assert not seen.should_stop(network, Progress(3))
-    seen.finish(network, Progress(80))
+    assert not seen.should_stop(network, StageProgress(3))
+    seen.finish(network, StageProgress(80))
     assert seen.best is None
     assert network.radius.item() == 5
     assert list(tmp_path.iterdir()) == []

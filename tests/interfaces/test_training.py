@@ -12,7 +12,7 @@ from nipype.pipeline import engine as pe
 
 from pumba_pipe.interfaces import TrainSynthetic, WriteModelCard
 from pumba_pipe.network.weights import default_weights, load_weights
-from pumba_pipe.training.settings import TrainingSettings
+from pumba_pipe.training.settings import TrainingRunSettings
 
 TINY = {
     'recipe': 'easy',
@@ -105,7 +105,7 @@ def test_every_input_reaches_the_run(tmp_path, monkeypatch):
         recipe='easy', out_dir='own', time_limit=1.5, widths=[4, 8], num_threads=3,
         init_weights=str(default_weights()), resume=False, **settings,
     ).run()  # fmt: skip
-    assert asked['settings'] == TrainingSettings(minutes=1.5, widths=(4, 8), **settings)
+    assert asked['settings'] == TrainingRunSettings(minutes=1.5, widths=(4, 8), **settings)
     assert asked['folder'] == tmp_path / 'own'
     assert (asked['recipe'], asked['init'], asked['resume']) == ('easy', default_weights(), False)
     assert asked['hardware'].threads == 3

@@ -110,7 +110,12 @@ def test_the_quality_record_is_explained() -> None:
 
 def test_the_score_is_learned_as_the_page_says() -> None:
     from pumba_pipe.extraction.quality import EDGE_SHARE, NO_CALIBRATION
-    from pumba_pipe.training import calibration, calibration_images
+    from pumba_pipe.network.calibration import GOOD_DICE
+    from pumba_pipe.training import calibration_images
+    from pumba_pipe.training.calibration_dice import ALARMS
+    from pumba_pipe.training.calibration_no_brain import FALSE_ALARMS
+    from pumba_pipe.training.calibration_scores import SHARES
+    from pumba_pipe.training.settings import CALIBRATION_HEADS
 
     page = re.sub(r'\s+', ' ', text_of('quality-control.md'))
     low, high = calibration_images.VOLUMES_ML
@@ -118,15 +123,15 @@ def test_the_score_is_learned_as_the_page_says() -> None:
         f'`edge_contact` is above {EDGE_SHARE}',
         f'a note says `{NO_CALIBRATION}`',
         f'of {low:g} to {high:,.0f} mL of brain',
-        f'below which {calibration.ALARMS:.0%} of the good masks'.replace('%', ' %'),
-        f'(Dice from {calibration.GOOD})',
-        f'{calibration.FALSE_ALARMS:.1%} of the made heads are beyond'.replace('%', ' %'),
+        f'below which {ALARMS:.0%} of the good masks'.replace('%', ' %'),
+        f'(Dice from {GOOD_DICE})',
+        f'{FALSE_ALARMS:.1%} of the made heads are beyond'.replace('%', ' %'),
     ):
         assert words in page
-    further = round(sum(calibration.SHARES.values()) * calibration.CALIBRATION_HEADS)
-    further -= calibration.CALIBRATION_HEADS
+    further = round(sum(SHARES.values()) * CALIBRATION_HEADS)
+    further -= CALIBRATION_HEADS
     page = re.sub(r'\s+', ' ', text_of('training.md'))
-    assert f'{calibration.CALIBRATION_HEADS} made heads and {further} further images' in page
+    assert f'{CALIBRATION_HEADS} made heads and {further} further images' in page
 
 
 @pytest.mark.parametrize('page', ['quality-control.md', 'score.md', 'faq.md'])
@@ -134,7 +139,7 @@ def test_a_wide_interval_is_that_of_every_such_mask(page: str) -> None:
     """The example is what the shipped weights say, whatever the image."""
     from pumba_pipe.extraction.expected_dice import expit, interval
     from pumba_pipe.network.weights import load_weights
-    from pumba_pipe.training.calibration import CONFIDENCE
+    from pumba_pipe.training.calibration_dice import CONFIDENCE
 
     calibration = load_weights().calibration
     assert calibration is not None and CONFIDENCE == 0.9

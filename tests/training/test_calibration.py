@@ -11,11 +11,13 @@ from pumba_pipe.commands.weights import main
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.extraction.evidence import AgreementMetrics, Evidence, ShapeMetrics
 from pumba_pipe.extraction.expected_dice import expected_dice
+from pumba_pipe.network.calibration import GOOD_DICE, POOR_DICE
 from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import load_recipe
-from pumba_pipe.training import calibration, calibration_images
-from pumba_pipe.training.calibration import Judged, calibrate, calibrate_file, learned
+from pumba_pipe.training import calibration_images, calibration_scores
+from pumba_pipe.training.calibration import calibrate, calibrate_file, fit_calibration
+from pumba_pipe.training.calibration_scores import ScoredMask
 
 TINY = NetworkConfig((4, 8), 2)
 
@@ -89,7 +91,7 @@ def drawn(count, seed, group='head', slope=0.8, noise=0.4, shape=None):
         dice = 1 / (1 + math.exp(-logit)) if group != 'none' else 0.0
         form = rng.normal(shape or (0.8, 0.0, -2.0, 3.0), (0.05, 0.1, 0.5, 0.5))
         evidence = Evidence(AgreementMetrics(*(1 - np.exp(-doubts))), ShapeMetrics(*form))
-        rows.append(Judged(group, 'drawn', evidence, dice))
+        rows.append(ScoredMask(group, 'drawn', evidence, dice))
     return rows
 
 
@@ -99,7 +101,7 @@ PHANTOM = (1.05, 0.3, -6.0, 0.2)
 @pytest.fixture(scope='module')
 def made():
     rows = [*drawn(120, 1), *drawn(30, 2, 'odd'), *drawn(50, 3, 'none', shape=PHANTOM)]
-    return learned(rows, {'seed': 1})
+    return fit_calibration(rows, {'seed': 1})
 
 
 def test_the_interval_holds_for_nine_in_ten_fresh_masks(made):
@@ -115,8 +117,8 @@ def test_poor_masks_are_flagged_and_most_good_ones_are_not(made):
     rows = drawn(2000, 9)
     flags = np.array([expected_dice(made, row.evidence).flagged for row in rows])
     dice = np.array([row.dice for row in rows])
-    assert flags[dice < calibration.POOR].mean() > 0.6
-    assert 0.02 < flags[dice >= calibration.GOOD].mean() < 0.2, 'one in ten'
+    assert flags[dice < POOR_DICE].mean() > 0.6
+    assert 0.02 < flags[dice >= GOOD_DICE].mean() < 0.2, 'one in ten'
     assert 0.7 < made.dice.flag_below < 0.97
 
 
@@ -141,8 +143,8 @@ def test_numbers_survive_the_weights_file(made, calibration):
 
 
 def test_images_in_which_nothing_was_found_teach_nothing():
-    rows = [*drawn(40, 1), *(Judged('none', 'noise', None, 0.0) for _ in range(9))]
-    made = learned(rows, {})
+    rows = [*drawn(40, 1), *(ScoredMask('none', 'noise', None, 0.0) for _ in range(9))]
+    made = fit_calibration(rows, {})
     assert made.origin['without_brain'] == 0
     assert not any(expected_dice(made, row.evidence).no_brain for row in drawn(50, 4)[:20])
 
@@ -150,7 +152,7 @@ def test_images_in_which_nothing_was_found_teach_nothing():
 def test_heads_that_all_are_good_or_alike():
     """No poor head to learn a limit from, and no spread at all."""
     for rows in (drawn(30, 1, slope=0.0, noise=0.0), drawn(1, 1) * 30):
-        made = learned(rows, {})
+        made = fit_calibration(rows, {})
         told = expected_dice(made, rows[0].evidence)
         assert 0 <= told.low <= told.value <= told.high <= 1
         type(made).from_dict(made.to_dict())
@@ -158,10 +160,10 @@ def test_heads_that_all_are_good_or_alike():
 
 def test_too_few_heads_are_refused():
     with pytest.raises(InputError, match='found a brain in 9 of 9'):
-        learned(drawn(9, 1), {})
+        fit_calibration(drawn(9, 1), {})
     missed = [row._replace(dice=0.2) for row in drawn(40, 1)]  # a mask, but not of the brain
     with pytest.raises(InputError, match='found a brain in 0 of 40'):
-        learned(missed, {})
+        fit_calibration(missed, {})
     with pytest.raises(InputError, match='5 heads'):
         calibrate(load_weights(), 5)
 
@@ -178,27 +180,27 @@ def weights(tmp_path):
 
 
 @pytest.fixture
-def judged(monkeypatch):
+def drawn_for(monkeypatch):
     """No image is made or stripped: evidence is drawn; a list of the groups it was drawn for."""
     groups = []
 
-    def judge(model, group, image, device='auto', threads=None):
+    def draw(model, group, image, device='auto', threads=None):
         assert model.calibration is None or 'check' in groups
         groups.append(group)
         shape = PHANTOM if group == 'none' else None
         return drawn(1, len(groups), group, shape=shape)[0]
 
-    monkeypatch.setattr(calibration, 'judged', judge)
-    nothing = dict.fromkeys(calibration.MAKERS, lambda recipe, seed: None)
-    monkeypatch.setattr(calibration, 'MAKERS', nothing)
+    monkeypatch.setattr(calibration_scores, 'strip_and_score', draw)
+    nothing = dict.fromkeys(calibration_scores.MAKERS, lambda recipe, seed: None)
+    monkeypatch.setattr(calibration_scores, 'MAKERS', nothing)
     return groups
 
 
-def test_the_command_stores_what_it_learned(weights, judged, capsys):
+def test_the_command_stores_what_it_learned(weights, drawn_for, capsys):
     before = load_weights(weights)
     assert main(['calibrate', str(weights), '--heads', '20', '--seed', '5']) == 0
     after = load_weights(weights)
-    assert judged == ['head'] * 20 + ['odd'] * 3 + ['none'] * 10
+    assert drawn_for == ['head'] * 20 + ['odd'] * 3 + ['none'] * 10
     assert after.calibration.origin['seed'] == 5 and after.calibration.origin['heads'] == 20
     printed = capsys.readouterr()
     assert after.sha256[:16] in printed.out and before.sha256 != after.sha256
@@ -209,15 +211,15 @@ def test_the_command_stores_what_it_learned(weights, judged, capsys):
     assert 'recipe: default' in printed
     # the same images give the same numbers
     assert main(['calibrate', str(weights), '--heads', '20', '--seed', '5', '-q']) == 0
-    assert load_weights(weights).sha256 == after.sha256 or len(judged) == 66
+    assert load_weights(weights).sha256 == after.sha256 or len(drawn_for) == 66
 
 
-def test_a_check_writes_nothing(weights, judged, capsys):
+def test_a_check_writes_nothing(weights, drawn_for, capsys):
     assert main(['calibrate', str(weights), '--check']) == 1
     assert 'no calibration' in capsys.readouterr().err
     assert main(['calibrate', str(weights), '--heads', '20', '-q']) == 0
     stored = weights.read_bytes()
-    judged[:] = ['check']
+    drawn_for[:] = ['check']
     capsys.readouterr()
     assert main(['calibrate', str(weights), '--heads', '20', '--check', '-q']) == 0
     heads, odd, none = capsys.readouterr().out.splitlines()
@@ -243,19 +245,19 @@ def test_weights_that_are_not_there(tmp_path, capsys):
 
 def test_weights_that_find_no_brains_stay_as_they_are(weights, monkeypatch, small):
     before = weights.read_bytes()
-    lost = Judged('head', 'head', None, 0.0)
-    monkeypatch.setattr(calibration, 'judged', lambda *words: lost)
+    lost = ScoredMask('head', 'head', None, 0.0)
+    monkeypatch.setattr(calibration_scores, 'strip_and_score', lambda *words: lost)
     with pytest.raises(InputError, match='a brain in 0 of 20 made heads'):
         calibrate_file(weights)
     assert weights.read_bytes() == before
 
 
-def test_a_training_ends_with_it(tmp_path, judged, capsys):
+def test_a_training_ends_with_it(tmp_path, drawn_for, capsys):
     words = '--steps 2 --stage coarse --coarse-size 16 --widths 2 4 --device cpu --cache-size 2 -q'
     assert train_main([str(tmp_path / 'a'), *words.split(), '--seed', '3']) == 0
     path = tmp_path / 'a' / 'weights.safetensors'
     model = load_weights(path)
-    assert model.calibration.origin['seed'] == 3 and len(judged) == 120 + 18 + 60
+    assert model.calibration.origin['seed'] == 3 and len(drawn_for) == 120 + 18 + 60
     assert model.sha256[:16] in capsys.readouterr().out
     assert train_main([str(tmp_path / 'b'), *words.split(), '--no-calibration']) == 0
     assert load_weights(tmp_path / 'b' / 'weights.safetensors').calibration is None
@@ -264,7 +266,7 @@ def test_a_training_ends_with_it(tmp_path, judged, capsys):
 def test_a_mask_is_compared_with_the_border_that_was_drawn(small):
     """One head, stripped in earnest."""
     image = calibration_images.made_head(load_recipe('easy'), 6)
-    row = calibration.judged(load_weights(), 'head', image, 'cpu', 1)
+    row = calibration_scores.strip_and_score(load_weights(), 'head', image, 'cpu', 1)
     assert row.kind == 'head' and row.evidence is not None
     assert 0.5 < row.dice <= 1
     assert all(0 <= value <= 1 for value in row.evidence.agreement)

@@ -11,12 +11,14 @@ from pumba_pipe.network.config import INTRACRANIAL, WITH_CSF, NetworkConfig
 from pumba_pipe.network.unet import UNet
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import load_recipe
-from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.constraints import disagreement, hardest_pairs, implausible_shape
-from pumba_pipe.training.loop import initialize, train
+from pumba_pipe.training.loop import train
 from pumba_pipe.training.losses import dice_and_cross_entropy
 from pumba_pipe.training.samples import Batch, SampleGenerator
+from pumba_pipe.training.set_up import initialize
 from pumba_pipe.training.settings import Hardware
+from pumba_pipe.training.stage_run import StageRun
+from pumba_pipe.training.stage_settings import StageSettings
 from pumba_pipe.training.teacher import Teacher
 
 TINY = NetworkConfig((4, 8), 2)
@@ -155,12 +157,14 @@ def test_a_teacher_of_another_size_is_refused(taught):
 
 
 def test_training_with_all_of_it(taught, tmp_path):
-    config = TrainingConfig(
+    config = StageSettings(
         size=32, box_share=1.0, batch=1, steps=3, cache_size=4, warm_up=2, checkpoint_minutes=60,
         consistency=0.5, renderings=3, plausible_shape=0.5,
     )  # fmt: skip
     teacher = Teacher([taught], 'fine', 0.5, 32, 'cpu')
-    result = train(load_recipe(), tmp_path / 'run', config, TINY, CPU, quiet=True, teacher=teacher)
+    run = StageRun(recipe=load_recipe(), folder=tmp_path / 'run', settings=config,
+                   network_config=TINY, hardware=CPU, quiet=True, teacher=teacher)  # fmt: skip
+    result = train(run)
     assert result.progress.step == 3
     assert all(bool(p.isfinite().all()) for p in result.network.parameters())
 
@@ -168,13 +172,15 @@ def test_training_with_all_of_it(taught, tmp_path):
 def test_the_brain_stays_where_the_intracranial_space_alone_is_learned(tmp_path):
     from pumba_pipe.network.config import INTRACRANIAL
 
-    config = TrainingConfig(
+    config = StageSettings(
         size=32, box_share=1.0, batch=1, steps=4, cache_size=4, warm_up=1, checkpoint_minutes=60,
         learning_rate=0.05, ema=0.5, only_intracranial=True,
     )  # fmt: skip
     before = UNet(replace(TINY, borders=3))
     initialize(before, 3)
-    result = train(load_recipe(), tmp_path / 'run', config, TINY, CPU, before, quiet=True)
+    run = StageRun(recipe=load_recipe(), folder=tmp_path / 'run', settings=config,
+                   hardware=CPU, initial=before, quiet=True)  # fmt: skip
+    result = train(run)
     image = torch.rand(1, 1, 32, 32, 32)
     with torch.no_grad():
         old, new = (network.eval()(image) for network in (before, result.network))

@@ -13,9 +13,9 @@ import torch
 from pumba_pipe.commands.train import build_parser, main
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.network.weights import load_weights
-from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.distributed import check_same_step
 from pumba_pipe.training.loop import sample_seeds
+from pumba_pipe.training.stage_settings import StageSettings
 
 pytestmark = pytest.mark.slow
 
@@ -70,11 +70,11 @@ def difference(first, second):
 
 
 def test_samples_are_counted_through_the_ranks():
-    whole = sample_seeds(TrainingConfig(batch=4), step=7, rank=0)
+    whole = sample_seeds(StageSettings(batch=4), step=7, rank=0)
     assert len(set(whole)) == 4
-    parts = [sample_seeds(TrainingConfig(batch=2), step=7, rank=rank) for rank in (0, 1)]
+    parts = [sample_seeds(StageSettings(batch=2), step=7, rank=rank) for rank in (0, 1)]
     assert parts[0] + parts[1] == whole
-    assert not set(whole) & set(sample_seeds(TrainingConfig(batch=4), step=8, rank=0))
+    assert not set(whole) & set(sample_seeds(StageSettings(batch=4), step=8, rank=0))
 
 
 def test_two_ranks_have_the_gradient_of_one_process_with_their_samples(cache, tmp_path):

@@ -18,7 +18,7 @@ from pumba_pipe.network.unet import NetworkConfig
 from pumba_pipe.network.weights import Stage, load_weights, save_weights
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import head_cache
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig, write_state
+from pumba_pipe.training.checkpoint import write_state
 from pumba_pipe.training.distributed import launch
 from pumba_pipe.training.head_cache import (
     HeadCacheSource,
@@ -31,8 +31,9 @@ from pumba_pipe.training.head_cache import (
 from pumba_pipe.training.log import Log
 from pumba_pipe.training.samples import SampleGenerator
 from pumba_pipe.training.settings import Hardware
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings
 
-SMALL = TrainingConfig(
+SMALL = StageSettings(
     size=24, box_share=0.3, batch=1, steps=4, cache_size=4, warm_up=2, checkpoint_minutes=60
 )
 TINY = NetworkConfig((4, 8), 2)
@@ -213,8 +214,8 @@ def test_tensorboard_on_a_full_disk_does_not_end_a_training(tmp_path, caplog):
     with Log(tmp_path, active=True, quiet=True) as log:
         log.writer.close()
         log.writer = Full()
-        log.validation(Progress(), 0.5)
-        log.validation(Progress(), 0.6)
+        log.validation(StageProgress(), 0.5)
+        log.validation(StageProgress(), 0.6)
     assert len(caplog.records) == 1
     assert 'No space left' in caplog.text
 
@@ -231,7 +232,7 @@ def test_the_thread_of_tensorboard_prints_no_traceback(tmp_path, small_disk, mon
         log.writer.add_scalar('a', 1.0, 1)
         thread.join(60)
         assert not thread.is_alive()
-        log.validation(Progress(), 0.5)
+        log.validation(StageProgress(), 0.5)
     assert ended == []
     assert len(caplog.records) == 1
     other = threading.Thread(target=lambda: 1 / 0)
@@ -244,7 +245,7 @@ def test_a_disk_too_full_for_tensorboard_from_the_start(tmp_path, caplog):
     pytest.importorskip('tensorboard')
     (tmp_path / 'tensorboard').write_text('a file where its folder would be')
     with Log(tmp_path, active=True, quiet=True) as log:
-        log.validation(Progress(), 0.5)
+        log.validation(StageProgress(), 0.5)
     assert len(caplog.records) == 1
     assert 'no more is logged for TensorBoard' in caplog.text
 

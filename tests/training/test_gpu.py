@@ -10,12 +10,13 @@ from pumba_pipe.images.masks import dice
 from pumba_pipe.network.unet import NetworkConfig
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.synthesis.sample import synthesize
-from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.distributed import Hardware
 from pumba_pipe.training.loop import train
+from pumba_pipe.training.stage_run import StageRun
+from pumba_pipe.training.stage_settings import StageSettings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
-SMALL = TrainingConfig(
+SMALL = StageSettings(
     size=32, box_share=1.0, batch=2, steps=6, cache_size=4, warm_up=2, checkpoint_minutes=60
 )
 
@@ -38,11 +39,16 @@ def test_heads_of_gpu_and_cpu_agree():
 @pytest.mark.parametrize('compiled', [False, True])
 def test_training_runs_and_resumes(tmp_path, cache_workers, compiled):
     config = replace(SMALL, cache_workers=cache_workers)
-    hardware = Hardware('gpu', compiled=compiled)
-    arguments = (load_recipe(), tmp_path, config, NetworkConfig((4, 8), 2), hardware)
-    first = train(*arguments, quiet=True)
+    run = StageRun(
+        recipe=load_recipe(),
+        folder=tmp_path,
+        settings=config,
+        network_config=NetworkConfig((4, 8), 2),
+        hardware=Hardware('gpu', compiled=compiled),
+        quiet=True,
+    )
+    first = train(run)
     assert (tmp_path / 'head-cache').exists() == (cache_workers is not None)
-    more = (*arguments[:2], replace(config, steps=9), *arguments[3:])
-    second = train(*more, resume=True, quiet=True)
+    second = train(replace(run, settings=replace(config, steps=9), resume=True))
     assert (first.progress.step, second.progress.step) == (6, 9)
     assert all(value.isfinite().all() for value in second.network.state_dict().values())

@@ -8,7 +8,6 @@ from pumba_pipe.synthesis import draw
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.synthesis.regions import CSF_RIM
 from pumba_pipe.training import head_cache
-from pumba_pipe.training.checkpoint import TrainingConfig
 from pumba_pipe.training.head_cache import (
     FIRST_HEADS,
     HeadCacheSource,
@@ -18,6 +17,7 @@ from pumba_pipe.training.head_cache import (
     heads_in_use,
 )
 from pumba_pipe.training.samples import SampleGenerator, StreamSource, turned
+from pumba_pipe.training.stage_settings import StageSettings
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_an_interrupted_head_is_not_part_of_the_cache(generator, tmp_path, monke
 
 def test_batches_from_the_cache(generator, tmp_path):
     fill_cache(tmp_path, generator, seed=7, count=2, worker=0, workers=1)
-    source = HeadCacheSource(tmp_path, TrainingConfig(seed=7, cache_size=2))
+    source = HeadCacheSource(tmp_path, StageSettings(seed=7, cache_size=2))
     batch = source.batch([0, 1, 2], generator, 0)
     assert batch.image.shape == batch.inside.shape == (3, 1, 24, 24, 24)
     assert batch.target.shape == (3, 3, 24, 24, 24)
@@ -155,7 +155,7 @@ def drawn_heads(folder, config, seeds, drawn):
 
 def test_draws_do_not_depend_on_how_many_heads_are_there(tmp_path):
     """Of a resumed run the cache is fuller; others may have filled it for their own seeds."""
-    config = TrainingConfig(seed=7, cache_size=60)
+    config = StageSettings(seed=7, cache_size=60)
     grown, full = tmp_path / 'grown', tmp_path / 'full'
     for folder, count in ((grown, FIRST_HEADS + 10), (full, 60)):
         folder.mkdir()
@@ -173,14 +173,14 @@ def test_draws_do_not_depend_on_how_many_heads_are_there(tmp_path):
 
 
 def test_another_head_stands_in_for_one_that_is_not_made_yet(tmp_path):
-    config = TrainingConfig(seed=7, cache_size=60)
+    config = StageSettings(seed=7, cache_size=60)
     for index in range(5):
         head_cache.head_file(tmp_path, 7, index).touch()
     heads = drawn_heads(tmp_path, config, range(40), drawn=20)
     assert set(heads) == set(range(5))
     assert heads[3] == 3, 'one that is there is drawn'
     with pytest.raises(InputError, match='no heads here'):
-        drawn_heads(tmp_path, TrainingConfig(seed=8), [1], drawn=0)
+        drawn_heads(tmp_path, StageSettings(seed=8), [1], drawn=0)
 
 
 def test_the_labels_of_the_published_recipe_are_one_brain():

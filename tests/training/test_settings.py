@@ -12,10 +12,10 @@ from pumba_pipe.workflows.training import init_synthetic_training_wf
 from pumba_pipe.commands.train import _settings, build_parser
 from pumba_pipe.finetuning.settings import FINETUNING, finetuning_settings
 from pumba_pipe.interfaces import TrainSynthetic
-from pumba_pipe.training.checkpoint import TrainingConfig
-from pumba_pipe.training.settings import SIZES, TrainingSettings
+from pumba_pipe.training.settings import SIZES, TrainingRunSettings
+from pumba_pipe.training.stage_settings import StageSettings
 
-DEFAULTS = TrainingSettings()
+DEFAULTS = TrainingRunSettings()
 PAGE = Path(__file__).parents[2] / 'docs' / 'training.md'
 
 
@@ -44,17 +44,17 @@ def test_node_and_workflow_have_the_defaults():
 
 def test_a_stage_has_the_settings_of_the_run():
     own = {'size', 'box_share', 'steps', 'minutes'}
-    shared = {field.name for field in fields(TrainingConfig)} - own
-    assert shared <= {field.name for field in fields(TrainingSettings)}
-    given = TrainingSettings(
+    shared = {field.name for field in fields(StageSettings)} - own
+    assert shared <= {field.name for field in fields(TrainingRunSettings)}
+    given = TrainingRunSettings(
         steps=10, minutes=20.0, batch=5, clip=0.3, warm_up=7, seed=9, fine_size=48, ema=0.5
     )
-    coarse, fine = given.config('coarse'), given.config('fine')
+    coarse, fine = (StageSettings.of(given, stage) for stage in ('coarse', 'fine'))
     assert (coarse.steps, fine.steps, coarse.minutes, fine.minutes) == (4, 6, 8, 12)
     assert (coarse.size, fine.size) == (SIZES['coarse'], 48)
     for name in shared:
         assert getattr(fine, name) == getattr(coarse, name) == getattr(given, name)
-        assert getattr(TrainingConfig(), name) == getattr(DEFAULTS, name)
+        assert getattr(StageSettings(), name) == getattr(DEFAULTS, name)
 
 
 def listed_defaults():

@@ -19,18 +19,25 @@ from pumba_pipe.network.unet import NetworkConfig, UNet
 from pumba_pipe.network.weights import load_weights
 from pumba_pipe.synthesis.recipe import load_recipe
 from pumba_pipe.training import validation
-from pumba_pipe.training.checkpoint import Progress, TrainingConfig, finished, schedule
 from pumba_pipe.training.head_cache import cache_folder, fill_cache
-from pumba_pipe.training.loop import initialize, train
+from pumba_pipe.training.loop import train
 from pumba_pipe.training.losses import dice_and_cross_entropy, soft_dice
 from pumba_pipe.training.samples import SampleGenerator
-from pumba_pipe.training.settings import Hardware, TrainingSettings
+from pumba_pipe.training.set_up import initialize
+from pumba_pipe.training.settings import Hardware, TrainingRunSettings
+from pumba_pipe.training.stage_run import StageRun
+from pumba_pipe.training.stage_settings import StageProgress, StageSettings, finished, schedule
 
-SMALL = TrainingConfig(
+SMALL = StageSettings(
     size=32, box_share=1.0, batch=2, steps=6, cache_size=4, warm_up=2, checkpoint_minutes=60
 )
 TINY = NetworkConfig((4, 8), 2)
 CPU = Hardware('cpu', threads=1)
+
+
+def small_run(folder, **changed):
+    given = {'recipe': load_recipe(), 'settings': SMALL, 'network_config': TINY, **changed}
+    return StageRun(folder=folder, hardware=CPU, quiet=True, **given)
 
 
 def state(network):
@@ -79,13 +86,13 @@ def test_both_borders_count():
 
 
 def test_schedule_warms_up_and_decays():
-    config = TrainingConfig(steps=1000, warm_up=10)
-    assert schedule(Progress(0), config) == pytest.approx(0.1)
-    assert schedule(Progress(10), config) > 0.99
-    assert schedule(Progress(1000), config) == pytest.approx(0.02)
-    by_time = TrainingConfig(steps=10**6, minutes=1)
-    assert not finished(Progress(5, 10, 59), by_time)
-    assert finished(Progress(5, 10, 60), by_time)
+    config = StageSettings(steps=1000, warm_up=10)
+    assert schedule(StageProgress(0), config) == pytest.approx(0.1)
+    assert schedule(StageProgress(10), config) > 0.99
+    assert schedule(StageProgress(1000), config) == pytest.approx(0.02)
+    by_time = StageSettings(steps=10**6, minutes=1)
+    assert not finished(StageProgress(5, 10, 59), by_time)
+    assert finished(StageProgress(5, 10, 60), by_time)
 
 
 def test_initial_weights_follow_the_seed_and_nothing_else():
@@ -101,10 +108,10 @@ def test_initial_weights_follow_the_seed_and_nothing_else():
 
 
 def test_training_lowers_the_loss(tmp_path):
-    config = TrainingConfig(
+    config = StageSettings(
         size=32, box_share=1.0, batch=2, steps=40, cache_size=4, warm_up=5, learning_rate=4e-3
     )
-    train(load_recipe(), tmp_path, config, TINY, CPU, quiet=True)
+    train(small_run(tmp_path, settings=config))
     losses = [event.value for event in scalars(tmp_path)['train/loss']]
     assert len(losses) == 4
     assert np.mean(losses[-2:]) < losses[0] - 0.1
@@ -118,19 +125,18 @@ def test_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     generator = SampleGenerator(recipe, config.size, config.box_share)
     for cache, count in ((few, 13), (many, 30)):
         fill_cache(cache_folder(cache, generator), generator, config.seed, count, 0, 1)
-    options = {'hardware': CPU, 'quiet': True}
-    whole = train(recipe, tmp_path / 'whole', config, TINY, cache_dir=few, **options)
+    whole = train(small_run(tmp_path / 'whole', settings=config, cache_dir=few))
     # A schedule by steps: stop after three of six by a checkpoint made there.
     part = tmp_path / 'part'
     with pytest.raises(KeyboardInterrupt):
-        interrupted(recipe, part, config, few)
-    resumed = train(recipe, part, config, TINY, resume=True, cache_dir=many, **options)
+        interrupted(part, config, few)
+    resumed = train(small_run(part, settings=config, resume=True, cache_dir=many))
     assert resumed.progress.step == whole.progress.step == 6
     assert resumed.progress.samples == 12
     assert_same(state(resumed.network), state(whole.network))
 
 
-def interrupted(recipe, folder, config, cache):
+def interrupted(folder, config, cache):
     """Train with a checkpoint after every step, and stop in the fourth."""
     from unittest import mock
 
@@ -146,7 +152,7 @@ def interrupted(recipe, folder, config, cache):
 
     config = replace(config, checkpoint_minutes=1e-9)
     with mock.patch.object(loop, 'dice_and_cross_entropy', stopping_loss):
-        train(recipe, folder, config, TINY, CPU, cache_dir=cache, quiet=True)
+        train(small_run(folder, settings=config, cache_dir=cache))
 
 
 def test_validation_heads_are_made_once_a_run_and_on_the_first_process_alone(monkeypatch):
@@ -175,8 +181,8 @@ def test_validation_heads_are_made_once_a_run_and_on_the_first_process_alone(mon
     for active in (False, True):
         monitor = validation.SyntheticValidation(generator, SMALL, device, Log(active))
         for step in (0, 1, 2, 0):
-            monitor.at_checkpoint(networks[step], Progress(step))
-            assert not monitor.should_stop(networks[step], Progress(step))
+            monitor.at_checkpoint(networks[step], StageProgress(step))
+            assert not monitor.should_stop(networks[step], StageProgress(step))
     assert len(made) == len(set(made)) == 3
     assert [step for step, _ in logged] == [0, 1, 2, 0]
     assert logged[0][1] == logged[3][1], 'the same images each time'
@@ -184,26 +190,26 @@ def test_validation_heads_are_made_once_a_run_and_on_the_first_process_alone(mon
 
 
 def test_a_run_is_not_overwritten_and_settings_must_match(tmp_path):
-    recipe = load_recipe()
-    train(recipe, tmp_path, SMALL, TINY, CPU, quiet=True)
+    run = small_run(tmp_path)
+    train(run)
+    going_on = replace(run, resume=True)
     with pytest.raises(InputError, match='resume'):
-        train(recipe, tmp_path, SMALL, TINY, CPU, quiet=True)
+        train(run)
     other = replace(SMALL, learning_rate=0.5)
     with pytest.raises(WeightsError, match=r'other settings \(learning_rate 0.001, not 0.5\)'):
-        train(recipe, tmp_path, other, TINY, CPU, resume=True, quiet=True)
+        train(replace(going_on, settings=other))
     with pytest.raises(WeightsError, match='another recipe'):
-        train(load_recipe('clear'), tmp_path, SMALL, TINY, CPU, resume=True, quiet=True)
+        train(replace(going_on, recipe=load_recipe('clear')))
     with pytest.raises(WeightsError, match=r'widths \[4, 8\], not \[8, 8\]'):
-        wide = replace(TINY, widths=(8, 8))
-        train(recipe, tmp_path, SMALL, wide, CPU, resume=True, quiet=True)
+        train(replace(going_on, network_config=replace(TINY, widths=(8, 8))))
     content = bytearray((tmp_path / 'checkpoint.pt').read_bytes())
     content[len(content) // 2] ^= 255
     (tmp_path / 'checkpoint.pt').write_bytes(content)
     with pytest.raises(WeightsError, match='damaged'):
-        train(recipe, tmp_path, SMALL, TINY, CPU, resume=True, quiet=True)
+        train(going_on)
     (tmp_path / 'checkpoint.pt').write_bytes(b'damaged')
     with pytest.raises(WeightsError, match='cannot resume'):
-        train(recipe, tmp_path, SMALL, TINY, CPU, resume=True, quiet=True)
+        train(going_on)
 
 
 def arguments(out, *more):
@@ -249,9 +255,9 @@ def test_sizes_left_open_are_those_of_the_initial_weights(tmp_path, capsys):
     assert main([str(tmp_path / 'b'), *more, '--device', 'cpu', '--threads', '1', '-q']) == 0
     model = load_weights(tmp_path / 'b' / 'weights.safetensors')
     assert model.coarse.size == model.card['stages']['coarse']['size'] == 32
-    settings = TrainingSettings(fine_size=48).with_sizes_of({'fine': model.coarse}, {})
+    settings = TrainingRunSettings(fine_size=48).with_sizes_of({'fine': model.coarse}, {})
     assert (settings.size('coarse'), settings.size('fine')) == (64, 48)
-    going_on = TrainingSettings().with_sizes_of({'fine': model.coarse}, {'fine': {'size': 16}})
+    going_on = TrainingRunSettings().with_sizes_of({'fine': model.coarse}, {'fine': {'size': 16}})
     assert (going_on.size('fine'), going_on.use_size('fine')) == (16, 32)
 
 
@@ -327,7 +333,7 @@ def indented(code):
     [(None, 'cpu', 1), (None, 'cuda', 0), (3, 'cpu', 3), (3, 'cuda', 3)],
 )
 def test_heads_are_made_ahead_on_a_cpu_and_where_asked_for(asked, device, wanted):
-    config = TrainingConfig(cache_workers=asked)
+    config = StageSettings(cache_workers=asked)
     assert config.cache_workers_on(torch.device(device)) == wanted
 
 
