@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -114,7 +114,7 @@ class Pass(CubeSample):
     @property
     def within(self) -> NDArray[np.bool_]:
         """All that lies within the wide border, on the cube's grid."""
-        mask = np.zeros(self.values.shape, bool)
+        mask = np.zeros([self.cube.size] * 3, bool)
         mask[self.inside] = self._wide > 0
         return mask
 
@@ -132,9 +132,14 @@ class Pass(CubeSample):
         return int(np.count_nonzero(clean(inner)[0])) * self.cube.voxel**3 / 1000
 
     def _mask_above(self, threshold: float) -> NDArray[np.bool_]:
-        mask = np.zeros(self.values.shape, bool)
+        mask = np.zeros([self.cube.size] * 3, bool)
         mask[self.inside] = clean(self._wide > threshold)[0]
         return mask
+
+    def without_image(self) -> Pass:
+        """What was predicted, without the image, which takes as much memory again."""
+        nothing = np.empty(0, np.float32)
+        return replace(self, values=nothing, scaled=nothing)
 
     def mixed(self, tight: float) -> NDArray[np.float32]:
         """Logits of the border that is asked for, shape (size, size, size).

@@ -173,11 +173,14 @@ def extract(
                 lambda place: _run_passes(model, shown, place, threads, stopwatch), chosen
             )
         found = _find_brain(passes, shown, csf)
+    second, fine_cube, inner = passes.second, passes.fine.cube, passes.fine.intracranial
+    inner_ml = passes.fine.intracranial_ml
+    del passes  # what was predicted takes memory, of which nothing more is needed
     expected = expected_dice(model.calibration, found.evidence) if model.calibration else None
     whole = _stripped_brain(found, shown) if expected is None or expected.reasons else None
     mask = found.mask if whole is None else whole
     mask = _with_moved_border(mask, volume, border_mm)
-    doubtful = (*doubts(shown.values, found.contrast), *((SECOND,) if passes.second else ()))
+    doubtful = (*doubts(shown.values, found.contrast), *((SECOND,) if second else ()))
     notes = (*shown.notes, *((ALL_TAKEN,) if whole is not None else ()))
     quality = quality_record(
         volume,
@@ -187,11 +190,13 @@ def extract(
         found.evidence.agreement,
         expected,
         doubtful,
-        passes.fine.intracranial_ml,
+        inner_ml,
         (*notes, failure) if failure else notes,
     )
-    inner = None if quality.already_stripped else passes.fine.intracranial
     stopwatch.lap('resample')
+    intracranial = None
+    if inner is not None and not quality.already_stripped:
+        intracranial = partial(_intracranial, inner, fine_cube, shown.space)
     return BrainExtraction(
         volume,
         mask.view(np.uint8),
@@ -199,7 +204,7 @@ def extract(
         quality,
         stopwatch.seconds,
         found.evidence,
-        None if inner is None else partial(_intracranial, inner, passes.fine.cube, shown.space),
+        intracranial,
     )
 
 
@@ -358,7 +363,7 @@ def _run_passes(
     fine = run_fine_pass(engine, values, voxel_size, coarse)
     stopwatch.lap('network')
     second = second_object(coarse.within, coarse.scaled)
-    return PassResults(fine, coarse, second)
+    return PassResults(fine.without_image(), coarse.without_image(), second)
 
 
 def is_blank(values: NDArray[np.float32]) -> bool:

@@ -35,4 +35,6 @@ def connected_components(
     """
     import cc3d
 
-    return cc3d.connected_components(mask, connectivity=neighbours, return_N=True)
+    return cc3d.connected_components(
+        mask, connectivity=neighbours, return_N=True, binary_image=True
+    )
