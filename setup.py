@@ -65,7 +65,7 @@ setup(
     },
     install_requires=[
         'SimpleITK>=2.2',
-        'connected-components-3d>=3.18',
+        'connected-components-3d>=3.19',
         'jinja2>=3',
         'nibabel>=5',
         'nipype>=1.10,<1.13',  # bids_app/execution/plugin.py overrides private methods
