@@ -11,10 +11,11 @@ from typing import Any
 from pumba_pipe.bids_app.options.config import RunConfig, UsageError
 from pumba_pipe.bids_app.selection.species import of_species, read_species
 
-from pumba_pipe.common.cli import counted, one_line, tell
 from pumba_pipe.common.errors import InputError
 from pumba_pipe.common.files import write_json
+from pumba_pipe.common.standard_streams import tell
 from pumba_pipe.common.tables import MISSING, read_table, write_table
+from pumba_pipe.common.text import counted, one_line
 from pumba_pipe.reports.findings import Finding, find_all
 from pumba_pipe.reports.group import write_group_report
 from pumba_pipe.reports.index import write_index

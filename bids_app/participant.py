@@ -53,8 +53,9 @@ from pumba_pipe.workflows.manual_masks import remove_network_mask
 from pumba_pipe.workflows.naming import folder, parse_name, place_name, subject_of
 from pumba_pipe.workflows.outputs import BrainOutputs
 
-from pumba_pipe.common.cli import counted, tell
 from pumba_pipe.common.resources import available_cpus
+from pumba_pipe.common.standard_streams import tell
+from pumba_pipe.common.text import counted
 from pumba_pipe.reports.records import Failure
 from pumba_pipe.results.sidecars import read_sidecar
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pumba_pipe.common.cli import guarded, one_line, open_standard_streams, print_any_name, tell
+from pumba_pipe.common.cli import guarded
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.processes import end_workers, why_no_workers
+from pumba_pipe.common.standard_streams import open_standard_streams, print_any_name, tell
+from pumba_pipe.common.text import one_line
 
 # What takes time to import is imported within `main`, where Ctrl-C is one line.
 if TYPE_CHECKING:

@@ -25,8 +25,11 @@ from pumba_pipe.workflows.naming import (
     subject_of,
 )
 
-from pumba_pipe.common.cli import add_version, guarded, one_line, positive_int, tell
+from pumba_pipe.common.cli import guarded
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.shared_options import add_version, positive_int
+from pumba_pipe.common.standard_streams import tell
+from pumba_pipe.common.text import one_line
 
 NAME = 'pumba_pipe.bids_app.subjects'
 

@@ -19,8 +19,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pumba_pipe.common.cli import CommandParser, guarded, tell
+from pumba_pipe.common.cli import CommandParser, guarded
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.standard_streams import tell
 
 FORM = 'SPACE[:cohort-X][:res-Y]'
 VARIABLE = 'TEMPLATEFLOW_HOME'

@@ -14,8 +14,10 @@ from nipype.interfaces.base import isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
-from pumba_pipe.common.cli import CommandParser, guarded, minutes, positive_int, tell
+from pumba_pipe.common.cli import CommandParser, guarded
 from pumba_pipe.common.errors import PumbaError
+from pumba_pipe.common.shared_options import minutes, positive_int
+from pumba_pipe.common.standard_streams import tell
 from pumba_pipe.interfaces.derivatives import SaveDerivative
 from pumba_pipe.interfaces.evaluate import EvaluateMasks
 from pumba_pipe.interfaces.memory import evaluate_mem_gb, synthesis_mem_gb, training_mem_gb

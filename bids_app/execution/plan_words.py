@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pumba_pipe.workflows.manual_masks import EDITED
 
-from pumba_pipe.common.cli import counted
+from pumba_pipe.common.text import counted
 from pumba_pipe.common.weights_file import SHIPPED
 
 if TYPE_CHECKING:

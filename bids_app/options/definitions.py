@@ -23,8 +23,8 @@ from pumba_pipe.bids_app.options.value_types import (
 )
 from pumba_pipe.workflows.settings import N4_CHOICES
 
-from pumba_pipe.common.cli import add_gpu, add_quiet, add_version, positive_int
 from pumba_pipe.common.resources import MEMORY_SHARE
+from pumba_pipe.common.shared_options import add_gpu, add_quiet, add_version, positive_int
 from pumba_pipe.extraction.border import CSF, csf_choice
 
 N_CPUS = ('--n_cpus', '--n-procs', '--n_procs', '--n_proc')  # spellings of other programs

@@ -14,11 +14,9 @@ from pumba_pipe.bids_app.options.config import MODALITIES, OptionValue, RunConfi
 from pumba_pipe.bids_app.options.config_file import as_words, read_options
 from pumba_pipe.bids_app.options.definitions import add_options
 
-from pumba_pipe.common.cli import (
-    CommandParser,
-    complete,
-)
+from pumba_pipe.common.cli import CommandParser
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.shared_options import complete
 
 EXIT_USAGE = 2
 EPILOG = """

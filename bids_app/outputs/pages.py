@@ -13,7 +13,8 @@ from pumba_pipe.bids_app.options.config import RunConfig
 from pumba_pipe.bids_app.outputs.boilerplate import plain
 from pumba_pipe.workflows.naming import subject_of
 
-from pumba_pipe.common.cli import one_line, tell
+from pumba_pipe.common.standard_streams import tell
+from pumba_pipe.common.text import one_line
 from pumba_pipe.reports.naming import index_path, report_path
 from pumba_pipe.reports.records import Failure, RunSummary
 

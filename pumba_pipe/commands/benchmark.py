@@ -9,17 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.common.cli import (
-    CommandParser,
-    add_device,
-    add_quiet,
-    add_threads,
-    guarded,
-    remarks_of,
-    seconds,
-    tell,
-)
+from pumba_pipe.common.cli import CommandParser, guarded
 from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.shared_options import add_device, add_quiet, add_threads, seconds
+from pumba_pipe.common.standard_streams import remarks_of, tell
 
 if TYPE_CHECKING:
     from pumba_pipe.evaluation.benchmark import Result

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pumba_pipe.commands import benchmark, compare, learning_curve, study
-from pumba_pipe.common.cli import (
-    CommandParser,
+from pumba_pipe.common.cli import CommandParser, guarded
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.shared_options import (
     add_device,
     add_quiet,
     add_threads,
     add_version,
     complete,
-    guarded,
-    one_line,
     positive_int,
-    remarks_of,
-    tell,
 )
-from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.standard_streams import remarks_of, tell
+from pumba_pipe.common.text import one_line
 
 if TYPE_CHECKING:
     from pumba_pipe.evaluation.cases import Case

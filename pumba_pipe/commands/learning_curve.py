@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import CommandParser, guarded, remarks_of, tell
+from pumba_pipe.common.cli import CommandParser, guarded
+from pumba_pipe.common.standard_streams import remarks_of, tell
 
 NAME = 'pumba-evaluate learning-curve'
 EPILOG = """

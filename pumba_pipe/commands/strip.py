@@ -9,19 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pumba_pipe.common.cli import (
-    CommandParser,
-    add_device,
-    add_threads,
-    add_version,
-    complete,
-    end_process,
-    guarded,
-    tell,
-)
+from pumba_pipe.common.cli import CommandParser, end_process, guarded
 from pumba_pipe.common.errors import OutputError
 from pumba_pipe.common.files import all_or_none, check_outputs
 from pumba_pipe.common.imports import import_little
+from pumba_pipe.common.shared_options import add_device, add_threads, add_version, complete
+from pumba_pipe.common.standard_streams import tell
 from pumba_pipe.extraction.border import CSF, csf_choice
 from pumba_pipe.extraction.options import ExtractionOptions
 

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from pumba_pipe.common.cli import one_line, tell, version
 from pumba_pipe.common.errors import InputError, OutputError
 from pumba_pipe.common.files import check_outputs
 from pumba_pipe.common.folder_lock import only_run_in
 from pumba_pipe.common.progress import ProgressBar, clock
+from pumba_pipe.common.shared_options import version
+from pumba_pipe.common.standard_streams import tell
 from pumba_pipe.common.tables import check_table, write_table
+from pumba_pipe.common.text import one_line
 
 if TYPE_CHECKING:
     from pumba_pipe.extraction.many import Task

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import CommandParser, guarded, positive_int, remarks_of, tell
+from pumba_pipe.common.cli import CommandParser, guarded
+from pumba_pipe.common.shared_options import positive_int
+from pumba_pipe.common.standard_streams import remarks_of, tell
 from pumba_pipe.finetuning.study import StudySettings
 
 NAME = 'pumba-evaluate study'

@@ -6,17 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from pumba_pipe.common.cli import (
-    CommandParser,
+from pumba_pipe.common.cli import CommandParser, guarded
+from pumba_pipe.common.resources import check_memory_for_torch
+from pumba_pipe.common.shared_options import (
     add_quiet,
     add_version,
     complete,
-    guarded,
     positive_float,
     positive_int,
-    tell,
 )
-from pumba_pipe.common.resources import check_memory_for_torch
+from pumba_pipe.common.standard_streams import tell
 from pumba_pipe.synthesis.dataset_names import MAX_HEADS, MAX_VOXEL_MM, MIN_VOXEL_MM
 from pumba_pipe.synthesis.dataset_options import LEAST_SIZE, MOST_SIZE, SynthesisOptions
 

@@ -8,17 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pumba_pipe.common.cli import (
-    EXIT_FAILURE,
-    CommandParser,
-    add_quiet,
-    add_threads,
-    add_version,
-    complete,
-    end_process,
-    guarded,
-    tell,
-)
+from pumba_pipe.common.cli import CommandParser, end_process, guarded
+from pumba_pipe.common.shared_options import add_quiet, add_threads, add_version, complete
+from pumba_pipe.common.standard_streams import EXIT_FAILURE, tell
 
 NAME = 'pumba-synthstrip'
 DEFAULT_BORDER = 1.0  # mm, as of SynthStrip

@@ -10,21 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pumba_pipe.common.cli import (
-    CommandParser,
+from pumba_pipe.common.cli import CommandParser, guarded
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.resources import check_memory_for_torch
+from pumba_pipe.common.shared_options import (
     add_gpu,
     add_threads,
     add_version,
     complete,
-    guarded,
     minutes,
     positive_float,
     positive_int,
-    remarks_of,
-    tell,
 )
-from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.resources import check_memory_for_torch
+from pumba_pipe.common.standard_streams import remarks_of, tell
 from pumba_pipe.finetuning.settings import (
     FINETUNING,
     HELD_OUT_SHARE,

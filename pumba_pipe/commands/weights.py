@@ -7,19 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pumba_pipe.common.cli import (
-    CommandParser,
+from pumba_pipe.common.cli import CommandParser, guarded
+from pumba_pipe.common.errors import InputError
+from pumba_pipe.common.progress import ProgressBar
+from pumba_pipe.common.shared_options import (
     add_device,
     add_quiet,
     add_threads,
     add_version,
     complete,
-    guarded,
     positive_int,
-    tell,
 )
-from pumba_pipe.common.errors import InputError
-from pumba_pipe.common.progress import ProgressBar
+from pumba_pipe.common.standard_streams import tell
 from pumba_pipe.training.settings import CALIBRATION_HEADS
 
 NAME = 'pumba-weights'

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from pumba_pipe.common.cli import tell
+from pumba_pipe.common.standard_streams import tell
 
 
 def clock(seconds: float) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pumba_pipe._version import __version__
-from pumba_pipe.common.cli import one_line
 from pumba_pipe.common.errors import InputError, WeightsError
 from pumba_pipe.common.files import check_outputs, write_text
 from pumba_pipe.common.tables import format_number, numbered_rows, parse_number
+from pumba_pipe.common.text import one_line
 from pumba_pipe.common.weights_file import SHIPPED
 from pumba_pipe.network import model_card_words as words
 

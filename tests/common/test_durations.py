@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from pumba_pipe.commands import benchmark, train
-from pumba_pipe.common.cli import minutes, seconds
+from pumba_pipe.common.shared_options import minutes, seconds
 
 
 @pytest.mark.parametrize(
