@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pumba_pipe.common.cli import CommandParser, end_process, guarded
 from pumba_pipe.common.errors import OutputError
@@ -151,10 +151,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(NAME, lambda: run_many(args))
 
 
-def script(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run ``pumba-strip`` in a process of its own, which ends with it."""
+def script(argv: Sequence[str] | None = None) -> int:
+    """Run ``pumba-strip``: without arguments as a shell does, in a process that ends with it."""
+    if argv is not None:
+        return main(argv)
     gc.set_threshold(FEW_COLLECTIONS)
-    end_process(main(argv))
+    end_process(main())
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> bool:
@@ -246,4 +248,4 @@ def _draw(result: BrainExtraction, args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    script()
+    sys.exit(script())

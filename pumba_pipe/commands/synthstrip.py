@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from pumba_pipe.common.cli import CommandParser, end_process, guarded
 from pumba_pipe.common.shared_options import add_quiet, add_threads, add_version, complete
@@ -86,9 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(NAME, lambda: run(args))
 
 
-def script(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run ``pumba-synthstrip`` in a process of its own, which ends with it."""
-    end_process(main(argv))
+def script(argv: Sequence[str] | None = None) -> int:
+    """Run ``pumba-synthstrip``: without arguments as a shell does, in a process of its own."""
+    if argv is not None:
+        return main(argv)
+    end_process(main())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -142,4 +143,4 @@ def install(folder: Path) -> int:
 
 
 if __name__ == '__main__':
-    script()
+    sys.exit(script())
