@@ -34,6 +34,8 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
+from pumba_pipe.common.signals import raise_if_interrupted
+
 KILLED = 'WorkerKilledError: a worker process was killed, most likely for lack of memory'
 
 
@@ -161,6 +163,7 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
             raise
 
     def _sort_jobs(self, jobids: Iterable[int], scheduler: str | None = 'tsort') -> list[int]:
+        raise_if_interrupted()  # a library may have caught it; asked whenever jobs are handed out
         ready = super()._sort_jobs(jobids, scheduler=scheduler)
         return sorted(ready, key=self._rank) if self.plugin_args.get('group_of') else ready
 
@@ -170,6 +173,7 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
         return self._ranks.setdefault(group, jobid)
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
+        raise_if_interrupted()  # Nipype takes Ctrl-C in a node of this process for its failure
         tell = self.plugin_args.get('failure_callback')
         if tell is not None and result is not None:
             tell(node, result['traceback'])

@@ -210,6 +210,29 @@ def test_ctrl_c_that_a_library_swallows_ends_all_the_same(
     assert [path for path in tmp_path.rglob('*') if path.is_file()] == []
 
 
+# When the images are being worked on: to the last node of one, in the command's own process.
+SWALLOWED_IN_A_RUN = """
+import signal, sys
+from pumba_pipe.interfaces.derivatives import SaveDerivative
+save = SaveDerivative._run_interface
+def saving(self, runtime):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except:
+        pass
+    return save(self, runtime)
+SaveDerivative._run_interface = saving
+"""
+
+
+def test_ctrl_c_that_a_library_swallows_in_a_run_is_no_failure_of_images(bids_dir, tmp_path):
+    """Nipype took it for the failure of each node that writes; the run went on to its end."""
+    words = command(bids_dir, tmp_path / 'out', '--nprocs', '2')
+    words[2] = SWALLOWED_IN_A_RUN + CODE
+    done = run(words)
+    assert (done.returncode, done.stderr) == (130, 'pumba: interrupted\n')
+
+
 # The signal comes when one output is in its place and the next is half-written.
 ENDED_WHILE_WRITING = """
 import os, signal, sys, time
