@@ -34,8 +34,6 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
-from pumba_pipe.common.signals import raise_if_interrupted
-
 KILLED = 'WorkerKilledError: a worker process was killed, most likely for lack of memory'
 
 
@@ -136,6 +134,9 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
         What to do about killed workers, for the message of the node.
     starting : callable, optional
         Returns a context manager; workers are started inside it.
+    check : callable, optional
+        Called without arguments whenever jobs are handed out, and before a failure is told; what
+        it raises ends the run.
     """
 
     pool: Any
@@ -143,6 +144,7 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
         self._ranks: dict[Hashable, int] = {}
+        self._check: Callable[[], None] = self.plugin_args.get('check', lambda: None)
         self.pool.shutdown()  # that of the base class, which has started no process yet
         self.pool = Workers(
             starting=self.plugin_args.get('starting', nullcontext),
@@ -163,7 +165,7 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
             raise
 
     def _sort_jobs(self, jobids: Iterable[int], scheduler: str | None = 'tsort') -> list[int]:
-        raise_if_interrupted()  # a library may have caught it; asked whenever jobs are handed out
+        self._check()
         ready = super()._sort_jobs(jobids, scheduler=scheduler)
         return sorted(ready, key=self._rank) if self.plugin_args.get('group_of') else ready
 
@@ -173,7 +175,7 @@ class FaultTolerantMultiProcPlugin(MultiProcPlugin):
         return self._ranks.setdefault(group, jobid)
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
-        raise_if_interrupted()  # Nipype takes Ctrl-C in a node of this process for its failure
+        self._check()  # Nipype takes Ctrl-C in a node of this process for its failure
         tell = self.plugin_args.get('failure_callback')
         if tell is not None and result is not None:
             tell(node, result['traceback'])

@@ -26,6 +26,7 @@ from pumba_pipe.workflows.outputs import BrainOutputs
 
 from pumba_pipe.common.errors import PumbaError
 from pumba_pipe.common.processes import shielded
+from pumba_pipe.common.signals import raise_if_interrupted
 from pumba_pipe.extraction.options import EXTRACTION_VERSION
 from pumba_pipe.registration.options import REGISTRATION_VERSION
 from pumba_pipe.reports.records import Failure
@@ -237,6 +238,7 @@ def _plugin(plan: Plan, progress: ImageProgress) -> Any:
             'group_of': node_image,
             'killed_hint': KILLED_HINT,
             'starting': shielded,
+            'check': raise_if_interrupted,  # a library may have caught it
             'mp_context': process_context().get_start_method(),
             'worker_init': partial(
                 configure_nipype, config.verbosity, record=config.resource_record
