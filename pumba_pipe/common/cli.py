@@ -109,7 +109,7 @@ def what_is_missing(error: BaseException) -> str:
 def end_process(code: int) -> NoReturn:
     """End this process at once, without taking apart what libraries have set up in it.
 
-    That takes 0.1 s, a fifteenth of what a mask takes. What was registered for the end is done.
+    A short command would spend much of its time on that. What was registered for the end is done.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -19,7 +19,7 @@ def connected_components(
 ) -> tuple[NDArray[np.unsignedinteger], int]:
     """Number the connected components of a mask.
 
-    Several times as fast as `scipy.ndimage.label`: this is done ten times for every image.
+    Faster than `scipy.ndimage.label`, and done some ten times for every image.
 
     Parameters
     ----------

@@ -85,8 +85,8 @@ def quantiles(
     flat = flat[:: max(1, len(flat) // 200_000)]
     ranks = [round(fraction * (len(flat) - 1)) for fraction in fractions]
     if isinstance(flat, np.ndarray):
-        # Never one rank alone: where many values are alike, as in the air around a head, numpy
-        # takes thirty times as long for it.
+        # Never one rank alone: numpy is slow then where many values are alike, as in the air
+        # around a head.
         parted = np.partition(flat, [*ranks, len(flat) - 1])
         return tuple(float(parted[rank]) for rank in ranks)
     return tuple(float(flat.kthvalue(rank + 1).values) for rank in ranks)

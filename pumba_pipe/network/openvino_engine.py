@@ -66,7 +66,7 @@ class OpenVinoEngine:
         logits = np.empty((1, self.borders, *cube.shape), np.float32)
         with self._lock:
             request = self._request()
-            # written where the caller will have it: a copy would take longer than all else here
+            # written where the caller will have it, not copied there
             request.set_output_tensor(self._openvino.Tensor(logits, shared_memory=True))
             request.infer([image], share_inputs=True, share_outputs=True)
         return logits[0]
